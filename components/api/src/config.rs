@@ -1,0 +1,178 @@
+//! The config that the operator renders and a component parses: one struct for
+//! both, so they cannot disagree. Each is one JSON file.
+//!
+//! A component identifies the config that it runs by [`hash`] of the file's
+//! bytes. Key files beside it are named with their digest in the config, so a
+//! changed key changes the hash too.
+//!
+//! Fields that are not known are ignored: during an upgrade pods of the release
+//! before run by the config of the next, until they are replaced. So a new field
+//! has a default, and may not change what an old one means.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::currency::Currency;
+use crate::id::MerchantId;
+use crate::settlement::CalendarConfig;
+
+/// Is the money real?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Environment {
+    Live,
+    Test,
+}
+
+/// Where the tenant's database is, and as whom to log in. The client
+/// certificate and the CA lie in [`crate::names::DATABASE_TLS_DIR`] and
+/// [`crate::names::DATABASE_TRUST_DIR`]; the server's name is always verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseConfig {
+    pub host: String,
+    pub port: u16,
+    pub database: String,
+    pub user: String,
+    /// A file with the password, for an external database whose logins are not
+    /// by certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerConfig {
+    pub tenant: String,
+    pub environment: Environment,
+    pub currencies: Vec<Currency>,
+    pub calendar: CalendarConfig,
+    pub database: DatabaseConfig,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayConfig {
+    pub tenant: String,
+    pub environment: Environment,
+    /// Rises with every change of this file. A posting that was decided on an
+    /// epoch below the ledger's least one is refused.
+    pub epoch: u64,
+    pub currencies: Vec<Currency>,
+    pub calendar: CalendarConfig,
+    pub database: DatabaseConfig,
+    /// `https://ledger.ptn-demo.svc:8443`
+    pub ledger: String,
+    /// Networks that no channel's endpoint may resolve to (loopback, link-local
+    /// and the cluster's own ranges), as CIDRs. A Simulator's Service is exempt.
+    #[serde(default)]
+    pub denied_cidrs: Vec<String>,
+    #[serde(default)]
+    pub channels: Vec<ChannelConfig>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelConfig {
+    pub name: String,
+    /// False stops new pays; queries and refunds go on.
+    pub enabled: bool,
+    pub methods: Vec<MethodConfig>,
+    pub network: NetworkConfig,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum NetworkConfig {
+    Simulator(SimulatorNetwork),
+}
+
+/// How to reach the simulated network, and the keys to speak with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SimulatorNetwork {
+    /// `https://simulator.simnet.svc:8443`
+    pub endpoint: String,
+    pub merchant_id: MerchantId,
+    /// PEM PKCS#8 of the ECDSA P-256 key that signs requests, in the config's folder.
+    pub merchant_key: KeyFile,
+    /// PEM SubjectPublicKeyInfo that verifies the network's answers.
+    pub network_key: KeyFile,
+    /// PEM certificates that the network's TLS certificate must lead to.
+    pub ca: KeyFile,
+}
+
+/// A file beside the config, and the digest of its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyFile {
+    pub file: String,
+    /// Hex SHA-256.
+    pub sha256: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MethodConfig {
+    /// The payment method that a payer picks, e.g. `card`.
+    pub name: String,
+    /// Lower is tried first.
+    pub priority: u32,
+    pub fees: Vec<FeeConfig>,
+    pub limits: Vec<LimitConfig>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeeConfig {
+    pub currency: Currency,
+    pub basis_points: i64,
+    pub fixed_minor: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitConfig {
+    pub currency: Currency,
+    pub per_payment_minor_max: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MigrateConfig {
+    pub tenant: String,
+    pub environment: Environment,
+    pub currencies: Vec<Currency>,
+    pub timezone: String,
+    pub database: DatabaseConfig,
+    /// The books that this tenant already has, or that its namespace is marked
+    /// with; absent where the tenant is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub books_id: Option<String>,
+    /// Set down in the control row: a successor may not have less.
+    pub instances: u32,
+    pub storage_bytes: u64,
+    /// A database that the bank runs itself: check that it is safe before the
+    /// first write, and create the login roles' grants only.
+    pub external: bool,
+}
+
+/// What the migration says when it ends, as its container's termination
+/// message: one line of JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all_fields = "camelCase")]
+pub enum MigrateReport {
+    /// The schema is current.
+    Migrated { books_id: String, schema_version: u32 },
+    /// The control row belongs to other books or disagrees with the tenant.
+    BooksConflict { message: String },
+    /// The database is not fit to hold books (version, fsync, rights, ...).
+    DatabaseUnfit { message: String },
+    /// It could not be reached or gave up: worth another try.
+    Failed { message: String },
+}
+
+/// Identifies a config file's content: hex SHA-256.
+#[must_use]
+pub fn hash(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}

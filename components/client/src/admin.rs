@@ -1,0 +1,140 @@
+//! The admin API, for whoever holds the admin certificate.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use snafu::{ResultExt, Snafu};
+
+use crate::call::{self, CallError};
+use crate::message::TrialBalance;
+use crate::print::{self, Output};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Whom to call, and with which certificate.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AdminArgs {
+    /// The gateway's admin address, e.g. `https://gateway.ptn-demo.svc:9443`
+    #[arg(long)]
+    pub gateway: String,
+    /// The CA certificates (PEM) that the gateway's must lead to
+    #[arg(long)]
+    pub ca: PathBuf,
+    /// The admin certificate (PEM)
+    #[arg(long)]
+    pub cert: PathBuf,
+    /// The admin certificate's key (PEM)
+    #[arg(long)]
+    pub cert_key: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct MerchantArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// The merchant's id
+    #[arg(long)]
+    merchant: String,
+    /// The merchant's name, as people read it
+    #[arg(long)]
+    name: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct AppArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// The app's id
+    #[arg(long)]
+    app: String,
+    /// The app's name, as people read it
+    #[arg(long)]
+    name: String,
+    /// The key's id
+    #[arg(long, default_value = "k1")]
+    key_id: String,
+    /// The app's public key (SPKI PEM)
+    #[arg(long)]
+    public: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct TrialBalanceArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Debug, Snafu)]
+pub enum AdminError {
+    #[snafu(display("the gateway did not do it"))]
+    Call { source: CallError },
+    #[snafu(display("cannot read {}", path.display()))]
+    Public { path: PathBuf, source: std::io::Error },
+}
+
+/// A connection to a gateway's admin API.
+pub struct Admin {
+    base: reqwest::Url,
+    client: Client,
+}
+
+impl Admin {
+    pub fn new(args: &AdminArgs) -> Result<Self, CallError> {
+        let identity = Some((args.cert.as_path(), args.cert_key.as_path()));
+        let client = call::client(&args.ca, identity, TIMEOUT, call::SILENCE_MAX)?;
+        Ok(Self { base: call::address(&args.gateway)?, client })
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value, CallError> {
+        call::answer(self.request(Method::PUT, path)?.json(body)).await
+    }
+
+    pub async fn trial_balance(&self) -> Result<TrialBalance, CallError> {
+        call::answer(self.request(Method::GET, "/admin/v1/trial-balance")?).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> Result<reqwest::RequestBuilder, CallError> {
+        let url = self.base.join(path).map_err(|_| CallError::Address { address: path.to_owned() })?;
+        Ok(self.client.request(method, url))
+    }
+}
+
+pub(crate) async fn register_merchant(args: MerchantArgs) -> Result<(), AdminError> {
+    let admin = Admin::new(&args.admin).context(CallSnafu)?;
+    let path = format!("/admin/v1/merchants/{}", args.merchant);
+    let answer = admin.put(&path, &json!({"displayName": args.name})).await.context(CallSnafu)?;
+    said(args.admin.output, &format!("merchant {} is registered", args.merchant), &answer);
+    Ok(())
+}
+
+pub(crate) async fn register_app(args: AppArgs) -> Result<(), AdminError> {
+    let path = &args.public;
+    let pem = std::fs::read_to_string(path).context(PublicSnafu { path })?;
+    let admin = Admin::new(&args.admin).context(CallSnafu)?;
+    let keys = json!([{"keyId": args.key_id, "publicKeyPem": pem}]);
+    let body = json!({"displayName": args.name, "keys": keys});
+    let answer = admin.put(&format!("/admin/v1/apps/{}", args.app), &body).await.context(CallSnafu)?;
+    said(args.admin.output, &format!("app {} is registered with key {}", args.app, args.key_id), &answer);
+    Ok(())
+}
+
+pub(crate) async fn trial_balance(args: TrialBalanceArgs) -> Result<(), AdminError> {
+    let admin = Admin::new(&args.admin).context(CallSnafu)?;
+    let balance = admin.trial_balance().await.context(CallSnafu)?;
+    match args.admin.output {
+        Output::Json => print::json(&balance),
+        Output::Text => print::line(print::trial_balance(&balance).trim_end()),
+    }
+    Ok(())
+}
+
+fn said(output: Output, text: &str, answer: &Value) {
+    match output {
+        Output::Json => print::json(answer),
+        Output::Text => print::line(text),
+    }
+}

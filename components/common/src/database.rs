@@ -1,0 +1,144 @@
+//! A pool of PostgreSQL connections: TLS with the server's name verified, a
+//! client certificate that is read again for every new connection, and bounds.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, RecyclingMethod};
+use payplane_api::config::DatabaseConfig;
+use rustls::ClientConfig;
+use snafu::{ResultExt, Snafu};
+use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::tls::{self, Files, Followed, TlsError};
+
+/// A dead primary is noticed within this time, also when its packets vanish.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Also where an answer is awaited and nothing is on its way.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection before it is refused.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Snafu)]
+pub enum DatabaseError {
+    #[snafu(display("the database's TLS files cannot be used"))]
+    Tls { source: TlsError },
+    #[snafu(display("the database's password file {path} cannot be read"))]
+    Password { path: String, source: std::io::Error },
+    #[snafu(display("the database pool cannot be built"))]
+    Build { source: deadpool_postgres::BuildError },
+    #[snafu(display("cannot connect to the database at {host}"))]
+    Connect { host: String, source: tokio_postgres::Error },
+}
+
+/// Where the client certificate and the CA lie.
+#[derive(Clone, Debug)]
+pub struct DatabaseTls {
+    files: Arc<Followed<ClientConfig>>,
+}
+
+impl DatabaseTls {
+    /// `identity` and `trust` are folders as of `payplane_api::names`.
+    pub fn load(identity: Option<&str>, trust: &str) -> Result<Self, DatabaseError> {
+        let files = Files { identity: identity.map(Into::into), trust: Some(trust.into()) };
+        Ok(Self { files: tls::client(files).context(TlsSnafu)? })
+    }
+
+    /// Follows the files until the future is dropped.
+    pub async fn follow(self) {
+        self.files.follow().await;
+    }
+}
+
+impl std::fmt::Debug for Followed<ClientConfig> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Followed<ClientConfig>")
+    }
+}
+
+/// Opens a pool of at most `size` connections. Nothing is connected yet.
+pub fn pool(
+    config: &DatabaseConfig,
+    tls: &DatabaseTls,
+    application: &str,
+    size: usize,
+) -> Result<Pool, DatabaseError> {
+    let manager = Manager::from_connect(
+        options(config, application)?,
+        Connector { tls: tls.files.clone() },
+        ManagerConfig { recycling_method: RecyclingMethod::Fast },
+    );
+    let timeouts = deadpool_postgres::Timeouts {
+        wait: Some(WAIT_MAX),
+        create: Some(CONNECT_MAX),
+        recycle: Some(CONNECT_MAX),
+    };
+    let builder = Pool::builder(manager).max_size(size).timeouts(timeouts);
+    builder.runtime(deadpool_postgres::Runtime::Tokio1).build().context(BuildSnafu)
+}
+
+/// One connection outside any pool, and the task that drives it.
+pub async fn connect(
+    config: &DatabaseConfig,
+    tls: &DatabaseTls,
+    application: &str,
+) -> Result<(tokio_postgres::Client, JoinHandle<()>), DatabaseError> {
+    let connector = Connector { tls: tls.files.clone() };
+    let options = options(config, application)?;
+    connector.connect(&options).await.context(ConnectSnafu { host: &config.host })
+}
+
+fn options(config: &DatabaseConfig, application: &str) -> Result<tokio_postgres::Config, DatabaseError> {
+    let mut options = tokio_postgres::Config::new();
+    options
+        .host(&config.host)
+        .port(config.port)
+        .dbname(&config.database)
+        .user(&config.user)
+        .application_name(application)
+        .ssl_mode(SslMode::Require)
+        .target_session_attrs(tokio_postgres::config::TargetSessionAttrs::ReadWrite)
+        .connect_timeout(CONNECT_MAX)
+        .keepalives_idle(KEEPALIVE_AFTER)
+        .keepalives_interval(KEEPALIVE_EVERY)
+        .tcp_user_timeout(TCP_USER_TIMEOUT);
+    if let Some(path) = &config.password_file {
+        let password = std::fs::read_to_string(path).context(PasswordSnafu { path })?;
+        options.password(password.trim_end());
+    }
+    Ok(options)
+}
+
+struct Connector {
+    tls: Arc<Followed<ClientConfig>>,
+}
+
+impl Connect for Connector {
+    fn connect(
+        &self,
+        options: &tokio_postgres::Config,
+    ) -> Pin<
+        Box<
+            dyn Future<Output = Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>>
+                + Send
+                + '_,
+        >,
+    > {
+        let tls = MakeRustlsConnect::new((*self.tls.current()).clone());
+        let options = options.clone();
+        Box::pin(async move {
+            let (client, connection) = options.connect(tls).await?;
+            let driver = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::info!(error = crate::telemetry::chain(&error), "database connection lost");
+                }
+            });
+            Ok((client, driver))
+        })
+    }
+}

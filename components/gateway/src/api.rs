@@ -1,0 +1,39 @@
+//! The gateway's HTTP: what comes in is read strictly, what goes out is stable.
+
+pub mod admin;
+pub mod app;
+pub mod control;
+mod fields;
+pub mod problem;
+mod signed;
+pub mod wire;
+
+use axum::body::Bytes;
+use axum::extract::Request;
+use http::request::Parts;
+
+use self::problem::{Code, Problem};
+
+/// No request is larger.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// A body arrives within this time.
+const BODY_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Reads a request's body, bounded in size and time.
+async fn read_body(request: Request) -> Result<(Parts, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let read = axum::body::to_bytes(body, BODY_BYTES_MAX);
+    match tokio::time::timeout(BODY_MAX, read).await {
+        Ok(Ok(bytes)) => Ok((parts, bytes)),
+        Ok(Err(_)) => Err(Problem::new(
+            Code::InvalidField,
+            format!("the body is cut off, or over {BODY_BYTES_MAX} bytes"),
+        )),
+        Err(_) => Err(Problem::new(Code::InvalidField, "the body did not arrive in time")),
+    }
+}
+
+/// Answers for what no route matches.
+async fn not_found() -> Problem {
+    Problem::new(Code::NotFound, "there is no such path or method here")
+}

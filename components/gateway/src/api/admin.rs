@@ -1,0 +1,173 @@
+//! The admin API: merchants, apps and the trial balance. Only the certificate
+//! `admin-client` may call it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use payplane_api::id::{self, AppId, MerchantId};
+use payplane_api::names::CN_ADMIN_CLIENT;
+use payplane_common::serve::Peer;
+use serde_json::{Value, json};
+
+use super::fields::Fields;
+use super::problem::{Code, Problem};
+use super::read_body;
+use crate::books::{BooksError, postings};
+use crate::gateway::Gateway;
+use crate::trace::Trace;
+
+const NAME_CHARS_MAX: usize = 128;
+const KEYS_MAX: usize = 8;
+
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/admin/v1/merchants/{merchant_id}", put(put_merchant).get(get_merchant))
+        .route("/admin/v1/apps/{app_id}", put(put_app).get(get_app))
+        .route("/admin/v1/trial-balance", get(trial_balance))
+        .layer(from_fn(|request, next| only(CN_ADMIN_CLIENT, request, next)))
+        .with_state(gateway)
+}
+
+/// Lets only one certificate name pass.
+pub(super) async fn only(name: &'static str, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0.clone());
+    if peer.as_deref() == Some(name) {
+        return next.run(request).await;
+    }
+    tracing::info!(peer = peer.as_deref().unwrap_or("nobody"), "certificate refused");
+    Problem::new(Code::Forbidden, format!("only the certificate {name} may call this")).into_response()
+}
+
+/// The ledger's refusals and absences, as the caller sees them.
+impl From<BooksError> for Problem {
+    fn from(error: BooksError) -> Self {
+        let text = payplane_common::telemetry::chain(&error);
+        match error {
+            BooksError::Away { .. } | BooksError::Stale { .. } => {
+                tracing::info!(error = text, "the ledger did not answer");
+                Self::overloaded("the ledger did not answer in time")
+            }
+            _ => {
+                tracing::error!(error = text, "the ledger refused what we asked of it");
+                Self::new(Code::Internal, text)
+            }
+        }
+    }
+}
+
+async fn put_merchant(
+    State(gateway): State<Arc<Gateway>>,
+    Path(merchant_id): Path<String>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let (parts, body) = read_body(request).await?;
+    let merchant = MerchantId::try_from(merchant_id);
+    let merchant = merchant.map_err(|e| Problem::field("merchantId", e.to_string()))?;
+    let mut fields = Fields::parse(&body)?;
+    let display_name = fields.free_text("displayName", NAME_CHARS_MAX)?;
+    fields.end()?;
+    // The accounts first: a merchant that is registered can be paid.
+    let settings = gateway.settings();
+    let accounts = settings.value.currencies.iter();
+    let accounts = accounts.map(|c| postings::merchant_account(merchant.as_str(), c.as_str())).collect();
+    gateway.books.open(accounts, Trace::of(&parts.headers)).await?;
+    gateway.store.put_merchant(merchant.as_str(), &display_name).await?;
+    tracing::info!(merchant_id = %merchant, "merchant registered");
+    merchant_view(&gateway, merchant.as_str()).await
+}
+
+async fn get_merchant(
+    State(gateway): State<Arc<Gateway>>,
+    Path(merchant_id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    merchant_view(&gateway, &merchant_id).await
+}
+
+async fn merchant_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {
+    let merchant = gateway.store.merchant(id).await?;
+    let merchant = merchant.ok_or_else(|| Problem::new(Code::NotFound, format!("merchant {id:?}")))?;
+    Ok(Json(json!({
+        "merchantId": merchant.merchant_id,
+        "displayName": merchant.display_name,
+        "createdAt": merchant.created_at,
+    })))
+}
+
+async fn put_app(
+    State(gateway): State<Arc<Gateway>>,
+    Path(app_id): Path<String>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let (_, body) = read_body(request).await?;
+    let app = AppId::try_from(app_id).map_err(|e| Problem::field("appId", e.to_string()))?;
+    let mut fields = Fields::parse(&body)?;
+    let display_name = fields.free_text("displayName", NAME_CHARS_MAX)?;
+    let listed = fields.list("keys")?;
+    fields.end()?;
+    if listed.len() > KEYS_MAX {
+        return Err(Problem::field("keys", format!("an app has at most {KEYS_MAX} keys")));
+    }
+    let mut keys: Vec<(String, Vec<u8>)> = Vec::with_capacity(listed.len());
+    for (index, value) in listed.into_iter().enumerate() {
+        let (key_id, point) = key(value).map_err(|problem| {
+            let field = problem.field.unwrap_or_default();
+            Problem::field(format!("keys[{index}].{field}").trim_end_matches('.'), problem.detail)
+        })?;
+        if keys.iter().any(|(known, _)| *known == key_id) {
+            return Err(Problem::field(&format!("keys[{index}].keyId"), "is there twice"));
+        }
+        keys.push((key_id, point));
+    }
+    gateway.store.put_app(app.as_str(), &display_name, &keys).await?;
+    tracing::info!(app_id = %app, keys = keys.len(), "app registered");
+    app_view(&gateway, app.as_str()).await
+}
+
+fn key(value: Value) -> Result<(String, Vec<u8>), Problem> {
+    let fields = Fields::from_value(value);
+    let mut fields = fields.ok_or_else(|| Problem::new(Code::InvalidField, "must be an object"))?;
+    let key_id = fields.text("keyId")?;
+    id::check("key id", &key_id, 32).map_err(|e| Problem::field("keyId", e.to_string()))?;
+    let pem = fields.text("publicKeyPem")?;
+    let point = crate::keys::read_pem(&pem).map_err(|why| Problem::field("publicKeyPem", why))?;
+    fields.end()?;
+    Ok((key_id, point))
+}
+
+async fn get_app(
+    State(gateway): State<Arc<Gateway>>,
+    Path(app_id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    app_view(&gateway, &app_id).await
+}
+
+async fn app_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {
+    let app = gateway.store.app(id).await?;
+    let app = app.ok_or_else(|| Problem::new(Code::NotFound, format!("app {id:?}")))?;
+    let keys = app.keys.iter();
+    let keys = keys.map(|(key_id, point)| json!({"keyId": key_id, "publicKeyPem": crate::keys::pem(point)}));
+    Ok(Json(json!({
+        "appId": app.app_id,
+        "displayName": app.display_name,
+        "createdAt": app.created_at,
+        "keys": keys.collect::<Vec<_>>(),
+    })))
+}
+
+async fn trial_balance(State(gateway): State<Arc<Gateway>>) -> Result<Json<Value>, Problem> {
+    let balance = gateway.books.trial_balance(Trace::new()).await?;
+    let lines = balance.lines.iter().map(|line| {
+        json!({
+            "account": line.account,
+            "currency": line.currency,
+            "debitMinor": line.debit_minor,
+            "creditMinor": line.credit_minor,
+        })
+    });
+    Ok(Json(json!({ "balanced": balance.balanced, "lines": lines.collect::<Vec<_>>() })))
+}

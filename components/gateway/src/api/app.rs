@@ -1,0 +1,146 @@
+//! The app API: pay, query, refund. Every request is signed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{MatchedPath, Path, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tracing::Instrument;
+
+use super::fields;
+use super::problem::{Code, Problem};
+use super::signed::verified;
+use super::wire::{PayRequest, Payment, RefundRequest, RefundView};
+use crate::gateway::{Caller, Gateway};
+use crate::metrics::Call;
+use crate::pay::nonce_used;
+use crate::state::RefundState;
+use crate::store::orders::Order;
+use crate::store::refunds::Refund;
+use crate::trace::Trace;
+
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    let order = "/v1/payments/{order_date}/{order_number}";
+    Router::new()
+        .route("/v1/payments", post(pay))
+        .route(order, get(query))
+        .route(&format!("{order}/refunds"), post(refund))
+        .route(&format!("{order}/refunds/{{refund_number}}"), get(query_refund))
+        .fallback(super::not_found)
+        .method_not_allowed_fallback(super::not_found)
+        .layer(from_fn_with_state(gateway.clone(), admit))
+        .with_state(gateway)
+}
+
+/// Every request passes here: it gets a place, or is told at once to come back;
+/// it gets a span with its trace; it is counted.
+async fn admit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let operation = match (request.method().as_str(), path.as_deref()) {
+        ("POST", Some("/v1/payments")) => "pay",
+        ("POST", Some(_)) => "refund",
+        ("GET", Some(path)) if path.ends_with("{refund_number}") => "query_refund",
+        ("GET", Some(_)) => "query",
+        _ => "other",
+    };
+    let span = tracing::info_span!("request", operation, trace_id = %Trace::of(request.headers()));
+    let response = match gateway.places.clone().try_acquire_owned() {
+        Ok(place) => {
+            gateway.metrics.in_flight.inc();
+            let response = next.run(request).instrument(span).await;
+            gateway.metrics.in_flight.dec();
+            drop(place);
+            response
+        }
+        Err(_) => Problem::overloaded("this replica has its hands full").into_response(),
+    };
+    let call = Call { operation, status: response.status().as_u16() };
+    gateway.metrics.requests.get_or_create(&call).inc();
+    gateway.metrics.request_seconds.observe(began.elapsed().as_secs_f64());
+    response
+}
+
+async fn pay(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Problem> {
+    let (caller, body) = verified(&gateway, request).await?;
+    let request = PayRequest::parse(&body)?;
+    let paid = crate::pay::pay(&gateway, &caller, request).await?;
+    Ok((created(paid.is_new), Json(Payment::from(paid.order))).into_response())
+}
+
+async fn query(
+    State(gateway): State<Arc<Gateway>>,
+    Path((date, number)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Payment>, Problem> {
+    let caller = reader(&gateway, request).await?;
+    Ok(Json(order(&gateway, &caller, &date, &number).await?.into()))
+}
+
+async fn refund(
+    State(gateway): State<Arc<Gateway>>,
+    Path((date, number)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (caller, body) = verified(&gateway, request).await?;
+    let request = RefundRequest::parse(&body)?;
+    let order = order(&gateway, &caller, &date, &number).await?;
+    let currency = order.currency.clone();
+    let refunded = crate::refund::refund(&gateway, &caller, order, &request).await?;
+    refused_by_books(&refunded.refund)?;
+    let view = RefundView::new(refunded.refund, &currency);
+    Ok((created(refunded.is_new), Json(view)).into_response())
+}
+
+async fn query_refund(
+    State(gateway): State<Arc<Gateway>>,
+    Path((date, number, refund_number)): Path<(String, String, String)>,
+    request: Request,
+) -> Result<Json<RefundView>, Problem> {
+    let caller = reader(&gateway, request).await?;
+    let order = order(&gateway, &caller, &date, &number).await?;
+    let refund = caller.patience.keep(|| gateway.store.find_refund(&order, &refund_number)).await?;
+    let refund = refund.ok_or_else(|| Problem::new(Code::NotFound, "this order has no such refund"))?;
+    Ok(Json(RefundView::new(refund, &order.currency)))
+}
+
+/// Verifies a request that only reads. It has no body.
+async fn reader(gateway: &Gateway, request: Request) -> Result<Caller, Problem> {
+    let (caller, body) = verified(gateway, request).await?;
+    if !body.is_empty() {
+        return Err(Problem::new(Code::InvalidField, "this request has no body"));
+    }
+    if !caller.patience.keep(|| gateway.store.guard_read(&caller.nonce)).await? {
+        return Err(nonce_used());
+    }
+    Ok(caller)
+}
+
+/// The caller's own order. Another app's does not exist for it.
+async fn order(gateway: &Gateway, caller: &Caller, date: &str, number: &str) -> Result<Order, Problem> {
+    let date = fields::date("orderDate", date)?;
+    let order = caller.patience.keep(|| gateway.store.find_order(caller.app(), date, number)).await?;
+    order.ok_or_else(|| Problem::new(Code::NotFound, "this app has no such order"))
+}
+
+/// A refund that the books refused is refused again whenever it is repeated.
+fn refused_by_books(refund: &Refund) -> Result<(), Problem> {
+    if refund.status != RefundState::Failed {
+        return Ok(());
+    }
+    let code = match refund.failure_code.as_deref() {
+        Some("InsufficientBalance") => Code::InsufficientBalance,
+        Some("RefundExceedsPayment") => Code::RefundExceedsPayment,
+        _ => return Ok(()),
+    };
+    Err(Problem::new(code, "the books refused the refund; this refund number is used up"))
+}
+
+fn created(is_new: bool) -> StatusCode {
+    if is_new { StatusCode::CREATED } else { StatusCode::OK }
+}

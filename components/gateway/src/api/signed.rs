@@ -1,0 +1,44 @@
+//! From a request to its verified sender.
+
+use axum::body::Bytes;
+use axum::extract::Request;
+use jiff::{SignedDuration, Timestamp};
+
+use super::problem::{Code, Problem};
+use super::read_body;
+use crate::gateway::{Caller, Gateway};
+use crate::patience::{Patience, REQUEST_MAX};
+use crate::signature::{Claim, WINDOW_SECONDS};
+use crate::store::nonces::Nonce;
+use crate::trace::Trace;
+
+/// How much longer than its window a nonce is kept.
+const MARGIN_SECONDS: i64 = 10;
+
+/// Reads a signed request. Its nonce is not stored yet: that happens in the
+/// transaction of what it asks for.
+pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Caller, Bytes), Problem> {
+    let (patience, arrived) = (Patience::of(REQUEST_MAX), Timestamp::now());
+    let (parts, body) = read_body(request).await?;
+    let bad = |error| {
+        Problem::new(Code::BadSignature, payplane_common::telemetry::chain(&error as &dyn std::error::Error))
+    };
+    let claim = Claim::read(&parts, &body).map_err(bad)?;
+    let (app, key_id) = (claim.input.app.as_str(), &claim.input.key_id);
+    let key = patience.keep(|| gateway.keys.get(&gateway.store, app, key_id)).await?;
+    let key = key.ok_or_else(|| Problem::new(Code::UnknownKey, format!("key {app}/{key_id}")))?;
+    claim.verify(&key).map_err(bad)?;
+    if !claim.is_fresh(arrived.as_second()) {
+        let detail = format!("created must lie within {WINDOW_SECONDS} s of the gateway's clock");
+        return Err(Problem::new(Code::StaleRequest, detail));
+    }
+    let kept = SignedDuration::from_secs(WINDOW_SECONDS.saturating_add(MARGIN_SECONDS));
+    let created = Timestamp::from_second(claim.input.created).unwrap_or(Timestamp::MAX);
+    let nonce = Nonce {
+        app: app.to_owned(),
+        nonce: claim.input.nonce.clone(),
+        digest: claim.digest(),
+        expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
+    };
+    Ok((Caller { nonce, trace: Trace::of(&parts.headers), patience }, body))
+}

@@ -1,0 +1,200 @@
+//! The app API's requests and answers.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use payplane_api::id::{MerchantId, OrderNumber, RefundNumber};
+use payplane_api::money::Money;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::fields::Fields;
+use super::problem::Problem;
+use crate::state::{OrderState, RefundState};
+use crate::store::orders::Order;
+use crate::store::refunds::Refund;
+
+const TEXT_CHARS_MAX: usize = 200;
+
+/// A payment as an app asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayRequest {
+    pub order_date: Date,
+    pub order_number: OrderNumber,
+    pub merchant_id: MerchantId,
+    pub method: String,
+    pub amount: Money,
+    pub description: Option<String>,
+}
+
+impl PayRequest {
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let mut fields = Fields::parse(body)?;
+        let request = Self {
+            order_date: fields.date("orderDate")?,
+            order_number: fields.id("orderNumber")?,
+            merchant_id: fields.id("merchantId")?,
+            method: fields.text("method")?,
+            amount: fields.money("amountMinor", "currency")?,
+            description: fields.optional_free_text("description", TEXT_CHARS_MAX)?,
+        };
+        payplane_api::id::check("method", &request.method, 32)
+            .map_err(|e| Problem::field("method", e.to_string()))?;
+        fields.end()?;
+        Ok(request)
+    }
+
+    /// Tells requests apart by what they ask for, not by how it was written.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        hash(&[
+            "pay",
+            &self.order_date.to_string(),
+            self.order_number.as_str(),
+            self.merchant_id.as_str(),
+            &self.method,
+            &self.amount.minor().to_string(),
+            self.amount.currency().as_str(),
+            if self.description.is_some() { "1" } else { "0" },
+            self.description.as_deref().unwrap_or_default(),
+        ])
+    }
+}
+
+/// A refund as an app asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundRequest {
+    pub refund_number: RefundNumber,
+    pub amount_minor: i64,
+    pub reason: Option<String>,
+}
+
+impl RefundRequest {
+    pub fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let mut fields = Fields::parse(body)?;
+        let request = Self {
+            refund_number: fields.id("refundNumber")?,
+            amount_minor: fields.minor("amountMinor")?,
+            reason: fields.optional_free_text("reason", TEXT_CHARS_MAX)?,
+        };
+        fields.end()?;
+        Ok(request)
+    }
+
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        hash(&[
+            "refund",
+            self.refund_number.as_str(),
+            &self.amount_minor.to_string(),
+            if self.reason.is_some() { "1" } else { "0" },
+            self.reason.as_deref().unwrap_or_default(),
+        ])
+    }
+}
+
+/// Each part with its length before it, so that no two lists hash the same.
+fn hash(parts: &[&str]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    for part in parts {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+/// A payment as the app sees it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Payment {
+    order_id: Uuid,
+    order_date: Date,
+    order_number: String,
+    merchant_id: String,
+    method: String,
+    amount_minor: i64,
+    currency: String,
+    status: OrderState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fee_minor: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_epoch: Option<i64>,
+    settlement_date: Date,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ledger_transaction_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_code: Option<String>,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed_at: Option<Timestamp>,
+    refunded_minor: i64,
+}
+
+impl From<Order> for Payment {
+    fn from(order: Order) -> Self {
+        Self {
+            order_id: order.order_id,
+            order_date: order.order_date,
+            order_number: order.order_number,
+            merchant_id: order.merchant_id,
+            method: order.method,
+            amount_minor: order.amount_minor,
+            currency: order.currency,
+            status: order.status,
+            channel: order.channel,
+            fee_minor: order.fee_minor,
+            config_hash: order.config_hash,
+            config_epoch: order.config_epoch,
+            settlement_date: order.settlement_date,
+            ledger_transaction_id: order.ledger_transaction_id,
+            failure_code: order.failure_code,
+            created_at: order.created_at,
+            completed_at: order.completed_at,
+            refunded_minor: order.refunded_minor,
+        }
+    }
+}
+
+/// A refund as the app sees it. Its inner states show as Processing.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefundView {
+    refund_id: Uuid,
+    refund_number: String,
+    amount_minor: i64,
+    currency: String,
+    status: OrderState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ledger_transaction_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_code: Option<String>,
+    created_at: Timestamp,
+}
+
+impl RefundView {
+    #[must_use]
+    pub fn new(refund: Refund, currency: &str) -> Self {
+        let status = match refund.status {
+            RefundState::Requested | RefundState::Sending | RefundState::Reversing => OrderState::Processing,
+            RefundState::Succeeded => OrderState::Succeeded,
+            RefundState::Failed => OrderState::Failed,
+        };
+        let is_final = status != OrderState::Processing;
+        Self {
+            refund_id: refund.refund_id,
+            refund_number: refund.refund_number,
+            amount_minor: refund.amount_minor,
+            currency: currency.to_owned(),
+            status,
+            ledger_transaction_id: refund.ledger_transaction_id,
+            failure_code: refund.failure_code.filter(|_| is_final),
+            created_at: refund.created_at,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The ledger, as the gateway calls it: over mutual TLS, with bounds. A refusal
+//! is an answer; anything else that goes wrong leaves the outcome unknown, and
+//! the same identity is sent again.
+
+pub mod postings;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use payplane_api::ledger::v1::ledger_client::LedgerClient;
+use payplane_api::ledger::v1::{
+    AccountSpec, GetStatusRequest, GetStatusResponse, GetTrialBalanceRequest, GetTrialBalanceResponse,
+    OpenAccountsRequest, Outcome, PostRequest, RefusalReason,
+};
+use payplane_common::tls::Followed;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use snafu::{OptionExt, ResultExt, Snafu};
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use uuid::Uuid;
+
+use crate::trace::Trace;
+
+const CALL_MAX: Duration = Duration::from_secs(4);
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// A ledger pod that vanished without a word is noticed within both together.
+const PING_EVERY: Duration = Duration::from_secs(3);
+const PING_MAX: Duration = Duration::from_secs(3);
+/// Accounts that are known to be open; forgotten all at once when too many.
+const OPENED_MAX: usize = 20_000;
+
+#[derive(Debug, Snafu)]
+pub enum BooksError {
+    #[snafu(display("the ledger's address {address:?} is not https://HOST:PORT"))]
+    Address { address: String },
+    #[snafu(display("the ledger cannot be asked"))]
+    Endpoint { source: tonic::transport::Error },
+    /// The outcome is unknown: ask again with the same identity.
+    #[snafu(display("the ledger did not answer"))]
+    Away {
+        #[snafu(source(from(Status, Box::new)))]
+        source: Box<Status>,
+    },
+    #[snafu(display("the ledger refused {}: {message}", reason.as_str_name()))]
+    Refused { reason: RefusalReason, message: String },
+    #[snafu(display("the posting was decided on a config older than epoch {epoch_min}"))]
+    Stale { epoch_min: u64 },
+    #[snafu(display("the ledger's answer cannot be read"))]
+    Garbled,
+    #[snafu(display("the amounts of {what} do not add up"))]
+    Amounts { what: String },
+}
+
+/// A client of the ledger. Clones share its connection.
+#[derive(Clone)]
+pub struct Books {
+    client: LedgerClient<Channel>,
+    opened: Arc<Mutex<HashSet<(String, String)>>>,
+}
+
+impl Books {
+    /// Prepares the connection; it is made when it is first needed, and again
+    /// when it breaks, with the certificates of that moment.
+    pub fn new(address: &str, tls: Arc<Followed<ClientConfig>>) -> Result<Self, BooksError> {
+        let bad = AddressSnafu { address };
+        let uri: Uri = address.parse().ok().context(bad)?;
+        let host = uri.host().context(bad)?.to_owned();
+        let (https, port) = (uri.scheme_str() == Some("https"), uri.port_u16().unwrap_or(443));
+        let server = ServerName::try_from(host.clone()).ok().filter(|_| https).context(bad)?;
+        // The connector below does the TLS, so tonic is told of plain HTTP/2.
+        let endpoint = Endpoint::from_shared(format!("http://{host}:{port}"))
+            .context(EndpointSnafu)?
+            .origin(uri)
+            .timeout(CALL_MAX)
+            .connect_timeout(CONNECT_MAX)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_MAX)
+            .keep_alive_while_idle(true);
+        let connector = tower::service_fn(move |_: Uri| {
+            let (server, host, tls) = (server.clone(), host.clone(), tls.clone());
+            async move {
+                let mut config = (*tls.current()).clone();
+                config.alpn_protocols = vec![b"h2".to_vec()];
+                let stream = TcpStream::connect((host.as_str(), port)).await?;
+                stream.set_nodelay(true)?;
+                let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+                Ok::<_, std::io::Error>(TokioIo::new(connector.connect(server, stream).await?))
+            }
+        });
+        let client = LedgerClient::new(endpoint.connect_with_connector_lazy(connector));
+        Ok(Self { client, opened: Arc::default() })
+    }
+
+    /// Posts, and returns the transaction's id. Posting again is safe.
+    pub async fn post(&self, request: &PostRequest, trace: Trace) -> Result<Uuid, BooksError> {
+        let call = with_trace(request.clone(), trace);
+        let answer = self.client.clone().post(call).await.context(AwaySnafu)?.into_inner();
+        match (answer.outcome(), answer.refusal) {
+            (Outcome::Created | Outcome::Replayed, _) => {
+                answer.transaction_id.parse().ok().context(GarbledSnafu)
+            }
+            (Outcome::Refused, Some(refusal)) => match refusal.reason() {
+                RefusalReason::StaleConfig => StaleSnafu { epoch_min: answer.config_epoch_min }.fail(),
+                reason => RefusedSnafu { reason, message: refusal.message }.fail(),
+            },
+            _ => GarbledSnafu.fail(),
+        }
+    }
+
+    /// Opens the accounts that are not known to be open.
+    pub async fn open(&self, accounts: Vec<AccountSpec>, trace: Trace) -> Result<(), BooksError> {
+        let names: Vec<_> = accounts.iter().map(|a| (a.code.clone(), a.currency.clone())).collect();
+        {
+            let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+            if names.iter().all(|name| opened.contains(name)) {
+                return Ok(());
+            }
+        }
+        let call = with_trace(OpenAccountsRequest { accounts }, trace);
+        let answer = self.client.clone().open_accounts(call).await.context(AwaySnafu)?.into_inner();
+        if let Some(refusal) = answer.refusal {
+            return RefusedSnafu { reason: refusal.reason(), message: refusal.message }.fail();
+        }
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.len() >= OPENED_MAX {
+            opened.clear();
+        }
+        opened.extend(names);
+        Ok(())
+    }
+
+    pub async fn status(&self, trace: Trace) -> Result<GetStatusResponse, BooksError> {
+        let call = with_trace(GetStatusRequest {}, trace);
+        Ok(self.client.clone().get_status(call).await.context(AwaySnafu)?.into_inner())
+    }
+
+    pub async fn trial_balance(&self, trace: Trace) -> Result<GetTrialBalanceResponse, BooksError> {
+        let call = with_trace(GetTrialBalanceRequest { include_reserved: false }, trace);
+        Ok(self.client.clone().get_trial_balance(call).await.context(AwaySnafu)?.into_inner())
+    }
+}
+
+fn with_trace<T>(message: T, trace: Trace) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Ok(value) = trace.child().parse() {
+        request.metadata_mut().insert("traceparent", value);
+    }
+    request
+}

@@ -1,0 +1,82 @@
+//! The simulated network's messages.
+
+use jiff::Timestamp;
+use payplane_api::currency::Currency;
+use serde::{Deserialize, Serialize};
+
+use crate::channel::Outcome;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PayBody<'a> {
+    pub number: &'a str,
+    pub amount_minor: i64,
+    pub currency: Currency,
+    pub method: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RefundBody<'a> {
+    pub number: &'a str,
+    pub original_number: &'a str,
+    pub amount_minor: i64,
+}
+
+#[derive(Serialize)]
+pub(super) struct QueryBody<'a> {
+    pub number: &'a str,
+}
+
+#[derive(Deserialize)]
+enum State {
+    Succeeded,
+    Declined,
+    Processing,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Answer {
+    number: String,
+    #[serde(default)]
+    network_id: Option<String>,
+    state: State,
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    network_time: Option<Timestamp>,
+}
+
+impl Answer {
+    /// Reads a verified answer. One that is about another number, or lacks what
+    /// a success needs, is no outcome.
+    pub(super) fn outcome(body: &[u8], number: &str) -> Outcome {
+        let unknown = |why: &str| Outcome::Unknown { why: why.to_owned() };
+        let Ok(answer) = serde_json::from_slice::<Self>(body) else {
+            return unknown("an answer that cannot be read");
+        };
+        if answer.number != number {
+            return unknown("an answer about another number");
+        }
+        match (answer.state, answer.network_id, answer.network_time) {
+            (State::Succeeded, Some(network_id), Some(network_time)) => {
+                Outcome::Succeeded { network_id, network_time }
+            }
+            (State::Succeeded, _, _) => unknown("a success without network id and time"),
+            (State::Declined, network_id, _) => {
+                Outcome::Declined { code: answer.code.unwrap_or_else(|| "Declined".to_owned()), network_id }
+            }
+            (State::Processing, network_id, _) => Outcome::Processing { network_id },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: String,
+}
+
+pub(super) fn is_not_found(body: &[u8]) -> bool {
+    serde_json::from_slice::<Refusal>(body).is_ok_and(|refusal| refusal.code == "NotFound")
+}

@@ -1,0 +1,84 @@
+//! What the gateway counts. Names end in their unit.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Call {
+    pub operation: &'static str,
+    pub status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcome {
+    pub channel: String,
+    pub outcome: &'static str,
+}
+
+/// Seconds from 5 ms to 10 s.
+const BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+#[derive(Clone)]
+pub struct Metrics {
+    pub requests: Family<Call, Counter>,
+    pub request_seconds: Histogram,
+    pub attempts: Family<Outcome, Counter>,
+    pub in_flight: Gauge,
+    pub orders_open: Gauge,
+    pub orders_open_oldest_seconds: Gauge<f64, AtomicU64>,
+    pub postings_owed: Counter,
+    pub config_epoch: Gauge,
+}
+
+impl Metrics {
+    /// Registers everything.
+    #[must_use]
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            request_seconds: Histogram::new(BUCKETS),
+            attempts: Family::default(),
+            in_flight: Gauge::default(),
+            orders_open: Gauge::default(),
+            orders_open_oldest_seconds: Gauge::default(),
+            postings_owed: Counter::default(),
+            config_epoch: Gauge::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("payplane_gateway");
+        registry.register("requests", "Requests by operation and status", metrics.requests.clone());
+        registry.register(
+            "request_seconds",
+            "How long a request of the app API took",
+            metrics.request_seconds.clone(),
+        );
+        registry.register(
+            "attempts",
+            "Requests to networks by channel and outcome",
+            metrics.attempts.clone(),
+        );
+        registry.register("in_flight", "Requests being worked on", metrics.in_flight.clone());
+        registry.register(
+            "orders_open",
+            "Orders whose outcome or posting is owed",
+            metrics.orders_open.clone(),
+        );
+        registry.register(
+            "orders_open_oldest_seconds",
+            "Age of the oldest such order",
+            metrics.orders_open_oldest_seconds.clone(),
+        );
+        registry.register(
+            "postings_owed",
+            "Postings left to the resolver, because the ledger was away",
+            metrics.postings_owed.clone(),
+        );
+        registry.register("config_epoch", "Epoch of the config in force", metrics.config_epoch.clone());
+        metrics
+    }
+}

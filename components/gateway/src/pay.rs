@@ -1,0 +1,223 @@
+//! The life of a payment. Seven steps, in the order in which they happen:
+//! validate, route, create the order, assess risk, call the channel, update the
+//! order, publish. A crash after any of them is taken up by `resolve`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use payplane_api::money::Money;
+use payplane_common::config::Loaded;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::api::problem::{Code, Problem};
+use crate::api::wire::PayRequest;
+use crate::channel::{Outcome, Pay};
+use crate::gateway::{Caller, Gateway};
+use crate::patience::Patience;
+use crate::risk::{self, Verdict};
+use crate::route::{self, Decision};
+use crate::settings::Settings;
+use crate::settle::{self, SettleError};
+use crate::state::AttemptState;
+use crate::store::Store;
+use crate::store::attempts::{Attempt, Ending};
+use crate::store::orders::{Created, NewOrder, Order};
+use crate::trace::Trace;
+
+/// Networks that are tried for one order, each only after the one before has
+/// surely had no effect.
+const ATTEMPTS_MAX: usize = 3;
+
+/// An order, and whether this request made it.
+pub struct Paid {
+    pub order: Order,
+    pub is_new: bool,
+}
+
+/// Takes a payment.
+pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -> Result<Paid, Problem> {
+    let settings = gateway.settings();
+
+    // 1. Validate: the fields were read strictly; the rest depends on the tenant.
+    let new = validate(&settings.value, caller, &request)?;
+
+    // 2. Route: which channels can take it, by the config of this moment.
+    let routes = route::choose(&settings.value, &request.method, request.amount);
+    if routes.is_empty() {
+        // What was accepted before stays accepted, whatever the config says now.
+        let known = || gateway.store.find_order(&new.app_id, new.order_date, &new.order_number);
+        let known = caller.patience.keep(known).await?;
+        let refusal = Problem::new(Code::NoChannel, "no enabled channel has this method, currency and limit");
+        return same_order(known.ok_or(refusal)?, &new);
+    }
+
+    // 3. Create the order, with the request's nonce. Of equal requests one is
+    // first; every other gets its order, in the state of that moment.
+    let order = match caller.patience.keep(|| gateway.store.create_order(&new, &caller.nonce)).await? {
+        Created::New(order) => *order,
+        Created::Known(order) => return same_order(*order, &new),
+        Created::NonceUsed => return Err(nonce_used()),
+        Created::UnknownMerchant => {
+            return Err(Problem::new(Code::UnknownMerchant, format!("merchant {}", new.merchant_id)));
+        }
+    };
+    let order_id = order.order_id;
+    tracing::info!(%order_id, "order created");
+
+    // From here on it goes on also when the caller hangs up.
+    let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
+    let span = tracing::info_span!("payment", %order_id);
+    let rest =
+        async move { work.carry_out(&settings, order, request.amount, &routes, (trace, patience)).await };
+    let rest = gateway.work.spawn(tokio::time::timeout_at(patience.until(), rest).instrument(span));
+    let order = match rest.await {
+        Ok(Ok(Ok(order))) => order,
+        // Not finished in time, or the database went away: the resolver goes
+        // on, and the caller is told the state that is stored.
+        Ok(Ok(Err(error))) => {
+            settle::log_unfinished(&error, order_id);
+            gateway.store.order(order_id).await?
+        }
+        Ok(Err(_)) | Err(_) => gateway.store.order(order_id).await?,
+    };
+    Ok(Paid { order, is_new: true })
+}
+
+impl Gateway {
+    /// Steps 4 to 7, for an order that was just created.
+    async fn carry_out(
+        &self,
+        settings: &Loaded<Settings>,
+        order: Order,
+        amount: Money,
+        routes: &[Decision],
+        (trace, patience): (Trace, Patience),
+    ) -> Result<Order, SettleError> {
+        // 4. Assess risk: before anything leaves.
+        if let Verdict::Block(code) = risk::assess(&order, amount) {
+            return Ok(patience.keep(|| self.store.fail_order(order.order_id, code)).await?);
+        }
+
+        // 5. Call the channel, and store what came of it.
+        let mut attempt = None;
+        for decision in routes.iter().take(ATTEMPTS_MAX) {
+            let ended =
+                self.call_channel(&settings.value, &order, amount, decision, (trace, patience)).await?;
+            let Some(ended) = ended else { continue };
+            let go_on = ended.status == AttemptState::NotSent;
+            attempt = Some(ended);
+            if !go_on {
+                break;
+            }
+        }
+
+        // 6. Update the order, once the ledger has acknowledged the posting, and
+        // 7. publish, in the same transaction.
+        match attempt {
+            Some(attempt) => settle::finish(self, order, attempt, (trace, patience)).await,
+            None => Ok(patience.keep(|| self.store.fail_order(order.order_id, "ChannelUnavailable")).await?),
+        }
+    }
+
+    /// One attempt: signed, then committed, then sent, then its outcome stored.
+    /// None where it could not even begin.
+    async fn call_channel(
+        &self,
+        settings: &Settings,
+        order: &Order,
+        amount: Money,
+        decision: &Decision,
+        (trace, patience): (Trace, Patience),
+    ) -> Result<Option<Attempt>, SettleError> {
+        let Some(channel) = settings.channel(&decision.channel) else { return Ok(None) };
+        let attempt_id = Uuid::now_v7();
+        let number = Store::number(attempt_id);
+        let pay = Pay { number: &number, amount, method: &order.method };
+        let prepared = match channel.client.prepare_pay(&pay) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                tracing::error!(channel = channel.name, why = error.why, "cannot prepare a payment");
+                return Ok(None);
+            }
+        };
+        let signed_at = prepared.signed_at;
+        let begin = || self.store.begin_attempt(order.order_id, attempt_id, decision, signed_at);
+        let begun = patience.keep(begin).await?;
+        if begun.is_none() {
+            return Ok(None);
+        }
+        let outcome = channel.client.send(prepared, trace).await;
+        let ending = ending(&channel.name, attempt_id, outcome);
+        let counted =
+            crate::metrics::Outcome { channel: channel.name.clone(), outcome: ending.status.as_str() };
+        self.metrics.attempts.get_or_create(&counted).inc();
+        Ok(Some(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?))
+    }
+}
+
+/// What an outcome makes of an attempt.
+pub fn ending(channel: &str, attempt_id: Uuid, outcome: Outcome) -> Ending {
+    let bare = Ending::bare;
+    match outcome {
+        Outcome::Succeeded { network_id, network_time } => Ending {
+            network_id: Some(network_id),
+            network_time: Some(network_time),
+            ..bare(AttemptState::Succeeded)
+        },
+        Outcome::Declined { code, network_id } => {
+            Ending { network_id, code: Some(code), ..bare(AttemptState::Declined) }
+        }
+        Outcome::Processing { network_id } => Ending { network_id, ..bare(AttemptState::Processing) },
+        Outcome::Unknown { why } => {
+            tracing::info!(channel, %attempt_id, why, "outcome unknown");
+            bare(AttemptState::Unknown)
+        }
+        Outcome::NotSent { why } => {
+            tracing::info!(channel, %attempt_id, why, "not sent");
+            bare(AttemptState::NotSent)
+        }
+    }
+}
+
+fn validate(settings: &Settings, caller: &Caller, request: &PayRequest) -> Result<NewOrder, Problem> {
+    let currency = request.amount.currency();
+    if !settings.currencies.contains(&currency) {
+        return Err(Problem::field("currency", format!("{currency} is not a currency of this tenant")));
+    }
+    let now = Timestamp::now();
+    let settlement_date = settings.calendar.settlement_date(now).map_err(|error| {
+        tracing::error!(%error, "no settlement date; the tenant's calendar needs a working day");
+        Problem::new(Code::Internal, "the tenant's calendar has no working day")
+    })?;
+    Ok(NewOrder {
+        order_id: Uuid::now_v7(),
+        app_id: caller.app().to_owned(),
+        order_date: request.order_date,
+        order_number: request.order_number.to_string(),
+        request_hash: request.hash(),
+        merchant_id: request.merchant_id.to_string(),
+        method: request.method.clone(),
+        amount_minor: request.amount.minor(),
+        currency: currency.to_string(),
+        description: request.description.clone(),
+        stored_date: settings.calendar.date(now),
+        settlement_date,
+        created_at: now,
+    })
+}
+
+/// A known order answers the same request; another one is refused.
+fn same_order(order: Order, new: &NewOrder) -> Result<Paid, Problem> {
+    if order.request_hash != new.request_hash {
+        let detail = format!("order {} of {} was another request", new.order_number, new.order_date);
+        return Err(Problem::new(Code::OrderConflict, detail));
+    }
+    Ok(Paid { order, is_new: false })
+}
+
+/// The refusal of a nonce that was used for other content.
+#[must_use]
+pub fn nonce_used() -> Problem {
+    Problem::new(Code::ReplayedNonce, "sign every request with a new nonce")
+}

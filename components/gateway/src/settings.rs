@@ -1,0 +1,123 @@
+//! The config in force, checked and made ready: a value of this type works.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use payplane_api::config::{ChannelConfig, Environment, GatewayConfig, MethodConfig, NetworkConfig};
+use payplane_api::currency::Currency;
+use payplane_api::money::{BASIS_POINTS, Money, fee};
+use payplane_api::settlement::Calendar;
+use payplane_common::telemetry::chain;
+
+use crate::channel::Channel;
+use crate::channel::endpoint::DeniedNetworks;
+use crate::channel::simulator::Simulator;
+
+const CHANNELS_MAX: usize = 256;
+
+/// A checked config.
+pub struct Settings {
+    pub tenant: String,
+    pub epoch: u64,
+    /// Hex SHA-256 of the file.
+    pub hash: String,
+    pub environment: Environment,
+    pub currencies: Vec<Currency>,
+    pub calendar: Calendar,
+    pub channels: Vec<ChannelSettings>,
+    pub config: GatewayConfig,
+}
+
+/// A channel, and the client that speaks with its network.
+pub struct ChannelSettings {
+    pub name: String,
+    pub enabled: bool,
+    /// Is it a network that plays with money that is not real?
+    pub is_simulated: bool,
+    pub methods: Vec<MethodConfig>,
+    pub client: Arc<dyn Channel>,
+}
+
+impl Settings {
+    /// Reads a config file and the key files in its folder.
+    pub fn parse(folder: &Path, bytes: &[u8]) -> Result<Self, String> {
+        let config: GatewayConfig = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let calendar = Calendar::new(&config.calendar).map_err(|e| chain(&e))?;
+        let denied = Arc::new(DeniedNetworks::parse(&config.denied_cidrs)?);
+        if config.channels.len() > CHANNELS_MAX {
+            return Err(format!("more than {CHANNELS_MAX} channels"));
+        }
+        let mut channels: Vec<ChannelSettings> = Vec::with_capacity(config.channels.len());
+        for channel in &config.channels {
+            if channels.iter().any(|known| known.name == channel.name) {
+                return Err(format!("channel {} is there twice", channel.name));
+            }
+            let built = build(channel, folder, &denied);
+            channels.push(built.map_err(|why| format!("channel {}: {why}", channel.name))?);
+        }
+        Ok(Self {
+            tenant: config.tenant.clone(),
+            epoch: config.epoch,
+            hash: payplane_api::config::hash(bytes),
+            environment: config.environment,
+            currencies: config.currencies.clone(),
+            calendar,
+            channels,
+            config,
+        })
+    }
+
+    #[must_use]
+    pub fn channel(&self, name: &str) -> Option<&ChannelSettings> {
+        self.channels.iter().find(|channel| channel.name == name)
+    }
+
+    /// The epoch as the database and the ledger keep it.
+    #[must_use]
+    pub fn epoch_signed(&self) -> i64 {
+        i64::try_from(self.epoch).unwrap_or(i64::MAX)
+    }
+}
+
+impl ChannelSettings {
+    #[must_use]
+    pub fn method(&self, name: &str) -> Option<&MethodConfig> {
+        self.methods.iter().find(|method| method.name == name)
+    }
+
+    /// The fee on an amount; none where the method or the currency is unknown.
+    #[must_use]
+    pub fn fee(&self, method: &str, amount: Money) -> Option<Money> {
+        let fees = &self.method(method)?.fees;
+        let rule = fees.iter().find(|rule| rule.currency == amount.currency())?;
+        fee(amount, rule.basis_points, rule.fixed_minor).ok()
+    }
+}
+
+fn build(
+    channel: &ChannelConfig,
+    folder: &Path,
+    denied: &Arc<DeniedNetworks>,
+) -> Result<ChannelSettings, String> {
+    payplane_api::id::check("channel name", &channel.name, 63).map_err(|e| e.to_string())?;
+    for method in &channel.methods {
+        for rule in &method.fees {
+            let in_range = (0..=BASIS_POINTS).contains(&rule.basis_points) && rule.fixed_minor >= 0;
+            if !in_range {
+                return Err(format!("the fee of method {} is out of range", method.name));
+            }
+        }
+    }
+    let client: Arc<dyn Channel> = match &channel.network {
+        NetworkConfig::Simulator(network) => {
+            Arc::new(Simulator::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
+        }
+    };
+    Ok(ChannelSettings {
+        name: channel.name.clone(),
+        enabled: channel.enabled,
+        is_simulated: matches!(channel.network, NetworkConfig::Simulator(_)),
+        methods: channel.methods.clone(),
+        client,
+    })
+}

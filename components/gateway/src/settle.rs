@@ -1,0 +1,147 @@
+//! From a network's outcome to the order's end: the posting is owed as soon as
+//! the network took the money, and success is stored only after the ledger
+//! acknowledged it. The request and the resolver both come through here.
+
+use std::time::Duration;
+
+use payplane_api::currency::Currency;
+use payplane_api::money::Money;
+use payplane_common::telemetry::chain;
+use snafu::Snafu;
+use uuid::Uuid;
+
+use crate::books::{BooksError, postings};
+use crate::gateway::Gateway;
+use crate::patience::Patience;
+use crate::route;
+use crate::state::AttemptState;
+use crate::store::StoreError;
+use crate::store::attempts::Attempt;
+use crate::store::orders::Order;
+use crate::trace::Trace;
+
+/// Decisions of one posting in one go; the resolver makes more.
+const DECISIONS_MAX: u32 = 4;
+/// A ledger that is away is asked again after this time.
+pub const POST_AGAIN: Duration = Duration::from_millis(400);
+
+#[derive(Debug, Snafu)]
+pub enum SettleError {
+    #[snafu(transparent)]
+    Store { source: StoreError },
+    #[snafu(display("a posting is owed"))]
+    Owed { source: BooksError },
+    #[snafu(display("the ledger asks for config epoch {epoch_min}, which is not here yet"))]
+    OldConfig { epoch_min: u64 },
+    #[snafu(display("the channel cannot be asked: {why}"))]
+    Channel { why: String },
+    #[snafu(display("order {order_id} holds an amount that cannot be read"))]
+    Amount { order_id: Uuid },
+}
+
+/// Brings an order as far as its newest attempt allows.
+pub async fn finish(
+    gateway: &Gateway,
+    order: Order,
+    attempt: Attempt,
+    (trace, patience): (Trace, Patience),
+) -> Result<Order, SettleError> {
+    let code = match attempt.status {
+        AttemptState::Succeeded => return book(gateway, &order, attempt, (trace, patience)).await,
+        AttemptState::Sending | AttemptState::Processing | AttemptState::Unknown => {
+            patience.keep(|| gateway.store.postpone_order(order.order_id)).await?;
+            return Ok(order);
+        }
+        AttemptState::Declined => "Declined",
+        AttemptState::NotSent => "ChannelUnavailable",
+        AttemptState::NotReceived => "NotReceived",
+    };
+    Ok(patience.keep(|| gateway.store.fail_order(order.order_id, code)).await?)
+}
+
+/// Posts the sale and marks the order as succeeded.
+async fn book(
+    gateway: &Gateway,
+    order: &Order,
+    attempt: Attempt,
+    (trace, patience): (Trace, Patience),
+) -> Result<Order, SettleError> {
+    match post_sale(gateway, order, attempt, (trace, patience)).await {
+        Ok((attempt, transaction_id)) => {
+            let order = patience.keep(|| gateway.store.succeed_order(&attempt, transaction_id)).await?;
+            tracing::info!(order_id = %order.order_id, %transaction_id, "payment succeeded");
+            Ok(order)
+        }
+        Err(error) => {
+            gateway.metrics.postings_owed.inc();
+            gateway.store.postpone_order(order.order_id).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Posts the sale under its identity. Where the config it was decided on is no
+/// longer in force, it is decided again on the newer one, which is stored before
+/// it is posted: whoever goes on after a crash posts the same.
+async fn post_sale(
+    gateway: &Gateway,
+    order: &Order,
+    mut attempt: Attempt,
+    (trace, patience): (Trace, Patience),
+) -> Result<(Attempt, Uuid), SettleError> {
+    let owed = |source| SettleError::Owed { source };
+    let accounts = postings::sale_accounts(order, &attempt);
+    let mut decisions = 1;
+    loop {
+        let request = postings::sale(order, &attempt).map_err(owed)?;
+        let posted = match gateway.books.open(accounts.clone(), trace).await {
+            Ok(()) => gateway.books.post(&request, trace).await,
+            Err(error) => Err(error),
+        };
+        match posted {
+            Ok(transaction_id) => return Ok((attempt, transaction_id)),
+            Err(BooksError::Stale { epoch_min }) if decisions < DECISIONS_MAX => {
+                decisions += 1;
+                let newer = gateway.settings_from(epoch_min).await;
+                let newer = newer.ok_or(SettleError::OldConfig { epoch_min })?;
+                let amount = amount(order)?;
+                let decision = route::decide_again(
+                    &newer.value,
+                    &attempt.channel,
+                    &order.method,
+                    amount,
+                    attempt.fee_minor,
+                );
+                attempt = patience.keep(|| gateway.store.decide_again(&attempt, &decision)).await?;
+            }
+            Err(BooksError::Away { .. }) if patience.outlasts(POST_AGAIN) => {
+                tokio::time::sleep(POST_AGAIN).await;
+            }
+            Err(error) => return Err(owed(error)),
+        }
+    }
+}
+
+/// The amount of a stored order.
+pub fn amount(order: &Order) -> Result<Money, SettleError> {
+    let currency = Currency::parse(&order.currency).ok();
+    let amount = currency.and_then(|currency| Money::new(order.amount_minor, currency).ok());
+    amount.ok_or(SettleError::Amount { order_id: order.order_id })
+}
+
+/// Says why something is left to the resolver. What time mends is news; what the
+/// ledger refuses, although money has moved, needs a person.
+pub fn log_unfinished(error: &SettleError, id: Uuid) {
+    let text = chain(error);
+    let needs_person = match error {
+        SettleError::Owed { source } => !matches!(source, BooksError::Away { .. } | BooksError::Stale { .. }),
+        SettleError::OldConfig { .. } | SettleError::Channel { .. } => false,
+        SettleError::Store { source } => !source.is_transient(),
+        SettleError::Amount { .. } => true,
+    };
+    if needs_person {
+        tracing::error!(%id, error = text, "left unfinished; the resolver keeps trying");
+    } else {
+        tracing::info!(%id, error = text, "left unfinished; the resolver goes on");
+    }
+}

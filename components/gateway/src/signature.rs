@@ -1,0 +1,237 @@
+//! Requests signed by RFC 9421: who sent it, what exactly was signed, and that
+//! both belong together. One profile, strictly: see `parse`.
+
+pub mod parse;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+use snafu::{OptionExt, ResultExt, Snafu};
+
+use self::parse::{ParseError, SignatureInput};
+
+/// How far a signature's time may lie from ours.
+pub const WINDOW_SECONDS: i64 = 300;
+
+const SIGNATURE: HeaderName = HeaderName::from_static("signature");
+const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+#[derive(Debug, Snafu)]
+pub enum SignatureError {
+    #[snafu(display("header {name} must be there exactly once, in ASCII"))]
+    Header { name: HeaderName },
+    #[snafu(display("the signature headers do not follow the profile"))]
+    Parse { source: ParseError },
+    #[snafu(display("content-digest is not the body's SHA-256"))]
+    Digest,
+    #[snafu(display("the signature does not verify with this key"))]
+    Verify,
+}
+
+/// A request whose signature was read but not verified yet.
+#[derive(Debug)]
+pub struct Claim {
+    pub input: SignatureInput,
+    signature: [u8; 64],
+    base: String,
+}
+
+impl Claim {
+    /// Reads the signature headers, and checks the body against its digest.
+    pub fn read(parts: &Parts, body: &[u8]) -> Result<Self, SignatureError> {
+        let input = one(&parts.headers, &SIGNATURE_INPUT)?;
+        let signature = one(&parts.headers, &SIGNATURE)?;
+        let content_digest = one(&parts.headers, &CONTENT_DIGEST)?;
+        let input = SignatureInput::parse(input).context(ParseSnafu)?;
+        let signature = parse::signature(signature).context(ParseSnafu)?;
+        let claimed = parse::content_digest(content_digest).context(ParseSnafu)?;
+        if digest(&SHA256, body).as_ref() != claimed {
+            return DigestSnafu.fail();
+        }
+        let query = format!("?{}", parts.uri.query().unwrap_or_default());
+        let base = base(
+            &[
+                ("@method", parts.method.as_str()),
+                ("@path", parts.uri.path()),
+                ("@query", &query),
+                ("content-digest", content_digest),
+            ],
+            &input.params,
+        );
+        Ok(Self { input, signature, base })
+    }
+
+    /// Is it this key's signature?
+    pub fn verify(&self, key: &ParsedPublicKey) -> Result<(), SignatureError> {
+        let verified = key.verify_sig(self.base.as_bytes(), &self.signature);
+        verified.ok().context(VerifySnafu)
+    }
+
+    /// Is the signature's time near enough to ours?
+    #[must_use]
+    pub fn is_fresh(&self, now_seconds: i64) -> bool {
+        now_seconds.abs_diff(self.input.created) <= WINDOW_SECONDS.unsigned_abs()
+    }
+
+    /// What was signed, told apart by 32 bytes. The signature itself is not in
+    /// it: ECDSA gives another one every time.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut out = [0; 32];
+        out.copy_from_slice(digest(&SHA256, self.base.as_bytes()).as_ref());
+        out
+    }
+}
+
+/// Reads a public key: the uncompressed point of P-256.
+#[must_use]
+pub fn public_key(point: &[u8]) -> Option<ParsedPublicKey> {
+    ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()
+}
+
+/// The signature base of RFC 9421, section 2.5.
+fn base(components: &[(&str, &str)], params: &str) -> String {
+    let mut text = String::with_capacity(512);
+    for (name, value) in components {
+        text.push_str(&format!("\"{name}\": {value}\n"));
+    }
+    text.push_str("\"@signature-params\": ");
+    text.push_str(params);
+    text
+}
+
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, SignatureError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next().map(|value| value.to_str()), values.next()) {
+        (Some(Ok(value)), None) => Ok(value),
+        _ => HeaderSnafu { name }.fail(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    /// RFC 9421, appendix B.2.4 (key: B.1.3).
+    #[test]
+    fn the_published_example_verifies() {
+        let spki = STANDARD
+            .decode(
+                "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEqIVYZVLCrPZHGHjP17CTW0/+D9Lf\
+                 w0EkjqF7xB4FivAxzic30tMM4GF+hR6Dxh71Z50VGGdldkkDXZCnTNnoXQ==",
+            )
+            .unwrap();
+        let params = "(\"@status\" \"content-type\" \"content-digest\" \"content-length\")\
+                      ;created=1618884473;keyid=\"test-key-ecc-p256\"";
+        let content_digest = "sha-512=:mEWXIS7MaLRuGgxOBdODa3xqM1XdEvxoYhvlCFJ41QJgJc4GTsPp29l5oGX69wWdXymyU0rjJuahq4l5aGgfLQ==:";
+        let base = base(
+            &[
+                ("@status", "200"),
+                ("content-type", "application/json"),
+                ("content-digest", content_digest),
+                ("content-length", "23"),
+            ],
+            params,
+        );
+        let signature = STANDARD
+            .decode(
+                "wNmSUAhwb5LxtOtOpNa6W5xj067m5hFrj0XQ4fvpaCLx0NKocgPquLgyahnzDnDAUy5eCdlYUEkLIj+32oiasw==",
+            )
+            .unwrap();
+        let key = public_key(&spki[26..]).unwrap();
+        assert!(key.verify_sig(base.as_bytes(), &signature).is_ok());
+        assert!(key.verify_sig(base.replace("200", "201").as_bytes(), &signature).is_err());
+    }
+
+    struct Signer(EcdsaKeyPair);
+
+    impl Signer {
+        fn new() -> Self {
+            Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+        }
+
+        fn request(&self, body: &str) -> Parts {
+            let content_digest = format!("sha-256=:{}:", STANDARD.encode(digest(&SHA256, body.as_bytes())));
+            let params = format!(
+                "{};created=1700000000;nonce=\"0123456789abcdef\";keyid=\"app/k1\";alg=\"ecdsa-p256-sha256\"",
+                parse::COVERED
+            );
+            let components = [
+                ("@method", "POST"),
+                ("@path", "/v1/payments"),
+                ("@query", "?"),
+                ("content-digest", content_digest.as_str()),
+            ];
+            let base = base(&components, &params);
+            let signature = self.0.sign(&SystemRandom::new(), base.as_bytes()).unwrap();
+            let request = http::Request::post("https://gateway/v1/payments")
+                .header("content-digest", &content_digest)
+                .header("signature-input", format!("sig1={params}"))
+                .header("signature", format!("sig1=:{}:", STANDARD.encode(signature.as_ref())));
+            request.body(()).unwrap().into_parts().0
+        }
+
+        fn key(&self) -> ParsedPublicKey {
+            public_key(self.0.public_key().as_ref()).unwrap()
+        }
+    }
+
+    #[test]
+    fn only_the_signed_request_with_the_right_key_verifies() {
+        let (signer, other) = (Signer::new(), Signer::new());
+        let claim = Claim::read(&signer.request("{}"), b"{}").unwrap();
+        assert!(claim.verify(&signer.key()).is_ok());
+        assert!(claim.verify(&other.key()).is_err());
+        assert!(matches!(Claim::read(&signer.request("{}"), b"{} "), Err(SignatureError::Digest)));
+
+        for (header, value) in [
+            ("signature-input", "sig1=()"),
+            ("signature", "sig1=:AAAA:"),
+            ("content-digest", "sha-512=:AAAA:"),
+        ] {
+            let mut parts = signer.request("{}");
+            parts.headers.insert(header, value.parse().unwrap());
+            assert!(Claim::read(&parts, b"{}").is_err(), "{header}");
+            let mut parts = signer.request("{}");
+            parts.headers.remove(header);
+            assert!(Claim::read(&parts, b"{}").is_err(), "no {header}");
+            let mut parts = signer.request("{}");
+            let again = parts.headers[header].clone();
+            parts.headers.append(header, again);
+            assert!(Claim::read(&parts, b"{}").is_err(), "{header} twice");
+        }
+    }
+
+    #[test]
+    fn another_method_path_or_query_does_not_verify() {
+        let signer = Signer::new();
+        let mut put = signer.request("{}");
+        put.method = http::Method::PUT;
+        let mut path = signer.request("{}");
+        path.uri = "https://gateway/v1/payments/".parse().unwrap();
+        let mut query = signer.request("{}");
+        query.uri = "https://gateway/v1/payments?a=b".parse().unwrap();
+        for parts in [put, path, query] {
+            let claim = Claim::read(&parts, b"{}").unwrap();
+            assert!(claim.verify(&signer.key()).is_err());
+        }
+    }
+
+    #[test]
+    fn the_window_is_closed_on_both_sides() {
+        let claim = Claim::read(&Signer::new().request("{}"), b"{}").unwrap();
+        for (now, fresh) in
+            [(1_699_999_699, false), (1_699_999_700, true), (1_700_000_300, true), (1_700_000_301, false)]
+        {
+            assert_eq!(claim.is_fresh(now), fresh, "{now}");
+        }
+        assert!(!claim.is_fresh(i64::MIN));
+    }
+}

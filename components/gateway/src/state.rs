@@ -1,0 +1,205 @@
+//! Every state and every transition, in one table. The database repeats the
+//! final ones in triggers; docs/gateway.md shows this table.
+
+use std::fmt;
+
+use snafu::Snafu;
+
+#[derive(Debug, Snafu)]
+#[snafu(display("{text:?} is no state of {of}"))]
+pub struct UnknownState {
+    of: &'static str,
+    text: String,
+}
+
+macro_rules! states {
+    ($(#[$doc:meta])* $name:ident, $of:literal, { $($(#[$state_doc:meta])* $state:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+        pub enum $name { $($(#[$state_doc])* $state),+ }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$state),+];
+
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$state => stringify!($state)),+ }
+            }
+
+            pub fn parse(text: &str) -> Result<Self, UnknownState> {
+                let known = Self::ALL.iter().find(|state| state.as_str() == text).copied();
+                known.ok_or_else(|| UnknownState { of: $of, text: text.to_owned() })
+            }
+
+            /// The states from which this one may be reached.
+            #[must_use]
+            pub fn sources(self) -> Vec<&'static str> {
+                Self::transitions().iter().filter(|t| t.to == self).map(|t| t.from.as_str()).collect()
+            }
+
+            /// Is nothing reached from it?
+            #[must_use]
+            pub fn is_final(self) -> bool {
+                !Self::transitions().iter().any(|t| t.from == self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+states!(
+    /// What the app is told about its order.
+    OrderState, "an order", {
+        /// Accepted; the outcome, or its posting, is still owed.
+        Processing,
+        /// The network took the money and the ledger acknowledged the posting.
+        Succeeded,
+        /// No money moved, and none will.
+        Failed,
+    }
+);
+
+states!(
+    /// One request to one network.
+    AttemptState, "an attempt", {
+        /// Committed before the network is called.
+        Sending,
+        /// The network accepted it and will decide later.
+        Processing,
+        /// No verified answer: it may or may not have had an effect.
+        Unknown,
+        Succeeded,
+        Declined,
+        /// It surely never left this process.
+        NotSent,
+        /// The network does not know it, and could not accept it any more.
+        NotReceived,
+    }
+);
+
+states!(
+    /// A refund: the books are debited before the network is asked.
+    RefundState, "a refund", {
+        /// Stored, and reserved on its order; the ledger is asked next.
+        Requested,
+        /// The merchant is debited; the network is asked, or has not answered.
+        Sending,
+        /// The network declined for good; the debit is being reversed.
+        Reversing,
+        Succeeded,
+        Failed,
+    }
+);
+
+/// From one state to another, and what causes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Transition<S> {
+    pub from: S,
+    pub to: S,
+    pub cause: &'static str,
+}
+
+const fn when<S: Copy>(from: S, to: S, cause: &'static str) -> Transition<S> {
+    Transition { from, to, cause }
+}
+
+impl OrderState {
+    #[must_use]
+    pub fn transitions() -> &'static [Transition<Self>] {
+        use OrderState::{Failed, Processing, Succeeded};
+        const {
+            &[
+                when(Processing, Succeeded, "an attempt succeeded and the ledger acknowledged the posting"),
+                when(Processing, Failed, "every attempt ended without an effect, or risk blocked it"),
+            ]
+        }
+    }
+}
+
+impl AttemptState {
+    #[must_use]
+    pub fn transitions() -> &'static [Transition<Self>] {
+        use AttemptState::{Declined, NotReceived, NotSent, Processing, Sending, Succeeded, Unknown};
+        const {
+            &[
+                when(Sending, Succeeded, "verified answer"),
+                when(Sending, Declined, "verified answer"),
+                when(Sending, Processing, "verified answer"),
+                when(Sending, Unknown, "time-out, broken connection, unverified or garbled answer"),
+                when(Sending, NotSent, "no connection was made"),
+                when(Sending, NotReceived, "not found, after the request's window closed"),
+                when(Unknown, Succeeded, "query"),
+                when(Unknown, Declined, "query"),
+                when(Unknown, Processing, "query"),
+                when(Unknown, NotReceived, "not found, after the request's window closed"),
+                when(Processing, Succeeded, "query"),
+                when(Processing, Declined, "query"),
+            ]
+        }
+    }
+}
+
+impl RefundState {
+    #[must_use]
+    pub fn transitions() -> &'static [Transition<Self>] {
+        use RefundState::{Failed, Requested, Reversing, Sending, Succeeded};
+        const {
+            &[
+                when(Requested, Sending, "the ledger acknowledged the debit"),
+                when(Requested, Failed, "the ledger refused the debit"),
+                when(Sending, Succeeded, "verified answer, or query"),
+                when(
+                    Sending,
+                    Reversing,
+                    "declined, not sent, or not found after the request's window closed",
+                ),
+                when(Reversing, Failed, "the ledger acknowledged the reversal"),
+            ]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_open_state_leads_to_an_end_and_no_end_leads_on() {
+        fn walk(state: AttemptState, seen: &mut Vec<AttemptState>) -> bool {
+            if state.is_final() {
+                return true;
+            }
+            seen.push(state);
+            let next = AttemptState::transitions().iter().filter(|t| t.from == state);
+            next.map(|t| t.to).any(|to| !seen.contains(&to) && walk(to, seen))
+        }
+        for state in AttemptState::ALL {
+            assert!(walk(*state, &mut vec![]), "{state} has no way to an end");
+        }
+        use AttemptState::{Declined, NotReceived, NotSent, Succeeded};
+        for state in AttemptState::ALL {
+            let end = [Succeeded, Declined, NotSent, NotReceived].contains(state);
+            assert_eq!(state.is_final(), end, "{state}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_failed_only_by_what_the_network_says() {
+        let t = AttemptState::transitions();
+        assert!(!t.iter().any(|t| t.from == AttemptState::Unknown && t.to == AttemptState::NotSent));
+        assert!(!t.iter().any(|t| t.from == AttemptState::Processing && t.to == AttemptState::NotReceived));
+    }
+
+    #[test]
+    fn names_read_back() {
+        for state in RefundState::ALL {
+            assert_eq!(RefundState::parse(state.as_str()).unwrap(), *state);
+        }
+        assert!(OrderState::parse("succeeded").is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! The gateway's tables. Every change of state is one guarded statement or one
+//! transaction; nothing here calls a network.
+
+pub mod attempts;
+pub mod nonces;
+pub mod orders;
+pub mod outbox;
+pub mod refunds;
+pub mod registry;
+
+use deadpool_postgres::{GenericClient, Object, Pool};
+use snafu::{ResultExt, Snafu};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::state::UnknownState;
+
+/// How long whoever works on an order or a refund has it for itself. Longer
+/// than any request may take, so a live request is not disturbed.
+pub const LEASE_SECONDS: f64 = 30.0;
+/// The longest interval between two looks at an unfinished order or refund.
+pub const INTERVAL_SECONDS_MAX: f64 = 30.0;
+
+#[derive(Debug, Snafu)]
+pub enum StoreError {
+    #[snafu(display("no database connection"))]
+    Pool { source: deadpool_postgres::PoolError },
+    #[snafu(display("cannot {what}"))]
+    Query { what: &'static str, source: tokio_postgres::Error },
+    #[snafu(display("cannot read what the database answered"))]
+    Read { source: tokio_postgres::Error },
+    #[snafu(display("cannot read what the database answered"))]
+    State { source: UnknownState },
+    #[snafu(display("there is no {what} {id}"))]
+    Missing { what: &'static str, id: uuid::Uuid },
+}
+
+impl StoreError {
+    /// Is it the database that is away, rather than us being wrong?
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Pool { .. } => true,
+            // Data and integrity errors, and errors in our SQL, do not go away.
+            Self::Query { source, .. } => source
+                .code()
+                .is_none_or(|state| !["22", "23", "42"].iter().any(|class| state.code().starts_with(class))),
+            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } => false,
+        }
+    }
+}
+
+/// The gateway's tables in the tenant's database.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+}
+
+type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Store {
+    #[must_use]
+    pub fn new(pool: Pool) -> Self {
+        Self { pool }
+    }
+
+    async fn client(&self) -> Result<Object, StoreError> {
+        self.pool.get().await.context(PoolSnafu)
+    }
+
+    /// Can money be moved here: is this the primary, and may it be written?
+    pub async fn is_writable(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'";
+        let row = one(&self.client().await?, "ask whether the database is writable", sql, &[]).await?;
+        row.try_get(0).context(ReadSnafu)
+    }
+}
+
+async fn rows<C: GenericClient>(
+    client: &C,
+    what: &'static str,
+    sql: &str,
+    params: Params<'_>,
+) -> Result<Vec<Row>, StoreError> {
+    let statement = client.prepare_cached(sql).await.context(QuerySnafu { what })?;
+    client.query(&statement, params).await.context(QuerySnafu { what })
+}
+
+async fn optional<C: GenericClient>(
+    client: &C,
+    what: &'static str,
+    sql: &str,
+    params: Params<'_>,
+) -> Result<Option<Row>, StoreError> {
+    let statement = client.prepare_cached(sql).await.context(QuerySnafu { what })?;
+    client.query_opt(&statement, params).await.context(QuerySnafu { what })
+}
+
+async fn one<C: GenericClient>(
+    client: &C,
+    what: &'static str,
+    sql: &str,
+    params: Params<'_>,
+) -> Result<Row, StoreError> {
+    let statement = client.prepare_cached(sql).await.context(QuerySnafu { what })?;
+    client.query_one(&statement, params).await.context(QuerySnafu { what })
+}
+
+async fn execute<C: GenericClient>(
+    client: &C,
+    what: &'static str,
+    sql: &str,
+    params: Params<'_>,
+) -> Result<u64, StoreError> {
+    let statement = client.prepare_cached(sql).await.context(QuerySnafu { what })?;
+    client.execute(&statement, params).await.context(QuerySnafu { what })
+}

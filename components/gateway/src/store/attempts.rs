@@ -1,0 +1,201 @@
+//! Attempts: one row per request to a network, committed before it is sent.
+
+use deadpool_postgres::GenericClient;
+use jiff::Timestamp;
+use snafu::{OptionExt, ResultExt};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{MissingSnafu, ReadSnafu, StateSnafu, Store, StoreError, one, optional};
+use crate::route::Decision;
+use crate::state::AttemptState;
+
+const COLUMNS: &str = "attempt_id, order_id, ordinal, channel, fee_minor, config_hash, config_epoch, status,
+    signed_at, network_id, network_time, code";
+
+/// An attempt as it is stored.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub attempt_id: Uuid,
+    pub order_id: Uuid,
+    pub ordinal: i16,
+    pub channel: String,
+    pub fee_minor: i64,
+    pub config_hash: String,
+    pub config_epoch: i64,
+    pub status: AttemptState,
+    pub signed_at: Timestamp,
+    pub network_id: Option<String>,
+    pub network_time: Option<Timestamp>,
+    pub code: Option<String>,
+}
+
+impl Attempt {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let read = || -> Result<(Self, String), tokio_postgres::Error> {
+            let attempt = Self {
+                attempt_id: row.try_get("attempt_id")?,
+                order_id: row.try_get("order_id")?,
+                ordinal: row.try_get("ordinal")?,
+                channel: row.try_get("channel")?,
+                fee_minor: row.try_get("fee_minor")?,
+                config_hash: row.try_get("config_hash")?,
+                config_epoch: row.try_get("config_epoch")?,
+                status: AttemptState::Sending,
+                signed_at: row.try_get("signed_at")?,
+                network_id: row.try_get("network_id")?,
+                network_time: row.try_get("network_time")?,
+                code: row.try_get("code")?,
+            };
+            Ok((attempt, row.try_get("status")?))
+        };
+        let (attempt, status) = read().context(ReadSnafu)?;
+        Ok(Self { status: AttemptState::parse(&status).context(StateSnafu)?, ..attempt })
+    }
+
+    /// Is it certain that it has had no effect, and never will?
+    #[must_use]
+    pub fn is_without_effect(&self) -> bool {
+        self.status.is_final() && self.status != AttemptState::Succeeded
+    }
+}
+
+/// What an attempt became, and what the network said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    pub status: AttemptState,
+    pub network_id: Option<String>,
+    pub network_time: Option<Timestamp>,
+    pub code: Option<String>,
+}
+
+impl Ending {
+    #[must_use]
+    pub fn bare(status: AttemptState) -> Self {
+        Self { status, network_id: None, network_time: None, code: None }
+    }
+}
+
+impl Store {
+    /// Begins an attempt, unless the order is finished. It locks the order's
+    /// row, as does whoever fails the order for want of an attempt. Tried again,
+    /// it finds the attempt that it began; nothing was sent in between.
+    pub async fn begin_attempt(
+        &self,
+        order_id: Uuid,
+        attempt_id: Uuid,
+        decision: &Decision,
+        signed_at: Timestamp,
+    ) -> Result<Option<Attempt>, StoreError> {
+        let sql = format!(
+            "WITH held AS (SELECT order_id FROM gateway.orders
+                WHERE order_id = $1 AND status = 'Processing' FOR UPDATE)
+             INSERT INTO gateway.attempts (order_id, attempt_id, ordinal, channel, decision, fee_minor,
+                config_hash, config_epoch, signed_at)
+             SELECT order_id, $2, (SELECT count(*) + 1 FROM gateway.attempts WHERE order_id = $1)::smallint,
+                $3, $4, $5, $6, $7, $8 FROM held ON CONFLICT (attempt_id) DO NOTHING RETURNING {COLUMNS}"
+        );
+        let client = self.client().await?;
+        let row = optional(
+            &client,
+            "begin an attempt",
+            &sql,
+            &[
+                &order_id,
+                &attempt_id,
+                &decision.channel,
+                &decision.explanation,
+                &decision.fee_minor,
+                &decision.config_hash,
+                &decision.config_epoch,
+                &signed_at,
+            ],
+        )
+        .await?;
+        let row = match row {
+            Some(row) => Some(row),
+            None => read_attempt(&client, attempt_id).await?,
+        };
+        row.as_ref().map(Attempt::read).transpose()
+    }
+
+    /// Stores what became of an attempt, where the table of states allows it.
+    /// What it is now is returned, whoever stored that.
+    pub async fn end_attempt(&self, attempt_id: Uuid, ending: &Ending) -> Result<Attempt, StoreError> {
+        let sql = format!(
+            "UPDATE gateway.attempts SET status = $2, network_id = coalesce($3, network_id),
+                network_time = coalesce($4, network_time), code = coalesce($5, code),
+                ended_at = CASE WHEN $6 THEN now() END
+             WHERE attempt_id = $1 AND status = ANY($7) RETURNING {COLUMNS}"
+        );
+        let client = self.client().await?;
+        let row = optional(
+            &client,
+            "store the outcome of an attempt",
+            &sql,
+            &[
+                &attempt_id,
+                &ending.status.as_str(),
+                &ending.network_id,
+                &ending.network_time,
+                &ending.code,
+                &ending.status.is_final(),
+                &ending.status.sources(),
+            ],
+        )
+        .await?;
+        if let Some(row) = row {
+            return Attempt::read(&row);
+        }
+        let row = read_attempt(&client, attempt_id).await?;
+        Attempt::read(&row.context(MissingSnafu { what: "attempt", id: attempt_id })?)
+    }
+
+    /// Replaces what a posting is decided on by something newer. What is in
+    /// force then is returned, whoever stored it.
+    pub async fn decide_again(&self, attempt: &Attempt, newer: &Decision) -> Result<Attempt, StoreError> {
+        let sql = format!(
+            "UPDATE gateway.attempts SET
+                fee_minor = CASE WHEN config_epoch < $4 THEN $2 ELSE fee_minor END,
+                config_hash = CASE WHEN config_epoch < $4 THEN $3 ELSE config_hash END,
+                config_epoch = greatest(config_epoch, $4)
+             WHERE attempt_id = $1 RETURNING {COLUMNS}"
+        );
+        let params: super::Params<'_> =
+            &[&attempt.attempt_id, &newer.fee_minor, &newer.config_hash, &newer.config_epoch];
+        Attempt::read(&one(&self.client().await?, "decide an attempt again", &sql, params).await?)
+    }
+
+    /// The newest attempt of an order.
+    pub async fn latest_attempt(&self, order_id: Uuid) -> Result<Option<Attempt>, StoreError> {
+        latest(&self.client().await?, order_id).await
+    }
+
+    /// Payments and refunds on a channel whose outcome is owed: those that are
+    /// under way, and those of unknown outcome.
+    pub async fn count_open(&self, channel: &str) -> Result<(i64, i64), StoreError> {
+        let sql = "SELECT
+            (SELECT count(*) FROM gateway.attempts WHERE channel = $1 AND status IN ('Sending', 'Processing'))
+             + (SELECT count(*) FROM gateway.refunds WHERE channel = $1 AND next_check_at IS NOT NULL)
+             + (SELECT count(*) FROM gateway.orders o JOIN gateway.attempts a USING (order_id)
+                WHERE o.status = 'Processing' AND a.status = 'Succeeded' AND a.channel = $1),
+            (SELECT count(*) FROM gateway.attempts WHERE channel = $1 AND status = 'Unknown')";
+        let row = one(&self.client().await?, "count open payments", sql, &[&channel]).await?;
+        Ok((row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?))
+    }
+}
+
+pub(super) async fn latest<C: GenericClient>(
+    client: &C,
+    order_id: Uuid,
+) -> Result<Option<Attempt>, StoreError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM gateway.attempts WHERE order_id = $1 ORDER BY ordinal DESC LIMIT 1");
+    let row = optional(client, "read the newest attempt", &sql, &[&order_id]).await?;
+    row.as_ref().map(Attempt::read).transpose()
+}
+
+async fn read_attempt<C: GenericClient>(client: &C, attempt_id: Uuid) -> Result<Option<Row>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM gateway.attempts WHERE attempt_id = $1");
+    optional(client, "read an attempt", &sql, &[&attempt_id]).await
+}

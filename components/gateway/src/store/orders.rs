@@ -1,0 +1,291 @@
+//! Orders: one per (app, order date, order number).
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde_json::json;
+use snafu::{OptionExt, ResultExt};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::attempts::{Attempt, latest};
+use super::nonces::{self, Nonce};
+use super::outbox::publish;
+use super::{
+    INTERVAL_SECONDS_MAX, LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError,
+    execute, one, optional, rows,
+};
+use crate::state::OrderState;
+
+const COLUMNS: &str = "order_id, app_id, order_date, order_number, request_hash, merchant_id, method,
+    amount_minor, currency, stored_date, settlement_date, status, channel, fee_minor, config_hash,
+    config_epoch, ledger_transaction_id, failure_code, refund_reserved_minor, refunded_minor, created_at,
+    completed_at";
+
+/// An order as it is stored.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub order_id: Uuid,
+    pub app_id: String,
+    pub order_date: Date,
+    pub order_number: String,
+    pub request_hash: Vec<u8>,
+    pub merchant_id: String,
+    pub method: String,
+    pub amount_minor: i64,
+    pub currency: String,
+    pub stored_date: Date,
+    pub settlement_date: Date,
+    pub status: OrderState,
+    pub channel: Option<String>,
+    pub fee_minor: Option<i64>,
+    pub config_hash: Option<String>,
+    pub config_epoch: Option<i64>,
+    pub ledger_transaction_id: Option<Uuid>,
+    pub failure_code: Option<String>,
+    pub refund_reserved_minor: i64,
+    pub refunded_minor: i64,
+    pub created_at: Timestamp,
+    pub completed_at: Option<Timestamp>,
+}
+
+impl Order {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        let read = || -> Result<(Self, String), tokio_postgres::Error> {
+            let order = Self {
+                order_id: row.try_get("order_id")?,
+                app_id: row.try_get("app_id")?,
+                order_date: row.try_get("order_date")?,
+                order_number: row.try_get("order_number")?,
+                request_hash: row.try_get("request_hash")?,
+                merchant_id: row.try_get("merchant_id")?,
+                method: row.try_get("method")?,
+                amount_minor: row.try_get("amount_minor")?,
+                currency: row.try_get("currency")?,
+                stored_date: row.try_get("stored_date")?,
+                settlement_date: row.try_get("settlement_date")?,
+                status: OrderState::Processing,
+                channel: row.try_get("channel")?,
+                fee_minor: row.try_get("fee_minor")?,
+                config_hash: row.try_get("config_hash")?,
+                config_epoch: row.try_get("config_epoch")?,
+                ledger_transaction_id: row.try_get("ledger_transaction_id")?,
+                failure_code: row.try_get("failure_code")?,
+                refund_reserved_minor: row.try_get("refund_reserved_minor")?,
+                refunded_minor: row.try_get("refunded_minor")?,
+                created_at: row.try_get("created_at")?,
+                completed_at: row.try_get("completed_at")?,
+            };
+            Ok((order, row.try_get("status")?))
+        };
+        let (order, status) = read().context(ReadSnafu)?;
+        Ok(Self { status: OrderState::parse(&status).context(StateSnafu)?, ..order })
+    }
+}
+
+/// An order to be created.
+#[derive(Clone, Debug)]
+pub struct NewOrder {
+    /// Chosen once, so that a repeated try knows its own order.
+    pub order_id: Uuid,
+    pub app_id: String,
+    pub order_date: Date,
+    pub order_number: String,
+    pub request_hash: [u8; 32],
+    pub merchant_id: String,
+    pub method: String,
+    pub amount_minor: i64,
+    pub currency: String,
+    pub description: Option<String>,
+    pub stored_date: Date,
+    pub settlement_date: Date,
+    pub created_at: Timestamp,
+}
+
+/// What came of creating an order.
+#[derive(Debug)]
+pub enum Created {
+    New(Box<Order>),
+    /// The identity is known; whether the request is the same is not said.
+    Known(Box<Order>),
+    NonceUsed,
+    UnknownMerchant,
+}
+
+impl Store {
+    /// Creates an order and stores the request's nonce, in one transaction. The
+    /// unique constraint makes one of many equal requests the first; the others
+    /// wait for its commit and find its order. It may be tried again.
+    pub async fn create_order(&self, new: &NewOrder, nonce: &Nonce) -> Result<Created, StoreError> {
+        let what = "create an order";
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        if !nonces::guard(&transaction, nonce).await? {
+            return Ok(Created::NonceUsed);
+        }
+        let sql = format!(
+            "INSERT INTO gateway.orders (order_id, app_id, order_date, order_number, request_hash,
+                merchant_id, method, amount_minor, currency, description, stored_date, settlement_date,
+                created_at, next_check_at)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+                now() + $14 * interval '1 second'
+             WHERE EXISTS (SELECT FROM gateway.merchants WHERE merchant_id = $6)
+             ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
+        );
+        let row = optional(
+            &transaction,
+            what,
+            &sql,
+            &[
+                &new.order_id,
+                &new.app_id,
+                &new.order_date,
+                &new.order_number,
+                &new.request_hash.as_slice(),
+                &new.merchant_id,
+                &new.method,
+                &new.amount_minor,
+                &new.currency,
+                &new.description,
+                &new.stored_date,
+                &new.settlement_date,
+                &new.created_at,
+                &LEASE_SECONDS,
+            ],
+        )
+        .await?;
+        let created = match row {
+            Some(row) => Created::New(Box::new(Order::read(&row)?)),
+            None => match find(&transaction, &new.app_id, new.order_date, &new.order_number).await? {
+                Some(order) if order.order_id == new.order_id => Created::New(Box::new(order)),
+                Some(order) => Created::Known(Box::new(order)),
+                None => return Ok(Created::UnknownMerchant),
+            },
+        };
+        transaction.commit().await.context(QuerySnafu { what })?;
+        Ok(created)
+    }
+
+    /// Finds an order by its identity.
+    pub async fn find_order(&self, app: &str, date: Date, number: &str) -> Result<Option<Order>, StoreError> {
+        find(&self.client().await?, app, date, number).await
+    }
+
+    pub async fn order(&self, order_id: Uuid) -> Result<Order, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM gateway.orders WHERE order_id = $1");
+        let row = optional(&self.client().await?, "read an order", &sql, &[&order_id]).await?;
+        Order::read(&row.context(MissingSnafu { what: "order", id: order_id })?)
+    }
+
+    /// Marks an order as succeeded, with what the posting was decided on, and
+    /// publishes it. Whoever comes second finds it done.
+    pub async fn succeed_order(&self, attempt: &Attempt, transaction_id: Uuid) -> Result<Order, StoreError> {
+        let what = "mark an order as succeeded";
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        let sql = format!(
+            "UPDATE gateway.orders SET status = 'Succeeded', channel = $2, fee_minor = $3, config_hash = $4,
+                config_epoch = $5, ledger_transaction_id = $6, completed_at = now(), next_check_at = NULL
+             WHERE order_id = $1 AND status = 'Processing' RETURNING {COLUMNS}"
+        );
+        let params: super::Params<'_> = &[
+            &attempt.order_id,
+            &attempt.channel,
+            &attempt.fee_minor,
+            &attempt.config_hash,
+            &attempt.config_epoch,
+            &transaction_id,
+        ];
+        let Some(row) = optional(&transaction, what, &sql, params).await? else {
+            drop(transaction);
+            drop(client);
+            return self.order(attempt.order_id).await;
+        };
+        let order = Order::read(&row)?;
+        publish(&transaction, "payment.succeeded", order.order_id, &event(&order)).await?;
+        transaction.commit().await.context(QuerySnafu { what })?;
+        Ok(order)
+    }
+
+    /// Marks an order as failed, unless an attempt may still have an effect. The
+    /// order's row is locked first and the attempts are read in a later
+    /// statement, so an attempt that begins at the same time is seen.
+    pub async fn fail_order(&self, order_id: Uuid, code: &str) -> Result<Order, StoreError> {
+        let what = "mark an order as failed";
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        let lock = format!("SELECT {COLUMNS} FROM gateway.orders WHERE order_id = $1 FOR UPDATE");
+        let order = Order::read(&one(&transaction, what, &lock, &[&order_id]).await?)?;
+        let alive = latest(&transaction, order_id).await?.is_some_and(|a| !a.is_without_effect());
+        if order.status != OrderState::Processing || alive {
+            return Ok(order);
+        }
+        let sql = format!(
+            "UPDATE gateway.orders SET status = 'Failed', failure_code = $2, completed_at = now(),
+                next_check_at = NULL WHERE order_id = $1 RETURNING {COLUMNS}"
+        );
+        let order = Order::read(&one(&transaction, what, &sql, &[&order_id, &code]).await?)?;
+        publish(&transaction, "payment.failed", order_id, &event(&order)).await?;
+        transaction.commit().await.context(QuerySnafu { what })?;
+        Ok(order)
+    }
+
+    /// Takes up to `limit` orders that are due, for [`LEASE_SECONDS`]. Replicas
+    /// share: what one has locked, another skips.
+    pub async fn claim_orders(&self, limit: i64) -> Result<Vec<Order>, StoreError> {
+        let sql = format!(
+            "UPDATE gateway.orders SET next_check_at = now() + $2 * interval '1 second', checks = checks + 1
+             WHERE order_id IN (SELECT order_id FROM gateway.orders
+                WHERE status = 'Processing' AND next_check_at <= now()
+                ORDER BY next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING {COLUMNS}"
+        );
+        let client = self.client().await?;
+        let rows = rows(&client, "claim orders", &sql, &[&limit, &LEASE_SECONDS]).await?;
+        rows.iter().map(Order::read).collect()
+    }
+
+    /// Hands an unfinished order back, to be looked at after an interval that
+    /// doubles with every look, with jitter.
+    pub async fn postpone_order(&self, order_id: Uuid) -> Result<(), StoreError> {
+        let sql = "UPDATE gateway.orders SET next_check_at = now() + interval '1 second'
+                * least($2, power(2, least(checks, 10))) * (0.8 + 0.4 * random())
+             WHERE order_id = $1 AND status = 'Processing'";
+        let client = self.client().await?;
+        execute(&client, "postpone an order", sql, &[&order_id, &INTERVAL_SECONDS_MAX]).await?;
+        Ok(())
+    }
+
+    /// How many orders are unfinished, and since when the oldest is.
+    pub async fn open_orders(&self) -> Result<(i64, f64), StoreError> {
+        let sql = "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8
+             FROM gateway.orders WHERE status = 'Processing'";
+        let row = one(&self.client().await?, "count open orders", sql, &[]).await?;
+        Ok((row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?))
+    }
+}
+
+async fn find<C: deadpool_postgres::GenericClient>(
+    client: &C,
+    app: &str,
+    date: Date,
+    number: &str,
+) -> Result<Option<Order>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM gateway.orders WHERE app_id = $1 AND order_date = $2 AND order_number = $3"
+    );
+    let row = optional(client, "find an order", &sql, &[&app, &date, &number]).await?;
+    row.as_ref().map(Order::read).transpose()
+}
+
+fn event(order: &Order) -> serde_json::Value {
+    json!({
+        "orderId": order.order_id,
+        "appId": order.app_id,
+        "orderDate": order.order_date,
+        "orderNumber": order.order_number,
+        "merchantId": order.merchant_id,
+        "amountMinor": order.amount_minor,
+        "currency": order.currency,
+        "status": order.status,
+        "failureCode": order.failure_code,
+    })
+}

@@ -1,0 +1,107 @@
+//! Merchants, and apps with their public keys.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use snafu::ResultExt;
+use uuid::Uuid;
+
+use super::{QuerySnafu, ReadSnafu, Store, StoreError, execute, one, optional, rows};
+
+#[derive(Clone, Debug)]
+pub struct Merchant {
+    pub merchant_id: String,
+    pub display_name: String,
+    pub created_at: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+pub struct App {
+    pub app_id: String,
+    pub display_name: String,
+    pub created_at: Timestamp,
+    /// Key ids and uncompressed P-256 points.
+    pub keys: Vec<(String, Vec<u8>)>,
+}
+
+impl Store {
+    pub async fn put_merchant(&self, id: &str, display_name: &str) -> Result<(), StoreError> {
+        let sql = "INSERT INTO gateway.merchants (merchant_id, display_name) VALUES ($1, $2)
+             ON CONFLICT (merchant_id) DO UPDATE SET display_name = excluded.display_name";
+        execute(&self.client().await?, "store a merchant", sql, &[&id, &display_name]).await?;
+        Ok(())
+    }
+
+    pub async fn merchant(&self, id: &str) -> Result<Option<Merchant>, StoreError> {
+        let sql = "SELECT display_name, created_at FROM gateway.merchants WHERE merchant_id = $1";
+        let row = optional(&self.client().await?, "read a merchant", sql, &[&id]).await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Merchant {
+            merchant_id: id.to_owned(),
+            display_name: row.try_get(0).context(ReadSnafu)?,
+            created_at: row.try_get(1).context(ReadSnafu)?,
+        }))
+    }
+
+    /// Stores an app with exactly these keys; others are withdrawn.
+    pub async fn put_app(
+        &self,
+        id: &str,
+        display_name: &str,
+        keys: &[(String, Vec<u8>)],
+    ) -> Result<(), StoreError> {
+        let what = "store an app";
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        let app = "INSERT INTO gateway.apps (app_id, display_name) VALUES ($1, $2)
+             ON CONFLICT (app_id) DO UPDATE SET display_name = excluded.display_name";
+        execute(&transaction, what, app, &[&id, &display_name]).await?;
+        let (names, points): (Vec<&str>, Vec<&[u8]>) =
+            keys.iter().map(|(name, point)| (name.as_str(), point.as_slice())).unzip();
+        let others = "DELETE FROM gateway.app_keys WHERE app_id = $1 AND key_id <> ALL($2)";
+        execute(&transaction, what, others, &[&id, &names]).await?;
+        let put = "INSERT INTO gateway.app_keys (app_id, key_id, public_key)
+             SELECT $1, * FROM unnest($2::text[], $3::bytea[])
+             ON CONFLICT (app_id, key_id) DO UPDATE SET public_key = excluded.public_key";
+        execute(&transaction, what, put, &[&id, &names, &points]).await?;
+        transaction.commit().await.context(QuerySnafu { what })
+    }
+
+    pub async fn app(&self, id: &str) -> Result<Option<App>, StoreError> {
+        let client = self.client().await?;
+        let sql = "SELECT display_name, created_at FROM gateway.apps WHERE app_id = $1";
+        let Some(row) = optional(&client, "read an app", sql, &[&id]).await? else { return Ok(None) };
+        let sql = "SELECT key_id, public_key FROM gateway.app_keys WHERE app_id = $1 ORDER BY key_id";
+        let keys = rows(&client, "read an app's keys", sql, &[&id]).await?;
+        let keys = keys.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        Ok(Some(App {
+            app_id: id.to_owned(),
+            display_name: row.try_get(0).context(ReadSnafu)?,
+            created_at: row.try_get(1).context(ReadSnafu)?,
+            keys: keys.collect::<Result<_, _>>().context(ReadSnafu)?,
+        }))
+    }
+
+    pub async fn app_key(&self, app: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT public_key FROM gateway.app_keys WHERE app_id = $1 AND key_id = $2";
+        let row = optional(&self.client().await?, "read an app's key", sql, &[&app, &key]).await?;
+        row.map(|row| row.try_get(0)).transpose().context(ReadSnafu)
+    }
+
+    /// The date under which a probe's postings are known, and its time: those at
+    /// which it was first asked for.
+    pub async fn probe(&self, fingerprint: &str, today: Date) -> Result<(Date, Timestamp), StoreError> {
+        let client = self.client().await?;
+        let sql = "INSERT INTO gateway.probes (fingerprint, stored_date) VALUES ($1, $2)
+             ON CONFLICT DO NOTHING";
+        execute(&client, "store a probe", sql, &[&fingerprint, &today]).await?;
+        let sql = "SELECT stored_date, created_at FROM gateway.probes WHERE fingerprint = $1";
+        let row = one(&client, "read a probe", sql, &[&fingerprint]).await?;
+        Ok((row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?))
+    }
+
+    /// The id that the network knows an attempt or a refund by.
+    #[must_use]
+    pub fn number(id: Uuid) -> String {
+        id.simple().to_string()
+    }
+}

@@ -1,0 +1,32 @@
+//! The table in docs/gateway.md is the one in the code. UPDATE=1 rewrites it.
+
+use payplane_gateway::state::{AttemptState, OrderState, RefundState, Transition};
+
+const BEGIN: &str = "<!-- states -->\n";
+const END: &str = "<!-- /states -->\n";
+
+fn table<S: std::fmt::Display + Copy>(what: &str, transitions: &[Transition<S>]) -> String {
+    let mut text = format!("| {what} from | to | because |\n|---|---|---|\n");
+    for Transition { from, to, cause } in transitions {
+        text.push_str(&format!("| {from} | {to} | {cause} |\n"));
+    }
+    text + "\n"
+}
+
+#[test]
+fn the_documented_states_are_those_of_the_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/gateway.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (head, rest) = text.split_once(BEGIN).unwrap();
+    let (_, tail) = rest.split_once(END).unwrap();
+    let tables = [
+        table("order", OrderState::transitions()),
+        table("attempt", AttemptState::transitions()),
+        table("refund", RefundState::transitions()),
+    ];
+    let current = format!("{head}{BEGIN}{}{END}{tail}", tables.concat());
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &current).unwrap();
+    }
+    assert!(current == text || std::env::var_os("UPDATE").is_some(), "run with UPDATE=1");
+}

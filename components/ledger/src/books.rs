@@ -1,0 +1,222 @@
+//! The books as the service sees them: postings, which leave in batches
+//! ([`crate::writer`]), and the few other calls that write. Each is one autocommit
+//! call of one function, so no lock ever waits for a client, and each runs to its
+//! end once it was sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Object, Pool};
+use jiff::civil::Date;
+use snafu::Snafu;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::accounts::Accounts;
+use crate::request::Posting;
+use crate::writer::{Item, Writer};
+
+/// Connections that batches leave alone: for accounts, the fence and folding.
+const OTHER_CALLS: usize = 2;
+/// Calls that run or wait for a connection. One more is refused at once.
+const CALLS_MAX: usize = 512;
+const FOLD_MAX: Duration = Duration::from_secs(10);
+const DRAIN_MAX: Duration = Duration::from_secs(4);
+
+#[derive(Clone, Debug, Snafu)]
+pub enum BooksError {
+    #[snafu(display("too much waits already; nothing was sent"))]
+    Full,
+    #[snafu(display("the deadline passed before anything was sent"))]
+    TooLate,
+    #[snafu(display("the database cannot be reached; nothing was sent"))]
+    Unreachable { source: Arc<deadpool_postgres::PoolError> },
+    #[snafu(display("rows were locked for too long; nothing was booked"))]
+    Busy { source: Arc<tokio_postgres::Error> },
+    #[snafu(display("a row that the posting waits for stayed locked; nothing was booked"))]
+    Locked,
+    #[snafu(display("the database does not take writes any more; nothing was booked"))]
+    Demoted { source: Arc<tokio_postgres::Error> },
+    #[snafu(display("the database refused the call; nothing was booked"))]
+    Rejected { source: Arc<tokio_postgres::Error> },
+    #[snafu(display("unknown whether it was booked: ask again with the same identity"))]
+    Unknown { source: Arc<tokio_postgres::Error> },
+    #[snafu(display("unknown whether it was booked: the deadline passed; ask again with the same identity"))]
+    Waited,
+    #[snafu(display(
+        "unknown whether it was booked: the call ended early; ask again with the same identity"
+    ))]
+    Ended,
+}
+
+/// What `ledger.post` answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub outcome: String,
+    pub transaction_id: Option<Uuid>,
+    pub accounting_date: Option<Date>,
+    pub reason: Option<String>,
+    pub subject: Option<String>,
+    pub message: Option<String>,
+    pub config_epoch_min: Option<i64>,
+}
+
+/// What `ledger.open_accounts` answered: how many, or why none.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub opened: i32,
+    pub refusal: Option<(String, String, String)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct AccountColumns {
+    pub codes: Vec<String>,
+    pub currencies: Vec<String>,
+    pub sides: Vec<&'static str>,
+    pub floors: Vec<bool>,
+}
+
+pub type Params = Vec<Box<dyn ToSql + Sync + Send>>;
+
+/// Clones share the pools, the queue and the bounds.
+#[derive(Clone)]
+pub struct Books {
+    pool: Pool,
+    places: Arc<Semaphore>,
+    calls: TaskTracker,
+    writer: Writer,
+    accounts: Accounts,
+}
+
+impl Books {
+    /// Starts the writers: as many as the pool has connections, but two.
+    #[must_use]
+    pub fn new(pool: Pool) -> Self {
+        let calls = TaskTracker::new();
+        let writers = pool.status().max_size.saturating_sub(OTHER_CALLS).max(1);
+        let writer = Writer::start(&pool, writers, &calls);
+        let places = Arc::new(Semaphore::new(CALLS_MAX));
+        Self { accounts: Accounts::new(pool.clone()), pool, places, calls, writer }
+    }
+
+    /// Books one transaction. The accounting date is the tenant's; the database
+    /// keeps the first one that an identity came with.
+    pub async fn post(
+        &self,
+        caller: String,
+        posting: Posting,
+        accounting_date: Date,
+        deadline: Instant,
+    ) -> Result<Answer, BooksError> {
+        let lane = self.accounts.lane(&posting).await;
+        self.writer.post(Item::new(caller, posting, accounting_date, deadline), lane).await
+    }
+
+    pub async fn open_accounts(
+        &self,
+        accounts: AccountColumns,
+        deadline: Instant,
+    ) -> Result<Opened, BooksError> {
+        let params: Params = vec![
+            Box::new(accounts.codes),
+            Box::new(accounts.currencies),
+            Box::new(accounts.sides),
+            Box::new(accounts.floors),
+        ];
+        let row = self.call("SELECT * FROM ledger.open_accounts($1, $2, $3, $4)", params, deadline).await?;
+        let reason: Option<String> = row.get(1);
+        Ok(Opened { opened: row.get(0), refusal: reason.map(|reason| (reason, row.get(2), row.get(3))) })
+    }
+
+    pub async fn raise_config_epoch(&self, epoch: i64, deadline: Instant) -> Result<i64, BooksError> {
+        let row = self.call("SELECT ledger.raise_config_epoch($1)", vec![Box::new(epoch)], deadline).await?;
+        Ok(row.get(0))
+    }
+
+    /// Folds up to so many raisings into balances; says how many.
+    pub async fn fold_raisings(&self, at_most: i32) -> Result<i64, BooksError> {
+        let now = Instant::now();
+        let by = now.checked_add(FOLD_MAX).unwrap_or(now);
+        let row = self.call("SELECT ledger.fold_raisings($1)", vec![Box::new(at_most)], by).await?;
+        Ok(row.get(0))
+    }
+
+    /// Batches that the database refused as a whole since the start.
+    #[must_use]
+    pub fn rejected(&self) -> u64 {
+        self.writer.rejected()
+    }
+
+    /// Waits, bounded, until everything that was accepted is answered.
+    pub async fn drain(&self) {
+        self.writer.close();
+        self.calls.close();
+        if tokio::time::timeout(DRAIN_MAX, self.calls.wait()).await.is_err() {
+            tracing::warn!(calls = self.calls.len(), "calls left open at the end of the drain");
+        }
+    }
+
+    /// Until the call is sent the deadline ends it; from then on only the wait
+    /// for it. Nothing cancels a call that may be committing: it runs in a task
+    /// of its own, which a caller that goes away does not take with it.
+    async fn call(&self, sql: &'static str, params: Params, deadline: Instant) -> Result<Row, BooksError> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| BooksError::Full)?;
+        let connection = tokio::time::timeout_at(deadline, self.pool.get())
+            .await
+            .map_err(|_| BooksError::TooLate)?
+            .map_err(|source| BooksError::Unreachable { source: Arc::new(source) })?;
+        let task = self.calls.spawn(send(connection, sql, params, place));
+        match tokio::time::timeout_at(deadline, task).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => EndedSnafu.fail(),
+            Err(_) => WaitedSnafu.fail(),
+        }
+    }
+}
+
+async fn send(
+    connection: Object,
+    sql: &'static str,
+    params: Params,
+    _place: OwnedSemaphorePermit,
+) -> Result<Row, BooksError> {
+    let mut rows = rows(connection, sql, params).await?;
+    rows.pop().ok_or(BooksError::Ended)
+}
+
+/// One call, to its end.
+pub(crate) async fn rows(connection: Object, sql: &str, params: Params) -> Result<Vec<Row>, BooksError> {
+    let borrowed: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect();
+    let answered = match connection.prepare_cached(sql).await {
+        Ok(statement) => connection.query(&statement, &borrowed).await,
+        Err(error) => Err(error),
+    };
+    answered.map_err(|error| {
+        // A session that failed once may sit on a server that was demoted.
+        drop(Object::take(connection));
+        classify(error)
+    })
+}
+
+/// Only an error that the server sent before it began to commit says that
+/// nothing was booked. Everything else is unknown.
+fn classify(error: tokio_postgres::Error) -> BooksError {
+    let state = error.code().cloned();
+    let source = Arc::new(error);
+    let Some(state) = state else { return BooksError::Unknown { source } };
+    if state == SqlState::LOCK_NOT_AVAILABLE || state == SqlState::T_R_DEADLOCK_DETECTED {
+        return BooksError::Busy { source };
+    }
+    if state == SqlState::READ_ONLY_SQL_TRANSACTION {
+        return BooksError::Demoted { source };
+    }
+    match state.code().get(..2) {
+        Some("0A" | "21" | "22" | "23" | "25" | "28" | "42" | "P0") => BooksError::Rejected { source },
+        _ => BooksError::Unknown { source },
+    }
+}

@@ -1,0 +1,150 @@
+//! What is read from the primary, each in one statement and so in one snapshot.
+
+use deadpool_postgres::{Object, Pool};
+use jiff::civil::Date;
+use payplane_api::ledger::v1::{
+    Balance, Direction, Entry, GetStatusResponse, GetTransactionResponse, GetTrialBalanceResponse,
+    TrialBalanceLine,
+};
+use snafu::{ResultExt, Snafu};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::request::Key;
+
+#[derive(Debug, Snafu)]
+pub enum ReadError {
+    #[snafu(display("the database cannot be reached"))]
+    Unreachable { source: deadpool_postgres::PoolError },
+    #[snafu(display("reading {what} failed"))]
+    Query { what: &'static str, source: tokio_postgres::Error },
+}
+
+const BALANCES: &str = "
+    SELECT a.code, a.currency, a.normal_side::text, coalesce(b.posted_minor + (
+           SELECT coalesce(sum(r.amount_minor), 0) FROM ledger.raisings r WHERE r.account_id = b.account_id)::bigint, (
+           SELECT coalesce(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor ELSE -e.amount_minor END), 0)
+             FROM ledger.entries e WHERE e.account_id = a.account_id)::bigint)
+      FROM ledger.accounts a LEFT JOIN ledger.balances b USING (account_id)
+     WHERE a.code = ANY ($1) AND ($2 = '' OR a.currency = $2) ORDER BY a.code, a.currency";
+
+const TRIAL_BALANCE: &str = "
+    SELECT a.code, a.currency,
+           coalesce(sum(e.amount_minor) FILTER (WHERE e.side = 'debit'), 0)::bigint,
+           coalesce(sum(e.amount_minor) FILTER (WHERE e.side = 'credit'), 0)::bigint
+      FROM ledger.accounts a LEFT JOIN ledger.entries e USING (account_id)
+     WHERE $1 OR NOT a.reserved
+     GROUP BY a.code, a.currency ORDER BY a.currency, a.code";
+
+const TRANSACTION: &str = "
+    SELECT t.transaction_id, t.kind, t.accounting_date, t.settlement_date, t.config_epoch,
+           a.code, e.side::text, e.amount_minor, a.currency
+      FROM ledger.identities i
+      JOIN ledger.transactions t ON t.transaction_id = i.decision
+      JOIN ledger.entries e ON e.transaction_id = t.transaction_id
+      JOIN ledger.accounts a USING (account_id)
+     WHERE i.key_date = $1 AND i.caller = $2
+       AND i.key_digest = substr(sha256(convert_to($3::text, 'UTF8')), 1, 16)
+     ORDER BY e.line";
+
+/// Standbys are visible to a role with pg_read_all_stats only; without it the
+/// count is 0, which is never too good.
+const STATUS: &str = "
+    SELECT c.books_id::text, NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off',
+           (SELECT count(*) FROM pg_stat_replication
+             WHERE state = 'streaming' AND sync_state IN ('sync', 'quorum')),
+           current_setting('synchronous_standby_names') <> '',
+           CASE WHEN pg_is_in_recovery() THEN 0
+                ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int8 END,
+           (SELECT max(version)::int8 FROM payplane.schema_history), l.config_epoch_min
+      FROM payplane.control c, ledger.control l";
+
+async fn query(
+    pool: &Pool,
+    what: &'static str,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, ReadError> {
+    let connection = pool.get().await.context(UnreachableSnafu)?;
+    let rows = match connection.prepare_cached(sql).await {
+        Ok(statement) => connection.query(&statement, params).await,
+        Err(error) => Err(error),
+    };
+    rows.map_err(|source| {
+        drop(Object::take(connection));
+        ReadError::Query { what, source }
+    })
+}
+
+pub async fn balances(pool: &Pool, codes: &[String], currency: &str) -> Result<Vec<Balance>, ReadError> {
+    let rows = query(pool, "balances", BALANCES, &[&codes, &currency]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| Balance {
+            account: row.get(0),
+            currency: row.get(1),
+            normal_side: direction(row.get(2)),
+            balance_minor: row.get(3),
+        })
+        .collect())
+}
+
+pub async fn trial_balance(
+    pool: &Pool,
+    include_reserved: bool,
+) -> Result<GetTrialBalanceResponse, ReadError> {
+    let rows = query(pool, "the trial balance", TRIAL_BALANCE, &[&include_reserved]).await?;
+    let mut lines = Vec::with_capacity(rows.len());
+    let mut sums = std::collections::BTreeMap::<String, i128>::new();
+    for row in rows {
+        let (currency, debit_minor, credit_minor): (String, i64, i64) = (row.get(1), row.get(2), row.get(3));
+        let sum = sums.entry(currency.clone()).or_default();
+        *sum = sum.saturating_add(debit_minor.into()).saturating_sub(credit_minor.into());
+        lines.push(TrialBalanceLine { account: row.get(0), currency, debit_minor, credit_minor });
+    }
+    Ok(GetTrialBalanceResponse { lines, balanced: sums.values().all(|sum| *sum == 0) })
+}
+
+pub async fn transaction(pool: &Pool, caller: &str, key: &Key) -> Result<GetTransactionResponse, ReadError> {
+    let rows = query(pool, "a transaction", TRANSACTION, &[&key.date, &caller, &key.key]).await?;
+    let Some(first) = rows.first() else { return Ok(GetTransactionResponse::default()) };
+    let entry = |row: &Row| Entry {
+        account: row.get(5),
+        direction: direction(row.get(6)),
+        amount_minor: row.get(7),
+        currency: row.get(8),
+    };
+    Ok(GetTransactionResponse {
+        found: true,
+        transaction_id: first.get::<_, Uuid>(0).to_string(),
+        kind: first.get(1),
+        entries: rows.iter().map(entry).collect(),
+        accounting_date: first.get::<_, Date>(2).to_string(),
+        settlement_date: first.get::<_, Option<Date>>(3).map(|date| date.to_string()).unwrap_or_default(),
+        config_epoch: u64::try_from(first.get::<_, i64>(4)).unwrap_or(0),
+    })
+}
+
+pub async fn status(pool: &Pool) -> Result<GetStatusResponse, ReadError> {
+    let rows = query(pool, "the status", STATUS, &[]).await?;
+    let Some(row) = rows.first() else { return Ok(GetStatusResponse::default()) };
+    let small = |column: usize| u32::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+    Ok(GetStatusResponse {
+        books_id: row.get(0),
+        primary_writable: row.get(1),
+        synchronous_standbys: small(2),
+        synchronous_required: row.get(3),
+        timeline: small(4),
+        schema_version: small(5),
+        config_epoch_min: u64::try_from(row.get::<_, i64>(6)).unwrap_or(0),
+    })
+}
+
+fn direction(side: &str) -> i32 {
+    match side {
+        "debit" => Direction::Debit.into(),
+        "credit" => Direction::Credit.into(),
+        _ => Direction::Unspecified.into(),
+    }
+}

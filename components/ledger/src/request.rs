@@ -1,0 +1,229 @@
+//! A posting as it was asked for becomes one that can be sent, or a refusal that
+//! names the field. Nothing here looks at the books.
+#![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use payplane_api::currency::Currency;
+use payplane_api::ledger::v1::{Direction, Entry, Identity, PostRequest, Refusal, RefusalReason};
+use payplane_api::money::AMOUNT_MINOR_MAX;
+
+pub const ENTRIES_MAX: usize = 64;
+const REFERENCES_MAX: usize = 16;
+const TEXT_MAX: usize = 128;
+const ACCOUNT_MAX: usize = 200;
+const KIND_MAX: usize = 32;
+
+/// A checked posting.
+#[derive(Clone, Debug)]
+pub struct Posting {
+    pub identity: Key,
+    pub kind: String,
+    pub entries: Vec<Line>,
+    pub references: Vec<(String, String)>,
+    pub effective_time: Timestamp,
+    pub settlement_date: Option<Date>,
+    pub original: Option<Key>,
+    pub config_epoch: i64,
+}
+
+impl Posting {
+    /// What makes two requests the same: everything but the config epoch, which a
+    /// retry may have renewed. The first line is the form's version.
+    #[must_use]
+    pub fn hash(&self) -> Vec<u8> {
+        let mut text = format!("1\n{}\n", self.kind);
+        for line in &self.entries {
+            let _ = writeln!(text, "{} {} {} {}", line.side, line.account, line.amount_minor, line.currency);
+        }
+        for (kind, value) in &self.references {
+            let _ = writeln!(text, "{kind}={value}");
+        }
+        let _ = writeln!(text, "effective {}", self.effective_time.as_microsecond());
+        if let Some(date) = self.settlement_date {
+            let _ = writeln!(text, "settlement {date}");
+        }
+        if let Some(original) = &self.original {
+            let _ = writeln!(text, "original {} {}", original.date, original.key);
+        }
+        digest(&SHA256, text.as_bytes()).as_ref().to_vec()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub date: Date,
+    pub key: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub account: String,
+    pub side: &'static str,
+    pub amount_minor: i64,
+    pub currency: Currency,
+}
+
+pub fn refusal(reason: RefusalReason, subject: impl Into<String>, message: impl Into<String>) -> Refusal {
+    Refusal { reason: reason.into(), subject: subject.into(), message: message.into() }
+}
+
+fn invalid(subject: impl Into<String>, message: impl Into<String>) -> Refusal {
+    refusal(RefusalReason::Invalid, subject, message)
+}
+
+pub fn check(request: PostRequest) -> Result<Posting, Refusal> {
+    let original = request.original.as_ref().map(|o| key(Some(o), "original")).transpose()?;
+    let kind = request.kind;
+    if !is_word(&kind) {
+        return Err(invalid("kind", "1 to 32 characters of a-z, 0-9 and '-', a letter first"));
+    }
+    match (kind.as_str(), &original) {
+        ("refund" | "reversal", None) => {
+            return Err(invalid("original", format!("a {kind} has an original")));
+        }
+        ("sale" | "probe", Some(_)) => return Err(invalid("original", format!("a {kind} has no original"))),
+        _ => {}
+    }
+    let identity = key(request.identity.as_ref(), "identity")?;
+    if original.as_ref() == Some(&identity) {
+        return Err(invalid("original", "a transaction is not its own original"));
+    }
+    let effective_time: Timestamp = request
+        .effective_time
+        .parse()
+        .map_err(|_| invalid("effective_time", "a time as of RFC 3339 is needed"))?;
+    let tomorrow = Timestamp::now().as_second().saturating_add(86_400);
+    if effective_time.as_second() > tomorrow || effective_time < Timestamp::UNIX_EPOCH {
+        return Err(invalid("effective_time", "it lies in the future, or before 1970"));
+    }
+    let settlement_date = match request.settlement_date.as_str() {
+        "" => None,
+        text => Some(date(text, "settlement_date")?),
+    };
+    let references: Vec<_> = request.references.into_iter().map(|r| (r.r#type, r.value)).collect();
+    check_references(&references)?;
+    Ok(Posting {
+        identity,
+        kind,
+        entries: lines(&request.entries)?,
+        references,
+        effective_time,
+        settlement_date,
+        original,
+        config_epoch: i64::try_from(request.config_epoch)
+            .map_err(|_| invalid("config_epoch", "too large"))?,
+    })
+}
+
+/// Reads an identity; `field` names it in the refusal.
+pub fn key(identity: Option<&Identity>, field: &str) -> Result<Key, Refusal> {
+    let Some(identity) = identity else { return Err(invalid(field, "it is missing")) };
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
+    let text = &identity.key;
+    if text.is_empty() || text.len() > TEXT_MAX || !text.bytes().all(allowed) {
+        return Err(invalid(
+            format!("{field}.key"),
+            "1 to 128 characters of A-Z, a-z, 0-9, '.', '_', ':', '-'",
+        ));
+    }
+    Ok(Key { date: date(&identity.key_date, &format!("{field}.key_date"))?, key: text.clone() })
+}
+
+fn date(text: &str, field: &str) -> Result<Date, Refusal> {
+    let shape = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    match text.parse() {
+        Ok(date) if shape => Ok(date),
+        _ => Err(invalid(field, "a date of the form YYYY-MM-DD is needed")),
+    }
+}
+
+fn lines(entries: &[Entry]) -> Result<Vec<Line>, Refusal> {
+    if !(2..=ENTRIES_MAX).contains(&entries.len()) {
+        return Err(invalid("entries", "2 to 64 entries are needed"));
+    }
+    let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
+    let mut lines = Vec::with_capacity(entries.len());
+    for (n, entry) in entries.iter().enumerate() {
+        let line = line(n, entry)?;
+        let sum = sums.entry(line.currency).or_default();
+        let amount = i128::from(line.amount_minor);
+        // 64 amounts below 2^53 cannot leave an i128.
+        *sum = if line.side == "debit" { sum.saturating_add(amount) } else { sum.saturating_sub(amount) };
+        lines.push(line);
+    }
+    match sums.iter().find(|(_, sum)| **sum != 0) {
+        None => Ok(lines),
+        Some((currency, sum)) => Err(refusal(
+            RefusalReason::Unbalanced,
+            "entries",
+            format!("debits less credits leave {sum} minor units of {currency}"),
+        )),
+    }
+}
+
+fn line(n: usize, entry: &Entry) -> Result<Line, Refusal> {
+    let field = |name: &str| format!("entries[{n}].{name}");
+    if !is_account(&entry.account) {
+        return Err(invalid(
+            field("account"),
+            "names of A-Z, a-z, 0-9, '.', '_', '-' joined by ':' are needed",
+        ));
+    }
+    let side = side(entry.direction).ok_or_else(|| invalid(field("direction"), "debit or credit"))?;
+    if !(1..=AMOUNT_MINOR_MAX).contains(&entry.amount_minor) {
+        return Err(invalid(field("amount_minor"), "from 1 to 2^53-1 minor units"));
+    }
+    let currency = Currency::parse(&entry.currency)
+        .map_err(|error| refusal(RefusalReason::Currency, field("currency"), error.to_string()))?;
+    Ok(Line { account: entry.account.clone(), side, amount_minor: entry.amount_minor, currency })
+}
+
+/// The database's word for a side.
+#[must_use]
+pub fn side(direction: i32) -> Option<&'static str> {
+    match Direction::try_from(direction) {
+        Ok(Direction::Debit) => Some("debit"),
+        Ok(Direction::Credit) => Some("credit"),
+        _ => None,
+    }
+}
+
+/// Names joined by colons.
+#[must_use]
+pub fn is_account(code: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    code.len() <= ACCOUNT_MAX && code.split(':').all(|part| !part.is_empty() && part.bytes().all(allowed))
+}
+
+fn is_word(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    text.len() <= KIND_MAX && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(allowed)
+}
+
+fn check_references(references: &[(String, String)]) -> Result<(), Refusal> {
+    if references.len() > REFERENCES_MAX {
+        return Err(invalid("references", "at most 16 references"));
+    }
+    let mut seen = BTreeSet::new();
+    for (n, reference) in references.iter().enumerate() {
+        let (r#type, value) = reference;
+        let printable = value.bytes().all(|b| (b' '..=b'~').contains(&b));
+        if !is_word(r#type) || value.is_empty() || value.len() > TEXT_MAX || !printable {
+            let message = "a type of a-z, 0-9, '-' and a value of 1 to 128 printable ASCII characters";
+            return Err(invalid(format!("references[{n}]"), message));
+        }
+        if !seen.insert(reference) {
+            return Err(invalid(format!("references[{n}]"), "it is there twice"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "request/tests.rs"]
+mod tests;

@@ -1,0 +1,77 @@
+//! The writer: postings of all callers gather in a queue and leave in batches.
+//! A batch leaves when a connection is free and the batch is 2 ms old or holds
+//! 256; while all connections are busy it grows to at most 1,024.
+
+mod batch;
+mod item;
+mod queue;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use tokio_util::task::TaskTracker;
+
+pub use self::batch::{POST, params};
+pub use self::item::Item;
+use self::queue::Queue;
+use crate::accounts::Lane;
+use crate::books::{Answer, BooksError, rows};
+
+/// Clones share the queue.
+#[derive(Clone)]
+pub struct Writer {
+    queue: Arc<Queue>,
+}
+
+impl Writer {
+    /// Runs until the queue is closed and empty.
+    pub(crate) fn start(pool: &Pool, connections: usize, tasks: &TaskTracker) -> Self {
+        let queue = Arc::new(Queue::default());
+        for _ in 0..connections {
+            tasks.spawn(write(queue.clone(), pool.clone()));
+        }
+        Self { queue }
+    }
+
+    pub(crate) async fn post(&self, item: Item, lane: Lane) -> Result<Answer, BooksError> {
+        let (ticket, waiting) = item.ticket();
+        self.queue.push(waiting, lane)?;
+        ticket.answer().await
+    }
+
+    /// Batches that the database refused as a whole: our own mistakes.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.queue.rejected.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing is accepted; what was is answered.
+    pub(crate) fn close(&self) {
+        self.queue.close();
+    }
+}
+
+/// One connection's life: a batch after the other.
+async fn write(queue: Arc<Queue>, pool: Pool) {
+    /// So that a database that is away is not asked without a pause.
+    const PAUSE: Duration = Duration::from_millis(50);
+    while let Some(mut items) = queue.next().await {
+        items.retain_mut(item::Waiting::send);
+        if items.is_empty() {
+            continue;
+        }
+        let connection = match pool.get().await {
+            Ok(connection) => connection,
+            Err(source) => {
+                batch::unreachable(items, source);
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        match rows(connection, batch::POST, batch::params(items.iter().map(|waiting| &waiting.item))).await {
+            Ok(rows) => batch::answer(items, rows, &queue),
+            Err(error) => batch::fail(items, &error, &queue),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Where postings wait: two lanes, each fair between callers, all bounded.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::item::Waiting;
+use crate::accounts::Lane;
+use crate::books::BooksError;
+
+/// A batch of this size leaves at once, and an older one of any size.
+const SIZE_ENOUGH: usize = 256;
+const AGE_ENOUGH: Duration = Duration::from_millis(2);
+const SIZE_MAX: usize = 1024;
+/// Postings that wait. One more of a caller, or of all, is refused at once.
+const CALLER_MAX: usize = 8_192;
+const QUEUE_MAX: usize = 16_384;
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pub(super) rejected: AtomicU64,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    raising: Callers,
+    lowering: Callers,
+    closed: bool,
+}
+
+/// The callers of a lane in the order of their turns.
+#[derive(Default)]
+struct Callers {
+    turns: VecDeque<(String, VecDeque<Waiting>)>,
+    len: usize,
+}
+
+impl Queue {
+    pub(super) fn push(&self, waiting: Waiting, lane: Lane) -> Result<(), BooksError> {
+        let mut state = self.state();
+        let full = state.raising.len.saturating_add(state.lowering.len) >= QUEUE_MAX;
+        let closed = state.closed;
+        let callers = if lane == Lane::Raising { &mut state.raising } else { &mut state.lowering };
+        if closed || full || callers.of(&waiting.item.caller) >= CALLER_MAX {
+            return Err(BooksError::Full);
+        }
+        callers.push(waiting);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Puts back what could not be decided now, before everything else of its caller.
+    pub(super) fn back(&self, waiting: Waiting) {
+        let mut state = self.state();
+        state.lowering.push_front(waiting);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for the next batch. None when there will be none any more.
+    pub(super) async fn next(&self) -> Option<Vec<Waiting>> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let due = {
+                let mut state = self.state();
+                match state.due() {
+                    None if state.closed => return None,
+                    Some(at) if state.closed || at <= Instant::now() => {
+                        let batch = state.take();
+                        drop(state);
+                        // Another writer looks at what is left.
+                        self.changed.notify_one();
+                        return Some(batch);
+                    }
+                    due => due,
+                }
+            };
+            match due {
+                Some(at) => {
+                    let _ = tokio::time::timeout_at(at, changed).await;
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// When the next batch may leave.
+    fn due(&self) -> Option<Instant> {
+        [self.raising.due(), self.lowering.due()].into_iter().flatten().min()
+    }
+
+    /// The next batch: of the lane that has waited longest.
+    fn take(&mut self) -> Vec<Waiting> {
+        let raising_first = match (self.raising.due(), self.lowering.due()) {
+            (Some(raising), Some(lowering)) => raising <= lowering,
+            (raising, _) => raising.is_some(),
+        };
+        let lane = if raising_first { &mut self.raising } else { &mut self.lowering };
+        lane.take(SIZE_MAX)
+    }
+}
+
+impl Callers {
+    /// How many of a caller wait.
+    fn of(&self, caller: &str) -> usize {
+        self.turns.iter().find(|(name, _)| name == caller).map_or(0, |(_, queue)| queue.len())
+    }
+
+    fn queue(&mut self, caller: &str) -> &mut VecDeque<Waiting> {
+        let known = self.turns.iter().position(|(name, _)| name == caller);
+        let place = known.unwrap_or_else(|| {
+            self.turns.push_back((caller.to_owned(), VecDeque::new()));
+            self.turns.len().saturating_sub(1)
+        });
+        &mut self.turns[place].1
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        let caller = waiting.item.caller.clone();
+        self.queue(&caller).push_back(waiting);
+        self.len = self.len.saturating_add(1);
+    }
+
+    fn push_front(&mut self, waiting: Waiting) {
+        let caller = waiting.item.caller.clone();
+        self.queue(&caller).push_front(waiting);
+        self.len = self.len.saturating_add(1);
+    }
+
+    /// When its first batch may leave; none where nothing waits.
+    fn due(&self) -> Option<Instant> {
+        let first = self.turns.iter().filter_map(|(_, queue)| queue.front()).map(|w| w.queued).min()?;
+        let enough = self.len >= SIZE_ENOUGH;
+        Some(if enough { first } else { first.checked_add(AGE_ENOUGH).unwrap_or(first) })
+    }
+
+    /// One of each caller in turn. An identity that is in the batch already waits
+    /// for the next one.
+    fn take(&mut self, size: usize) -> Vec<Waiting> {
+        let mut batch = Vec::with_capacity(self.len.min(size));
+        let mut identities = HashSet::new();
+        let mut later = vec![];
+        while batch.len() < size {
+            let Some((caller, mut queue)) = self.turns.pop_front() else { break };
+            let Some(waiting) = queue.pop_front() else { continue };
+            self.len = self.len.saturating_sub(1);
+            if waiting.alone && batch.is_empty() && later.is_empty() {
+                self.put_back(caller, queue);
+                return vec![waiting];
+            }
+            let identity = &waiting.item.posting.identity;
+            let identity = (waiting.item.caller.clone(), identity.date, identity.key.clone());
+            if !waiting.alone && identities.insert(identity) {
+                batch.push(waiting);
+            } else {
+                later.push(waiting);
+            }
+            self.put_back(caller, queue);
+        }
+        later.into_iter().rev().for_each(|waiting| self.push_front(waiting));
+        batch
+    }
+
+    fn put_back(&mut self, caller: String, queue: VecDeque<Waiting>) {
+        if !queue.is_empty() {
+            self.turns.push_back((caller, queue));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

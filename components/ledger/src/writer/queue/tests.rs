@@ -1,0 +1,83 @@
+use jiff::civil::date;
+use payplane_api::ledger::v1::{Direction, Entry, Identity, PostRequest};
+
+use super::*;
+use crate::request;
+use crate::writer::Item;
+
+fn waiting(caller: &str, key: &str) -> Waiting {
+    let entry = |direction: Direction| Entry {
+        account: "a".into(),
+        direction: direction.into(),
+        amount_minor: 1,
+        currency: "CNY".into(),
+    };
+    let request = PostRequest {
+        identity: Some(Identity { key_date: "2024-01-15".into(), key: key.into() }),
+        kind: "sale".into(),
+        entries: vec![entry(Direction::Debit), entry(Direction::Credit)],
+        effective_time: "2024-01-15T04:00:00Z".into(),
+        ..PostRequest::default()
+    };
+    let posting = request::check(request).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    Item::new(caller.into(), posting, date(2024, 1, 15), deadline).ticket().1
+}
+
+fn keys(batch: &[Waiting]) -> Vec<String> {
+    batch.iter().map(|w| format!("{}/{}", w.item.caller, w.item.posting.identity.key)).collect()
+}
+
+#[tokio::test]
+async fn callers_take_turns_and_an_identity_is_in_a_batch_once() {
+    let queue = Queue::default();
+    for (caller, key) in [("a", "1"), ("a", "2"), ("a", "1"), ("b", "1"), ("a", "3")] {
+        queue.push(waiting(caller, key), Lane::Raising).unwrap();
+    }
+    assert_eq!(keys(&queue.next().await.unwrap()), ["a/1", "b/1", "a/2", "a/3"]);
+    assert_eq!(keys(&queue.next().await.unwrap()), ["a/1"], "the second of an identity comes next");
+    queue.close();
+    assert!(queue.next().await.is_none());
+}
+
+#[tokio::test]
+async fn lanes_do_not_mix_and_what_is_put_back_comes_first() {
+    let queue = Queue::default();
+    queue.push(waiting("a", "lowers"), Lane::Lowering).unwrap();
+    queue.push(waiting("a", "raises"), Lane::Raising).unwrap();
+    let mut lowering = queue.next().await.unwrap();
+    assert_eq!(keys(&lowering), ["a/lowers"]);
+    queue.push(waiting("a", "later"), Lane::Lowering).unwrap();
+    let mut alone = lowering.pop().unwrap();
+    alone.alone = true;
+    queue.back(alone);
+    assert_eq!(keys(&queue.next().await.unwrap()), ["a/lowers"], "and by itself");
+    assert_eq!(keys(&queue.next().await.unwrap()), ["a/raises"]);
+    assert_eq!(keys(&queue.next().await.unwrap()), ["a/later"]);
+}
+
+#[tokio::test]
+async fn a_batch_waits_to_gather_and_is_bounded() {
+    let queue = Queue::default();
+    let began = Instant::now();
+    queue.push(waiting("a", "first"), Lane::Raising).unwrap();
+    assert_eq!(queue.next().await.unwrap().len(), 1);
+    assert!(began.elapsed() >= AGE_ENOUGH, "it might have had company");
+    for n in 0..SIZE_MAX + 7 {
+        queue.push(waiting("a", &n.to_string()), Lane::Raising).unwrap();
+    }
+    assert_eq!(queue.next().await.unwrap().len(), SIZE_MAX);
+    assert_eq!(queue.next().await.unwrap().len(), 7);
+}
+
+#[test]
+fn a_flooding_caller_leaves_room_for_another() {
+    let queue = Queue::default();
+    for n in 0..CALLER_MAX {
+        queue.push(waiting("a", &n.to_string()), Lane::Raising).unwrap();
+    }
+    assert!(matches!(queue.push(waiting("a", "more"), Lane::Raising), Err(BooksError::Full)));
+    queue.push(waiting("b", "1"), Lane::Raising).unwrap();
+    queue.close();
+    assert!(matches!(queue.push(waiting("b", "2"), Lane::Raising), Err(BooksError::Full)));
+}

@@ -1,0 +1,122 @@
+//! Whoever steals the ledger's database login can ask for postings, and nothing
+//! else.
+
+use crate::harness::*;
+
+/// A call of the posting function by hand.
+pub(crate) fn post_sql(key: &str, caller: &str, amount: i64) -> String {
+    format!(
+        "SELECT ledger.post(ARRAY[(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
+            || '7' || substr(md5('{key}'), 1, 3) || '8' || substr(md5('{key}'), 4, 15))::uuid], '{{{caller}}}',
+         ARRAY[(now() AT TIME ZONE 'Asia/Shanghai')::date], '{{{key}}}', ARRAY[sha256('{key}')], '{{sale}}',
+         '{{2024-01-15T04:00:00Z}}', '{{2024-01-15}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{1}}',
+         '{{1,1}}', '{{1,2}}', '{{{CLEARING},{}}}', '{{CNY,CNY}}', '{{debit,credit}}', '{{{amount},{amount}}}',
+         '{{}}', '{{}}', '{{}}')",
+        merchant(0)
+    )
+}
+
+#[tokio::test]
+pub(crate) async fn the_login_can_post_and_nothing_else() {
+    let ledger = Ledger::start().await;
+    let booked = ledger.post(sale("sale:1", 0, 100)).await.transaction_id.unwrap();
+    let good = post_sql("sale:2", "gateway", 5);
+    let thief = ledger.postgres.connect("ledger").await.unwrap();
+    let statements = [
+        "INSERT INTO ledger.accounts (code, currency, normal_side) VALUES ('x', 'CNY', 'debit')".to_owned(),
+        format!("INSERT INTO ledger.entries VALUES ('{booked}', 3, 1, 'debit', 1)"),
+        format!("INSERT INTO ledger.entries_all VALUES ('{booked}', 3, 1, 'debit', 1)"),
+        "INSERT INTO ledger.batches (booked) VALUES (0)".into(),
+        "UPDATE ledger.balances SET posted_minor = 1000000".into(),
+        "UPDATE ledger.caps SET remaining_minor = original_minor".into(),
+        "UPDATE ledger.control SET config_epoch_min = 0".into(),
+        "UPDATE ledger.accounts SET state = 'open'".into(),
+        "DELETE FROM ledger.identities".into(),
+        "DELETE FROM ledger.entries_all".into(),
+        "TRUNCATE ledger.entries".into(),
+        "TRUNCATE ledger.transactions_all".into(),
+        "COPY ledger.entries FROM STDIN".into(),
+        "COPY ledger.entries TO PROGRAM 'cat'".into(),
+        "SET ROLE payplane_owner".into(),
+        "SET SESSION AUTHORIZATION payplane_owner".into(),
+        "SET session_replication_role = replica".into(),
+        "ALTER TABLE ledger.entries DISABLE TRIGGER ALL".into(),
+        "DROP TRIGGER balances ON ledger.transactions".into(),
+        "CREATE TABLE ledger.mine (x int)".into(),
+        "CREATE TABLE public.mine (x int)".into(),
+        "CREATE TEMP TABLE accounts (x int)".into(),
+        "CREATE FUNCTION ledger.now() RETURNS int LANGUAGE sql AS 'SELECT 1'".into(),
+        "CREATE OR REPLACE FUNCTION ledger.take_fence(alone boolean) RETURNS void LANGUAGE sql AS 'SELECT'"
+            .into(),
+        "CREATE SCHEMA mine".into(),
+        "SELECT ledger.set_account_state('income:fee', 'CNY', 'closed')".into(),
+        "SELECT ledger.record_batch(1)".into(),
+        "SELECT ledger.book(gen_random_uuid(), 'sale', '{}', NULL)".into(),
+        "SELECT ledger.check_books()".into(),
+        "SELECT * FROM gateway.orders".into(),
+        "UPDATE payplane.control SET environment = 'Live'".into(),
+        "DELETE FROM payplane.schema_history".into(),
+        "GRANT payplane_owner TO ledger".into(),
+        "LOCK TABLE ledger.entries IN ACCESS EXCLUSIVE MODE".into(),
+        "SELECT * FROM ledger.accounts FOR UPDATE".into(),
+        format!("BEGIN ISOLATION LEVEL REPEATABLE READ; {good}"),
+        format!("BEGIN ISOLATION LEVEL SERIALIZABLE; {good}"),
+        format!("BEGIN READ ONLY; {good}"),
+        // Forged arguments.
+        good.replace("{5,5}", "{5,-5}"),
+        good.replace("{5,5}", "{5,4}"),
+        good.replace("{5,5}", "{5,NULL}"),
+        good.replace("{5,5}", "{9007199254740992,9007199254740992}"),
+        good.replace("{5,5}", "{5}"),
+        good.replace("'{debit,credit}'", "'{debit,debit}'"),
+        good.replace("'{debit,credit}'", "'{debit,both}'"),
+        good.replace("'{1,2}'", "'{1,1}'"),
+        good.replace("'{1,2}'", "'{1,3}'"),
+        good.replace("'{1,1}'", "'{1,2}'"),
+        good.replace("'{gateway}'", "E'{gate\\nway}'"),
+        good.replace("'{gateway}'", "'{NULL}'"),
+        good.replace("'{gateway}'", "'{gateway,gateway}'"),
+        good.replace("'{sale:2}'", "'{NULL}'"),
+        good.replace("'{sale:2}'", "'{sale 2}'"),
+        good.replace("sha256('sale:2')", "'x'::bytea"),
+        good.replace("'{2024-01-15}',", "'{2025-01-15}',"),
+        good.replace("|| '7' ||", "|| '4' ||"),
+        good.replace("clock_timestamp()", "(clock_timestamp() - interval '9 days')"),
+    ];
+    for sql in &statements {
+        let refused = thief.batch_execute(sql).await;
+        let _ = thief.batch_execute("ROLLBACK").await;
+        let error = refused.expect_err(sql);
+        assert!(error.as_db_error().is_some(), "{sql}: {error}");
+    }
+    // A name planted in the session's path is not found by the functions.
+    thief.batch_execute("SET search_path = ledger, pg_temp; SET synchronous_commit = off").await.unwrap();
+    thief.batch_execute(&good).await.unwrap();
+    assert_eq!(ledger.balance(&merchant(0)).await, 105);
+    ledger.check().await;
+}
+
+#[tokio::test]
+pub(crate) async fn a_weak_session_still_commits_durably() {
+    let ledger = Ledger::start().await;
+    let thief = ledger.postgres.connect("ledger").await.unwrap();
+    thief.batch_execute("SET synchronous_commit = off; BEGIN").await.unwrap();
+    thief.batch_execute(&post_sql("sale:1", "gateway", 5)).await.unwrap();
+    let commit = thief.query_one("SHOW synchronous_commit", &[]).await.unwrap();
+    assert_eq!(commit.get::<_, &str>(0), "on", "until this transaction has committed");
+    thief.batch_execute("COMMIT").await.unwrap();
+}
+
+#[tokio::test]
+pub(crate) async fn another_certificate_or_none_does_not_log_in() {
+    let ledger = Ledger::start().await;
+    let own = ledger.postgres.tls("ledger").unwrap();
+    let config = ledger.postgres.config("payplane_owner");
+    let error = payplane_common::database::connect(&config, &own, "test").await.unwrap_err();
+    let text = payplane_common::telemetry::chain(&error);
+    assert!(text.contains("certificate authentication failed"), "{text}");
+    let trust = ledger.postgres.pki.trust();
+    let none = payplane_common::database::DatabaseTls::load(None, trust.to_str().unwrap()).unwrap();
+    let config = ledger.postgres.config("ledger");
+    assert!(payplane_common::database::connect(&config, &none, "test").await.is_err());
+}

@@ -1,0 +1,12 @@
+//! The ledger against a real, durable PostgreSQL.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
+mod crash;
+mod harness;
+mod hostile;
+mod model;
+mod plants;
+mod posting;
+mod rules;
+mod service;

@@ -1,0 +1,122 @@
+//! Bugs planted in the database's functions, each of which a test must catch: a
+//! test that cannot fail proves nothing.
+
+use std::cell::RefCell;
+
+use crate::{hostile, model, posting, rules};
+
+thread_local! {
+    static PLANT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What the harness runs after the migration, on this thread.
+pub(crate) fn planted() -> Option<String> {
+    PLANT.with_borrow(Clone::clone)
+}
+
+/// The function, the right text, the wrong one, and the test that must fail.
+type Plant = (&'static str, &'static str, &'static str, fn());
+
+const PLANTS: &[Plant] = &[
+    // The refund cap is read without a lock.
+    (
+        "lock_guards",
+        "c.currency FOR UPDATE",
+        "c.currency",
+        posting::refunds_at_once_never_exceed_their_original,
+    ),
+    // The floor is read without a lock.
+    ("lock_guards", "b.account_id FOR UPDATE", "b.account_id", posting::a_floor_holds_against_many_at_once),
+    // An identity answers any content.
+    (
+        "stored_answers",
+        "known.request_hash <> known.asked",
+        "false",
+        posting::an_identity_answers_one_content,
+    ),
+    // A replay is answered without a commit of its own.
+    (
+        "post",
+        "    batch := ledger.record_batch((SELECT count(*) FROM unnest(fresh) f WHERE f)::int);",
+        "    IF true = ANY (fresh) THEN batch := ledger.record_batch(1); END IF;",
+        posting::an_identity_answers_one_content,
+    ),
+    // Every try has an identity of its own.
+    (
+        "take_keys",
+        "ledger.key_digest(i.key)",
+        "ledger.key_digest(i.transaction_id::text)",
+        posting::the_same_posting_fifty_times_at_once_books_once,
+    ),
+    // A posting does not share the fence.
+    (
+        "take_fence",
+        "PERFORM pg_advisory_xact_lock_shared(7813575001)",
+        "NULL",
+        posting::the_fence_waits_for_postings_and_stops_later_ones,
+    ),
+    // The epoch is read before the fence, hence from an older snapshot.
+    (
+        "post",
+        "    PERFORM ledger.take_fence(false);\n    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date INTO STRICT epoch_min, today\n      FROM ledger.control l, payplane.control c;",
+        "    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date INTO STRICT epoch_min, today\n      FROM ledger.control l, payplane.control c;\n    PERFORM ledger.take_fence(false);",
+        posting::the_fence_waits_for_postings_and_stops_later_ones,
+    ),
+    // A stale posting uses its identity up.
+    ("post", "i.config_epoch >= epoch_min AND ", "", posting::a_stale_config_leaves_the_identity_unused),
+    // The commit is as weak as the session asks for.
+    (
+        "take_fence",
+        "PERFORM set_config('synchronous_commit', 'on', true)",
+        "NULL",
+        hostile::a_weak_session_still_commits_durably,
+    ),
+    // A reversed refund keeps its part of the cap.
+    (
+        "use_cap",
+        "c.remaining_minor + m.amount_minor",
+        "c.remaining_minor",
+        rules::reversals_are_whole_and_once,
+    ),
+    // What lowers a balance is counted twice.
+    ("resolve", "ELSE -e.amount END", "ELSE -2 * e.amount END", || {
+        model::the_books_are_the_fold_of_what_was_acknowledged();
+    }),
+    // What an account gained is lost when it is folded.
+    ("fold", "coalesce(g.amount_minor, 0)", "0", || {
+        model::the_books_are_the_fold_of_what_was_acknowledged();
+    }),
+    // Any isolation level is let in.
+    ("take_fence", "<> 'read committed'", "= 'none'", hostile::the_login_can_post_and_nothing_else),
+];
+
+/// The function as it is in the migrations, to be replaced.
+fn definition(name: &str) -> String {
+    let start = format!("CREATE FUNCTION ledger.{name}(");
+    let sql =
+        payplane_migrate::migrations::FILES.iter().find_map(|(_, sql)| sql.find(&start).map(|n| &sql[n..]));
+    let sql = sql.unwrap();
+    let end = sql.find("\n$$;").map(|n| n + 4).into_iter().chain(sql.find("END $$;").map(|n| n + 7)).min();
+    sql[..end.unwrap()].replacen("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)
+}
+
+#[test]
+#[ignore = "a minute or more: a part of make e2e-full"]
+fn every_planted_bug_is_caught() {
+    let mut missed = vec![];
+    for (name, right, wrong, test) in PLANTS {
+        let sql = definition(name);
+        assert!(sql.contains(right), "{name} has no {right:?} any more");
+        let sql = sql.replace(right, wrong);
+        let run = std::thread::spawn(move || {
+            PLANT.set(Some(sql));
+            test();
+        });
+        let caught = run.join().is_err();
+        println!("planted in {name}: {right:?} -> {wrong:?}: {}", if caught { "caught" } else { "MISSED" });
+        if !caught {
+            missed.push((name, right));
+        }
+    }
+    assert_eq!(missed, vec![]);
+}

@@ -1,0 +1,198 @@
+-- The ledger's tables, and the rules that stand behind its functions: entries
+-- balance, what is written stays, an identity decides once, a floor and a cap
+-- hold. docs/ledger.md draws the schema and tells where each rule is enforced.
+
+CREATE SCHEMA ledger;
+REVOKE ALL ON SCHEMA ledger FROM PUBLIC;
+GRANT USAGE ON SCHEMA ledger TO ledger;
+
+CREATE TYPE ledger.side AS ENUM ('debit', 'credit');
+
+CREATE TABLE ledger.accounts (
+    account_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    code        text COLLATE "C" NOT NULL CHECK (code ~ '^[A-Za-z0-9._-]+(:[A-Za-z0-9._-]+)*$' AND length(code) <= 200),
+    currency    text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    normal_side ledger.side NOT NULL,
+    -- The least balance on the normal side; none where the account has no floor.
+    floor_minor bigint,
+    state       text NOT NULL DEFAULT 'open'
+                CHECK (state IN ('open', 'frozen_debit', 'frozen_credit', 'frozen', 'closed')),
+    -- The operator's probe moves money here; outside statements and trial balance.
+    reserved    boolean NOT NULL GENERATED ALWAYS AS (starts_with(code, 'reserved:')) STORED,
+    opened_at   timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (code, currency),
+    UNIQUE (account_id, floor_minor),
+    CHECK (starts_with(code, 'reserved:') = (currency = 'XTS'))
+);
+
+-- The decision balance of an account with a floor. Others have none: their
+-- balance is the sum of their entries, and posting to them locks nothing.
+CREATE TABLE ledger.balances (
+    account_id   bigint PRIMARY KEY,
+    floor_minor  bigint NOT NULL,
+    posted_minor bigint NOT NULL,
+    CONSTRAINT floor_holds CHECK (posted_minor >= floor_minor),
+    FOREIGN KEY (account_id, floor_minor) REFERENCES ledger.accounts (account_id, floor_minor)
+) WITH (fillfactor = 50);
+
+-- What floored accounts gained and nobody has folded into their balance yet. A
+-- posting that only raises an account waits for no row; whoever lowers it folds
+-- under the balance's lock what is committed by then, and decides on the sum.
+CREATE TABLE ledger.raisings (
+    account_id   bigint NOT NULL,
+    amount_minor bigint NOT NULL CHECK (amount_minor > 0)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
+CREATE INDEX ON ledger.raisings (account_id);
+
+-- One row for every call of ledger.post, replays and refusals too: an answer is
+-- always preceded by a commit that wrote. The number is drawn after the call's
+-- last read and before its inserts, so what it was decided on stands before it.
+CREATE TABLE ledger.batches (
+    batch_number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    answered_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    booked       smallint NOT NULL CHECK (booked BETWEEN 0 AND 1024)
+);
+
+-- Who said it and when they first stored it. `decision` is the transaction or
+-- the refusal that answers this identity for ever.
+CREATE TABLE ledger.identities (
+    key_date     date NOT NULL,
+    caller       text COLLATE "C" NOT NULL,
+    key_digest   bytea NOT NULL CHECK (octet_length(key_digest) = 16),
+    request_hash bytea NOT NULL CHECK (octet_length(request_hash) = 32),
+    decision     uuid NOT NULL,
+    PRIMARY KEY (key_date, caller, key_digest)
+) PARTITION BY RANGE (key_date);
+CREATE TABLE ledger.identities_all PARTITION OF ledger.identities
+    FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
+
+CREATE TABLE ledger.refusals (
+    refusal_id   uuid PRIMARY KEY,
+    caller       text NOT NULL,
+    key_date     date NOT NULL,
+    key          text NOT NULL,
+    reason       text NOT NULL CHECK (reason IN ('INSUFFICIENT', 'UNKNOWN_ACCOUNT', 'ACCOUNT_NOT_OPEN',
+                 'CURRENCY', 'OVER_ORIGINAL', 'UNKNOWN_ORIGINAL', 'INVALID', 'ALREADY_REVERSED')),
+    subject      text NOT NULL,
+    message      text NOT NULL,
+    config_epoch bigint NOT NULL,
+    batch_number bigint NOT NULL,
+    refused_at   timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE ledger.transactions (
+    -- A UUID v7: the partitions are ranges of time.
+    transaction_id  uuid PRIMARY KEY,
+    caller          text NOT NULL,
+    key_date        date NOT NULL,
+    key             text NOT NULL,
+    kind            text NOT NULL CHECK (kind ~ '^[a-z][a-z0-9-]{0,31}$'),
+    entry_count     smallint NOT NULL CHECK (entry_count BETWEEN 2 AND 64),
+    effective_time  timestamptz NOT NULL,
+    accounting_date date NOT NULL,
+    settlement_date date,
+    config_epoch    bigint NOT NULL CHECK (config_epoch >= 0),
+    original_id     uuid,
+    batch_number    bigint NOT NULL,
+    posted_at       timestamptz NOT NULL DEFAULT now(),
+    CHECK (kind NOT IN ('refund', 'reversal') OR original_id IS NOT NULL),
+    CHECK (original_id <> transaction_id)
+) PARTITION BY RANGE (transaction_id);
+CREATE TABLE ledger.transactions_all PARTITION OF ledger.transactions
+    FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
+CREATE INDEX ON ledger.transactions (original_id) WHERE original_id IS NOT NULL;
+CREATE INDEX ON ledger.transactions (accounting_date);
+
+CREATE TABLE ledger.entries (
+    transaction_id uuid NOT NULL,
+    line           smallint NOT NULL CHECK (line BETWEEN 1 AND 64),
+    account_id     bigint NOT NULL,
+    side           ledger.side NOT NULL,
+    amount_minor   bigint NOT NULL CHECK (amount_minor BETWEEN 1 AND 9007199254740991),
+    PRIMARY KEY (transaction_id, line)
+) PARTITION BY RANGE (transaction_id);
+CREATE TABLE ledger.entries_all PARTITION OF ledger.entries
+    FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
+CREATE INDEX ON ledger.entries (account_id, transaction_id);
+
+CREATE TABLE ledger.external_references (
+    transaction_id uuid NOT NULL,
+    type           text COLLATE "C" NOT NULL CHECK (type ~ '^[a-z][a-z0-9-]{0,31}$'),
+    value          text COLLATE "C" NOT NULL CHECK (length(value) BETWEEN 1 AND 128),
+    PRIMARY KEY (value, type, transaction_id)
+) PARTITION BY RANGE (transaction_id);
+CREATE TABLE ledger.external_references_all PARTITION OF ledger.external_references
+    FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
+
+-- What may still be taken from an original, per currency. Made with it; a link
+-- lowers it, a link that was reversed gives its part back, a reversal needs it
+-- whole and ends it.
+CREATE TABLE ledger.caps (
+    original_id     uuid NOT NULL,
+    currency        text NOT NULL,
+    original_minor  bigint NOT NULL CHECK (original_minor > 0),
+    remaining_minor bigint NOT NULL,
+    reversed_by     uuid,
+    PRIMARY KEY (original_id, currency),
+    CONSTRAINT cap_holds CHECK (remaining_minor BETWEEN 0 AND original_minor),
+    CONSTRAINT reversed_is_spent CHECK (reversed_by IS NULL OR remaining_minor = 0)
+) WITH (fillfactor = 80);
+
+-- The fence: whoever changes it, or an account's state, takes the advisory lock
+-- that every posting shares, and a posting reads both in a later statement.
+CREATE TABLE ledger.control (
+    singleton        boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    config_epoch_min bigint NOT NULL CHECK (config_epoch_min >= 0)
+);
+INSERT INTO ledger.control (config_epoch_min) VALUES (0);
+
+-- Append-only: the rows of partitions by row triggers, which also catch a
+-- partition that is written directly, and TRUNCATE on each table of its own.
+DO $$
+DECLARE name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['batches', 'identities', 'refusals', 'transactions', 'entries',
+                                'external_references'] LOOP
+        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
+            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
+    END LOOP;
+    FOREACH name IN ARRAY ARRAY['batches', 'identities', 'identities_all', 'refusals', 'transactions',
+        'transactions_all', 'entries', 'entries_all', 'external_references', 'external_references_all',
+        'accounts', 'balances', 'raisings', 'caps', 'control'] LOOP
+        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
+    END LOOP;
+    FOREACH name IN ARRAY ARRAY['accounts', 'balances', 'caps', 'control'] LOOP
+        EXECUTE format('CREATE TRIGGER no_delete BEFORE DELETE ON ledger.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
+    END LOOP;
+END $$;
+
+-- What an account is never changes; its state does, behind the fence.
+CREATE FUNCTION ledger.account_stays() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF (NEW.account_id, NEW.code, NEW.currency, NEW.normal_side, NEW.floor_minor, NEW.opened_at)
+        IS DISTINCT FROM (OLD.account_id, OLD.code, OLD.currency, OLD.normal_side, OLD.floor_minor, OLD.opened_at)
+    THEN
+        RAISE EXCEPTION 'account % stays as it was opened', OLD.code
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER stays BEFORE UPDATE ON ledger.accounts
+    FOR EACH ROW EXECUTE FUNCTION ledger.account_stays();
+
+CREATE FUNCTION ledger.epoch_rises() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.config_epoch_min < OLD.config_epoch_min THEN
+        RAISE EXCEPTION 'the config epoch never goes down' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER rises BEFORE UPDATE ON ledger.control
+    FOR EACH ROW EXECUTE FUNCTION ledger.epoch_rises();
+
+GRANT SELECT ON ledger.accounts, ledger.balances, ledger.raisings, ledger.identities, ledger.refusals, ledger.transactions,
+    ledger.entries, ledger.external_references, ledger.caps, ledger.control TO ledger;

@@ -1,0 +1,172 @@
+-- What speaks against a posting: its accounts, its original, its floors.
+
+CREATE TYPE ledger.refusal AS (reason text, subject text, message text);
+
+-- Accounts exist, are open on that side, and the probe's stay among themselves.
+-- One answer for each item that has something against it.
+CREATE FUNCTION ledger.check_accounts(p_items ledger.item[], p_entries ledger.entry[]) RETURNS SETOF ledger.answer
+LANGUAGE sql AS $$
+    SELECT DISTINCT ON (e.item) ROW (e.item, 'refused', NULL, NULL, w.reason, e.code, w.message, NULL)::ledger.answer
+      FROM unnest(p_entries) e JOIN unnest(p_items) i ON i.n = e.item
+      LEFT JOIN ledger.accounts a USING (account_id),
+      LATERAL (SELECT * FROM (VALUES
+          ('CURRENCY', a.account_id IS NULL AND EXISTS (SELECT FROM ledger.accounts o WHERE o.code = e.code),
+           format('account %s is not kept in %s', e.code, e.currency)),
+          ('UNKNOWN_ACCOUNT', a.account_id IS NULL, format('account %s is not open in the books', e.code)),
+          ('ACCOUNT_NOT_OPEN', a.state IN ('closed', 'frozen', 'frozen_' || e.side),
+           format('account %s is %s', e.code, replace(a.state, '_', ' for '))),
+          ('INVALID', a.reserved <> (i.kind = 'probe') AND NOT (a.reserved AND i.kind = 'reversal'),
+           'probes move money between reserved accounts, and nothing else does'))
+          AS v (reason, is_so, message) WHERE v.is_so LIMIT 1) w
+     ORDER BY e.item, e.line;
+$$;
+
+-- What a transaction moves, per currency: the sum of its debits.
+CREATE FUNCTION ledger.moved(p_entries ledger.entry[]) RETURNS TABLE (currency text, amount_minor bigint)
+LANGUAGE sql AS $$
+    SELECT n.currency, sum(n.amount_minor)::bigint FROM unnest(p_entries) n
+     WHERE n.side = 'debit' GROUP BY n.currency;
+$$;
+
+-- Locks the caps that links and reversals touch, then the balances that are
+-- lowered, each in order.
+CREATE FUNCTION ledger.lock_guards(p_originals uuid[], p_lowered bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM ledger.caps c
+      WHERE c.original_id IN (SELECT o.id FROM unnest(p_originals) o (id) UNION
+                              SELECT t.original_id FROM unnest(p_originals) o (id)
+                                JOIN ledger.transactions t ON t.transaction_id = o.id)
+      ORDER BY c.original_id, c.currency FOR UPDATE;
+    PERFORM FROM ledger.balances b WHERE b.account_id = ANY (p_lowered) ORDER BY b.account_id FOR UPDATE;
+END $$;
+
+-- Which of these rows somebody holds now. It holds none itself when it returns,
+-- so that nothing is ever waited for out of order.
+CREATE FUNCTION ledger.held(INOUT p_originals uuid[], INOUT p_lowered bigint[]) LANGUAGE plpgsql AS $$
+DECLARE
+    free_originals uuid[];
+    free_balances bigint[];
+BEGIN
+    SELECT array_agg(s.id) INTO free_originals FROM (
+        SELECT c.original_id AS id FROM ledger.caps c WHERE c.original_id = ANY (p_originals)
+          FOR UPDATE SKIP LOCKED) s;
+    SELECT array_agg(s.id) INTO free_balances FROM (
+        SELECT b.account_id AS id FROM ledger.balances b WHERE b.account_id = ANY (p_lowered)
+          FOR UPDATE SKIP LOCKED) s;
+    RAISE EXCEPTION 'seen' USING ERRCODE = 'triggered_action_exception';
+EXCEPTION WHEN triggered_action_exception THEN
+    SELECT array_agg(o.id) INTO p_originals FROM unnest(p_originals) o (id)
+     WHERE NOT o.id = ANY (coalesce(free_originals, '{}'))
+       AND EXISTS (SELECT FROM ledger.caps c WHERE c.original_id = o.id);
+    SELECT array_agg(l.id) INTO p_lowered FROM unnest(p_lowered) l (id)
+     WHERE NOT l.id = ANY (coalesce(free_balances, '{}'));
+END $$;
+
+-- The floored accounts that each item lowers, on the whole.
+CREATE FUNCTION ledger.lowerings(p_entries ledger.entry[])
+RETURNS TABLE (item int, account_id bigint, code text, change_minor bigint) LANGUAGE sql AS $$
+    SELECT e.item, e.account_id, e.code, sum(e.change_minor)::bigint FROM unnest(p_entries) e
+     WHERE e.change_minor <> 0 GROUP BY e.item, e.account_id, e.code HAVING sum(e.change_minor) < 0;
+$$;
+
+-- New keys, then what guards the items, in that order. An item whose row is not
+-- free within 50 ms is busy: it leaves nothing behind and the others go on.
+CREATE FUNCTION ledger.take_keys_and_guards(p_items ledger.item[], p_entries ledger.entry[], p_open boolean[],
+    p_originals uuid[], OUT fresh boolean[], OUT busy boolean[], OUT lowered bigint[]) LANGUAGE plpgsql AS $$
+DECLARE
+    held record;
+    originals uuid[];
+BEGIN
+    busy := array_fill(false, ARRAY[cardinality(p_items)]);
+    FOR attempt IN 1 .. 3 LOOP
+        originals := ARRAY(SELECT o.id FROM unnest(p_originals, busy) AS o (id, busy) WHERE o.id IS NOT NULL AND NOT o.busy);
+        lowered := ARRAY(SELECT DISTINCT l.account_id FROM ledger.lowerings(p_entries) l WHERE NOT busy[l.item] ORDER BY 1);
+        BEGIN
+            fresh := ledger.take_keys(p_items, ARRAY(SELECT o.open AND NOT o.busy FROM unnest(p_open, busy) AS o (open, busy)));
+            PERFORM set_config('lock_timeout', '50ms', true);
+            PERFORM ledger.lock_guards(originals, lowered);
+            PERFORM set_config('lock_timeout', '5s', true);
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            SELECT * INTO held FROM ledger.held(originals, lowered);
+            busy := ARRAY(SELECT u.busy OR (attempt > 1 AND (p_originals[u.n] IS NOT NULL OR l.item IS NOT NULL))
+                              OR p_originals[u.n] = ANY (coalesce(held.p_originals, '{}')) IS TRUE OR l.held IS TRUE
+                            FROM unnest(busy) WITH ORDINALITY u (busy, n)
+                            LEFT JOIN (SELECT w.item, bool_or(w.account_id = ANY (coalesce(held.p_lowered, '{}'))) AS held
+                                         FROM ledger.lowerings(p_entries) w GROUP BY w.item) l ON l.item = u.n
+                           ORDER BY u.n);
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'rows are locked for too long' USING ERRCODE = 'lock_not_available';
+END $$;
+
+-- What speaks against a link or a reversal. The caps are locked.
+CREATE FUNCTION ledger.check_original(p_entries ledger.entry[], p_kind text, p_original_id uuid)
+RETURNS ledger.refusal LANGUAGE plpgsql AS $$
+DECLARE
+    original ledger.transactions;
+    over_cap text;
+BEGIN
+    SELECT * INTO original FROM ledger.transactions t WHERE t.transaction_id = p_original_id;
+    IF NOT FOUND THEN
+        RETURN ROW ('UNKNOWN_ORIGINAL', 'original', 'the original is not in the books')::ledger.refusal;
+    ELSIF original.kind = 'reversal' THEN
+        RETURN ROW ('INVALID', 'original', 'a reversal is neither reversed nor linked to')::ledger.refusal;
+    END IF;
+    IF EXISTS (SELECT FROM ledger.caps c WHERE c.original_id = p_original_id AND c.reversed_by IS NOT NULL) THEN
+        RETURN ROW ('ALREADY_REVERSED', 'original', 'the original was reversed')::ledger.refusal;
+    END IF;
+    IF p_kind <> 'reversal' THEN
+        SELECT string_agg(m.currency, ', ') INTO over_cap FROM ledger.moved(p_entries) m
+          LEFT JOIN ledger.caps c ON c.original_id = p_original_id AND c.currency = m.currency
+         WHERE m.amount_minor > coalesce(c.remaining_minor, 0);
+        IF over_cap IS NOT NULL THEN
+            RETURN ROW ('OVER_ORIGINAL', 'original', format('more than is left of the original in %s', over_cap))::ledger.refusal;
+        END IF;
+    ELSIF EXISTS (SELECT FROM ledger.caps c
+                   WHERE c.original_id = p_original_id AND c.remaining_minor < c.original_minor) THEN
+        RETURN ROW ('OVER_ORIGINAL', 'original', 'an original with live links is not reversed')::ledger.refusal;
+    ELSIF NOT ledger.mirrors(p_entries, p_original_id) THEN
+        RETURN ROW ('INVALID', 'entries', 'a reversal repeats the original''s entries on the other sides')::ledger.refusal;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION ledger.mirrors(p_entries ledger.entry[], p_original_id uuid) RETURNS boolean LANGUAGE sql AS $$
+    SELECT NOT EXISTS (
+        (SELECT n.account_id, n.side, n.amount_minor FROM unnest(p_entries) n
+          EXCEPT ALL
+         SELECT e.account_id, CASE e.side WHEN 'debit' THEN 'credit' ELSE 'debit' END::ledger.side, e.amount_minor
+           FROM ledger.entries e WHERE e.transaction_id = p_original_id))
+       AND cardinality(p_entries) =
+           (SELECT t.entry_count FROM ledger.transactions t WHERE t.transaction_id = p_original_id);
+$$;
+
+-- Takes its part from the original's cap, or gives a reversed link's part back.
+CREATE FUNCTION ledger.use_cap(p_entries ledger.entry[], p_kind text, p_original_id uuid, p_transaction_id uuid)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_kind <> 'reversal' THEN
+        UPDATE ledger.caps c SET remaining_minor = c.remaining_minor - m.amount_minor
+          FROM ledger.moved(p_entries) m WHERE c.original_id = p_original_id AND c.currency = m.currency;
+        RETURN;
+    END IF;
+    UPDATE ledger.caps c SET remaining_minor = 0, reversed_by = p_transaction_id
+     WHERE c.original_id = p_original_id;
+    UPDATE ledger.caps c SET remaining_minor = c.remaining_minor + m.amount_minor
+      FROM ledger.moved(p_entries) m, ledger.transactions link
+     WHERE link.transaction_id = p_original_id AND c.original_id = link.original_id AND c.currency = m.currency;
+END $$;
+
+-- Folds what floored accounts gained into their locked balances and reads them
+-- in order. What commits later is found by whoever locks them next.
+CREATE FUNCTION ledger.fold(p_accounts bigint[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    folded bigint[];
+BEGIN
+    WITH gone AS (DELETE FROM ledger.raisings r WHERE r.account_id = ANY (p_accounts) RETURNING account_id, amount_minor),
+         gained AS (SELECT account_id, sum(amount_minor)::bigint AS amount_minor FROM gone GROUP BY account_id)
+    SELECT array_agg(b.posted_minor + coalesce(g.amount_minor, 0) ORDER BY b.account_id) INTO folded
+      FROM ledger.balances b LEFT JOIN gained g USING (account_id) WHERE b.account_id = ANY (p_accounts);
+    RETURN folded;
+END $$;

@@ -1,0 +1,203 @@
+-- How transactions get into the books: one call for a batch, one transaction,
+-- one answer for each item. The ledger's login may call `post`, `open_accounts`,
+-- `fold_raisings` and `raise_config_epoch` and writes nothing else. The life of
+-- a posting is `ledger.post`, read from top to bottom.
+
+-- Reads the accounts of all entries. `change_minor` is what an entry adds to an
+-- account with a floor, on its normal side; 0 where there is none.
+CREATE FUNCTION ledger.resolve(p_items int[], p_lines int[], p_codes text[], p_currencies text[], p_sides text[],
+    p_amounts bigint[]) RETURNS ledger.entry[]
+LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    SELECT array_agg(ROW (e.item, e.line, a.account_id, e.code, e.currency, e.side, e.amount,
+               CASE WHEN a.floor_minor IS NULL THEN 0 WHEN a.normal_side = e.side::ledger.side THEN e.amount
+                    ELSE -e.amount END,
+               a.account_id IS NULL OR a.state <> 'open' OR a.reserved)::ledger.entry ORDER BY e.n)
+      FROM unnest(p_items, p_lines, p_codes, p_currencies, p_sides, p_amounts) WITH ORDINALITY
+           AS e (item, line, code, currency, side, amount, n) LEFT JOIN ledger.accounts a USING (code, currency);
+$$;
+
+-- Decides the items that have an original or lower a floored account, in order,
+-- against caps and balances that are locked. The refused ones are answered.
+CREATE FUNCTION ledger.decide(p_items ledger.item[], p_entries ledger.entry[], p_open boolean[], p_originals uuid[],
+    p_accounts bigint[]) RETURNS SETOF ledger.answer LANGUAGE plpgsql AS $$
+DECLARE
+    balances bigint[] := ledger.fold(p_accounts);
+    floors bigint[];
+    refusal ledger.refusal;
+    it record;
+    place int;
+BEGIN
+    SELECT array_agg(b.floor_minor ORDER BY b.account_id) INTO floors
+      FROM ledger.balances b WHERE b.account_id = ANY (p_accounts);
+    FOR it IN
+        SELECT i.*, g.places, g.changes, g.codes
+          FROM unnest(p_items) i LEFT JOIN (
+               SELECT l.item, array_agg(array_position(p_accounts, l.account_id)) AS places,
+                      array_agg(l.change_minor) AS changes, array_agg(l.code) AS codes
+                 FROM ledger.lowerings(p_entries) l GROUP BY l.item) g ON g.item = i.n
+         WHERE p_open[i.n] AND (g.item IS NOT NULL OR i.kind IN ('refund', 'reversal') OR i.original_key IS NOT NULL)
+         ORDER BY i.n LOOP
+        refusal := NULL;
+        IF it.kind IN ('refund', 'reversal') OR it.original_key IS NOT NULL THEN
+            refusal := ledger.check_original(ARRAY(SELECT e FROM unnest(p_entries) e WHERE e.item = it.n),
+                it.kind, p_originals[it.n]);
+        END IF;
+        FOR n IN 1 .. coalesce(cardinality(it.places), 0) LOOP
+            place := it.places[n];
+            IF refusal.reason IS NULL AND balances[place] + it.changes[n] < floors[place] THEN
+                refusal := ROW ('INSUFFICIENT', it.codes[n],
+                    format('account %s would fall below its floor', it.codes[n]))::ledger.refusal;
+            END IF;
+        END LOOP;
+        IF refusal.reason IS NOT NULL THEN
+            RETURN NEXT ROW (it.n, 'refused', NULL, NULL, refusal.reason, refusal.subject, refusal.message,
+                NULL)::ledger.answer;
+            CONTINUE;
+        END IF;
+        FOR n IN 1 .. coalesce(cardinality(it.places), 0) LOOP
+            balances[it.places[n]] := balances[it.places[n]] + it.changes[n];
+        END LOOP;
+        IF p_originals[it.n] IS NOT NULL THEN
+            PERFORM ledger.use_cap(ARRAY(SELECT e FROM unnest(p_entries) e WHERE e.item = it.n),
+                it.kind, p_originals[it.n], it.transaction_id);
+        END IF;
+    END LOOP;
+    UPDATE ledger.balances b SET posted_minor = w.posted_minor
+      FROM unnest(p_accounts, balances) AS w (account_id, posted_minor)
+     WHERE b.account_id = w.account_id AND b.posted_minor <> w.posted_minor;
+END $$;
+
+-- Writes what was decided, all in one statement, so that the triggers see it whole.
+CREATE FUNCTION ledger.book(p_items ledger.item[], p_entries ledger.entry[], p_booked boolean[], p_originals uuid[],
+    p_batch bigint, p_reference_items int[], p_reference_types text[], p_reference_values text[]) RETURNS void
+LANGUAGE sql AS $$
+    WITH ids AS MATERIALIZED (SELECT array_agg(i.transaction_id ORDER BY i.n) AS id,
+                                     array_agg(i.kind <> 'reversal' ORDER BY i.n) AS capped FROM unnest(p_items) i),
+    header AS (
+        INSERT INTO ledger.transactions (transaction_id, caller, key_date, key, kind, entry_count, effective_time,
+            accounting_date, settlement_date, config_epoch, original_id, batch_number)
+        SELECT i.transaction_id, i.caller, i.key_date, i.key, i.kind, c.entry_count, i.effective_time,
+               i.accounting_date, i.settlement_date, i.config_epoch, p_originals[i.n], p_batch
+          FROM unnest(p_items) i
+          JOIN (SELECT e.item, count(*) AS entry_count FROM unnest(p_entries) e GROUP BY e.item) c ON c.item = i.n
+         WHERE p_booked[i.n] ORDER BY i.n),
+    line AS (
+        INSERT INTO ledger.entries (transaction_id, line, account_id, side, amount_minor)
+        SELECT ids.id[e.item], e.line, e.account_id, e.side, e.amount_minor
+          FROM ids, unnest(p_entries) e WHERE p_booked[e.item]),
+    cap AS (
+        INSERT INTO ledger.caps (original_id, currency, original_minor, remaining_minor)
+        SELECT ids.id[m.item], m.currency, m.amount_minor, m.amount_minor
+          FROM ids, (SELECT e.item, e.currency, sum(e.amount_minor)::bigint AS amount_minor FROM unnest(p_entries) e
+                      WHERE e.side = 'debit' AND p_booked[e.item] GROUP BY e.item, e.currency) m
+         WHERE ids.capped[m.item]),
+    raised AS (
+        INSERT INTO ledger.raisings (account_id, amount_minor)
+        SELECT r.account_id, sum(r.amount_minor)::bigint
+          FROM (SELECT e.account_id, sum(e.change_minor)::bigint AS amount_minor FROM unnest(p_entries) e
+                 WHERE e.change_minor <> 0 AND p_booked[e.item]
+                 GROUP BY e.item, e.account_id HAVING sum(e.change_minor) > 0) r
+         GROUP BY r.account_id)
+    INSERT INTO ledger.external_references (transaction_id, type, value)
+    SELECT ids.id[r.item], r.type, r.value
+      FROM ids, unnest(p_reference_items, p_reference_types, p_reference_values) AS r (item, type, value)
+     WHERE p_booked[r.item];
+$$;
+
+-- Has any item an original, or lowers a floored account?
+CREATE FUNCTION ledger.guarded(p_items ledger.item[], p_entries ledger.entry[]) RETURNS boolean LANGUAGE sql AS $$
+    SELECT EXISTS (SELECT FROM unnest(p_entries) e WHERE e.change_minor < 0)
+        OR EXISTS (SELECT FROM unnest(p_items) i WHERE i.original_key IS NOT NULL OR i.kind IN ('refund', 'reversal'));
+$$;
+
+-- The transaction that each item is linked to; null where there is none.
+CREATE FUNCTION ledger.originals(p_items ledger.item[]) RETURNS uuid[] LANGUAGE sql AS $$
+    SELECT array_agg(k.decision ORDER BY i.n) FROM unnest(p_items) i
+      LEFT JOIN ledger.identities k ON k.key_date = i.original_key_date AND k.caller = i.caller
+           AND k.key_digest = ledger.key_digest(i.original_key);
+$$;
+
+CREATE FUNCTION ledger.without(p_fresh boolean[], p_refused ledger.answer[]) RETURNS boolean[] LANGUAGE sql AS $$
+    SELECT array_agg(f.fresh AND NOT f.n = ANY (SELECT r.item FROM unnest(p_refused) r) ORDER BY f.n)
+      FROM unnest(p_fresh) WITH ORDINALITY f (fresh, n);
+$$;
+
+-- What is said of items that were not taken.
+CREATE FUNCTION ledger.other_answers(p_items ledger.item[], p_fresh boolean[], p_busy boolean[], p_epoch_min bigint,
+    p_today date) RETURNS SETOF ledger.answer LANGUAGE sql AS $$
+    SELECT coalesce(s.item, i.n), coalesce(s.outcome, CASE WHEN p_busy[i.n] THEN 'busy' ELSE 'refused' END),
+           s.transaction_id, s.accounting_date,
+           CASE WHEN s.outcome IS NOT NULL THEN s.reason WHEN p_busy[i.n] THEN NULL
+                WHEN i.config_epoch < p_epoch_min THEN 'STALE_CONFIG' ELSE 'KEY_DATE' END,
+           CASE WHEN s.outcome IS NOT NULL THEN s.subject WHEN p_busy[i.n] THEN NULL
+                WHEN i.config_epoch < p_epoch_min THEN 'config_epoch' ELSE 'identity.key_date' END,
+           CASE WHEN s.outcome IS NOT NULL THEN s.message WHEN p_busy[i.n] THEN NULL
+                WHEN i.config_epoch < p_epoch_min THEN format('decided on epoch %s, in force is %s', i.config_epoch, p_epoch_min)
+                ELSE format('%s lies outside 400 days back and 1 ahead of %s', i.key_date, p_today) END,
+           CASE WHEN s.outcome IS NULL AND i.config_epoch < p_epoch_min THEN p_epoch_min END
+      FROM unnest(p_items) i LEFT JOIN ledger.stored_answers(p_items, p_fresh) s ON s.item = i.n
+     WHERE NOT p_fresh[i.n];
+$$;
+
+CREATE FUNCTION ledger.post(p_transaction_ids uuid[], p_callers text[], p_key_dates date[], p_keys text[],
+    p_request_hashes bytea[], p_kinds text[], p_effective_times timestamptz[], p_accounting_dates date[],
+    p_settlement_dates date[], p_original_key_dates date[], p_original_keys text[], p_config_epochs bigint[],
+    p_entry_items int[], p_lines int[], p_accounts text[], p_currencies text[], p_sides text[], p_amounts bigint[],
+    p_reference_items int[], p_reference_types text[], p_reference_values text[]) RETURNS SETOF ledger.answer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+DECLARE
+    items ledger.item[];
+    entries ledger.entry[];
+    epoch_min bigint;
+    today date;
+    timely boolean[];
+    fresh boolean[];
+    busy boolean[];
+    originals uuid[];
+    lowered bigint[];
+    answers ledger.answer[] := '{}';
+    refused ledger.answer[] := '{}';
+    batch bigint;
+BEGIN
+    items := ARRAY(SELECT ROW (i.n, i.caller, i.key_date, i.key, i.hash, i.id, i.kind, i.effective, i.accounting,
+            i.settlement, i.original_date, i.original_key, i.epoch)::ledger.item
+        FROM unnest(p_transaction_ids, p_callers, p_key_dates, p_keys, p_request_hashes, p_kinds, p_effective_times,
+            p_accounting_dates, p_settlement_dates, p_original_key_dates, p_original_keys, p_config_epochs)
+            WITH ORDINALITY AS i (id, caller, key_date, key, hash, kind, effective, accounting, settlement,
+            original_date, original_key, epoch, n));
+    PERFORM ledger.check_arguments(items);
+    PERFORM ledger.take_fence(false);
+    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date INTO STRICT epoch_min, today
+      FROM ledger.control l, payplane.control c;
+    entries := ledger.resolve(p_entry_items, p_lines, p_accounts, p_currencies, p_sides, p_amounts);
+    timely := ARRAY(SELECT i.config_epoch >= epoch_min AND i.key_date BETWEEN today - 400 AND today + 1
+                    FROM unnest(items) i ORDER BY i.n);
+    IF NOT ledger.guarded(items, entries) THEN
+        fresh := ledger.take_keys(items, timely);
+    ELSE
+        originals := ledger.originals(items);
+        SELECT * INTO fresh, busy, lowered FROM ledger.take_keys_and_guards(items, entries, timely, originals);
+    END IF;
+
+    -- Not new: answered before, also on a config that is no longer in force; or not to be decided now.
+    IF false = ANY (fresh) THEN
+        answers := ARRAY(SELECT a FROM ledger.other_answers(items, fresh, busy, epoch_min, today) a);
+    END IF;
+    IF 'probe' = ANY (p_kinds) OR true = ANY (SELECT e.suspect FROM unnest(entries) e) THEN
+        refused := ARRAY(SELECT a FROM ledger.check_accounts(items, entries) a WHERE fresh[(a).item]);
+        fresh := ledger.without(fresh, refused);
+    END IF;
+    IF lowered IS NOT NULL THEN
+        refused := refused || ARRAY(SELECT d FROM ledger.decide(items, entries, fresh, originals, lowered) d);
+        fresh := ledger.without(fresh, refused);
+    END IF;
+
+    batch := ledger.record_batch((SELECT count(*) FROM unnest(fresh) f WHERE f)::int);
+    INSERT INTO ledger.refusals (refusal_id, caller, key_date, key, reason, subject, message, config_epoch, batch_number)
+    SELECT i.transaction_id, i.caller, i.key_date, i.key, r.reason, r.subject, r.message, i.config_epoch, batch
+      FROM unnest(refused) r JOIN unnest(items) i ON i.n = r.item;
+    PERFORM ledger.book(items, entries, fresh, originals, batch, p_reference_items, p_reference_types, p_reference_values);
+    RETURN QUERY SELECT i.n, 'booked', i.transaction_id, i.accounting_date, NULL::text, NULL::text, NULL::text, NULL::bigint
+                   FROM unnest(items) i WHERE fresh[i.n]
+                  UNION ALL SELECT a.* FROM unnest(answers || refused) a;
+END $$;

@@ -1,0 +1,187 @@
+//! Migrations against a real PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
+use payplane_api::config::{Environment, MigrateConfig, MigrateReport};
+use payplane_api::currency::Currency;
+use payplane_migrate::{Args, MigrateError, migrate};
+use payplane_testkit::Postgres;
+
+async fn tables(postgres: &Postgres) -> i64 {
+    let admin = postgres.connect("postgres").await.unwrap();
+    let sql = "SELECT count(*) FROM pg_class WHERE relnamespace NOT IN
+        (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_%' OR nspname = 'information_schema')";
+    admin.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+async fn attempt(postgres: &Postgres, config: &MigrateConfig) -> Result<MigrateReport, MigrateError> {
+    let mut owner = postgres.connect("payplane_owner").await.unwrap();
+    migrate(&mut owner, config).await
+}
+
+#[tokio::test]
+async fn a_fresh_database_is_migrated_once_and_again_without_a_change() {
+    let postgres = Postgres::start().await.unwrap();
+    let books = postgres.migrate().await.unwrap();
+    assert_eq!(postgres.migrate().await.unwrap(), books);
+    let config = MigrateConfig { books_id: Some(books), ..postgres.migrate_config() };
+    assert!(attempt(&postgres, &config).await.is_ok());
+}
+
+#[tokio::test]
+async fn four_at_once_make_the_same_books() {
+    let postgres = Postgres::start().await.unwrap();
+    let runs = tokio::join!(postgres.migrate(), postgres.migrate(), postgres.migrate(), postgres.migrate());
+    let books = runs.0.unwrap();
+    for other in [runs.1, runs.2, runs.3] {
+        assert_eq!(other.unwrap(), books);
+    }
+}
+
+#[tokio::test]
+async fn other_books_are_refused_by_field_and_nothing_is_written() {
+    let postgres = Postgres::start().await.unwrap();
+    let good = postgres.migrate_config();
+    let elsewhere = MigrateConfig { books_id: Some("x".into()), ..good.clone() };
+    assert!(attempt(&postgres, &elsewhere).await.unwrap_err().to_string().contains("booksId"));
+    assert_eq!(tables(&postgres).await, 0, "a database without the books was written to");
+    let config = MigrateConfig { instances: 3, ..good.clone() };
+    attempt(&postgres, &config).await.unwrap();
+    let usd = Currency::parse("USD").unwrap();
+    for (field, bad) in [
+        ("booksId", MigrateConfig { books_id: Some("x".into()), ..config.clone() }),
+        ("environment", MigrateConfig { environment: Environment::Live, ..config.clone() }),
+        ("currencies", MigrateConfig { currencies: vec![usd], ..config.clone() }),
+        ("timezone", MigrateConfig { timezone: "UTC".into(), ..config.clone() }),
+        ("instances", MigrateConfig { instances: 1, ..config.clone() }),
+        ("storage", MigrateConfig { storage_bytes: 1 << 20, ..config.clone() }),
+    ] {
+        let error = attempt(&postgres, &bad).await.unwrap_err();
+        assert!(matches!(error, MigrateError::Conflict { .. }), "{error}");
+        assert!(error.to_string().contains(field), "{error}");
+    }
+    let owner = postgres.connect("payplane_owner").await.unwrap();
+    let changes = "SELECT count(*) FROM payplane.control_changes";
+    assert_eq!(owner.query_one(changes, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn what_is_added_is_recorded() {
+    let postgres = Postgres::start().await.unwrap();
+    postgres.migrate().await.unwrap();
+    let mut config = postgres.migrate_config();
+    config.currencies.push(Currency::parse("KWD").unwrap());
+    config.instances = 3;
+    attempt(&postgres, &config).await.unwrap();
+    let owner = postgres.connect("payplane_owner").await.unwrap();
+    let sql =
+        "SELECT string_agg(field || ':' || new_value, ' ' ORDER BY change_id) FROM payplane.control_changes";
+    let changes: String = owner.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(changes, "currencies:CNY,USD,JPY,KWD instances:3");
+    let lower = attempt(&postgres, &postgres.migrate_config()).await.unwrap_err().to_string();
+    assert!(lower.contains("KWD"), "{lower}");
+}
+
+/// A release that is rolled back finds a schema newer than its own, and serves it.
+#[tokio::test]
+async fn a_newer_schema_is_left_alone() {
+    let postgres = Postgres::start().await.unwrap();
+    postgres.migrate().await.unwrap();
+    let owner = postgres.connect("payplane_owner").await.unwrap();
+    let sql = "INSERT INTO payplane.schema_history SELECT 999, 'later', applied_on, checksum
+                 FROM payplane.schema_history LIMIT 1";
+    owner.batch_execute(sql).await.unwrap();
+    let report = attempt(&postgres, &postgres.migrate_config()).await.unwrap();
+    assert!(matches!(report, MigrateReport::Migrated { schema_version: 999, .. }), "{report:?}");
+}
+
+#[tokio::test]
+async fn an_unsafe_server_is_refused_before_the_first_write() {
+    for (name, value) in [
+        ("fsync", "off"),
+        ("full_page_writes", "off"),
+        ("synchronous_commit", "off"),
+        ("synchronous_commit", "local"),
+        ("default_transaction_read_only", "on"),
+    ] {
+        let read_only = name == "default_transaction_read_only";
+        let settings = [(name, value)];
+        let postgres = Postgres::start_with(if read_only { &[] } else { &settings }).await.unwrap();
+        if read_only {
+            let admin = postgres.connect("postgres").await.unwrap();
+            admin
+                .batch_execute("ALTER DATABASE payplane SET default_transaction_read_only = on")
+                .await
+                .unwrap();
+        }
+        let error = attempt(&postgres, &postgres.migrate_config()).await.unwrap_err();
+        assert!(matches!(error, MigrateError::Unfit { .. }), "{name}={value}: {error}");
+        assert!(error.to_string().contains(name.trim_start_matches("default_")), "{error}");
+        assert_eq!(tables(&postgres).await, 0, "{name}={value}");
+    }
+}
+
+#[tokio::test]
+async fn roles_with_too_many_or_too_few_rights_are_refused() {
+    let postgres = Postgres::start().await.unwrap();
+    let admin = postgres.connect("postgres").await.unwrap();
+    for (wrong, right, named) in [
+        ("ALTER ROLE payplane_owner SUPERUSER", "ALTER ROLE payplane_owner NOSUPERUSER", "superuser"),
+        ("ALTER ROLE ledger NOLOGIN", "ALTER ROLE ledger LOGIN", "ledger"),
+        ("ALTER ROLE gateway BYPASSRLS", "ALTER ROLE gateway NOBYPASSRLS", "gateway"),
+        ("GRANT payplane_owner TO ledger", "REVOKE payplane_owner FROM ledger", "member"),
+        (
+            "ALTER ROLE ledger SET synchronous_commit = off",
+            "ALTER ROLE ledger RESET ALL",
+            "synchronous_commit",
+        ),
+        (
+            "ALTER DATABASE payplane OWNER TO postgres",
+            "ALTER DATABASE payplane OWNER TO payplane_owner",
+            "CREATE",
+        ),
+    ] {
+        admin.batch_execute(wrong).await.unwrap();
+        let error = attempt(&postgres, &postgres.migrate_config()).await.unwrap_err();
+        assert!(matches!(error, MigrateError::Unfit { .. }), "{wrong}: {error}");
+        assert!(error.to_string().contains(named), "{error}");
+        assert_eq!(tables(&postgres).await, 0, "{wrong}");
+        admin.batch_execute(right).await.unwrap();
+    }
+    admin.batch_execute("DROP ROLE gateway").await.unwrap();
+    let managed = attempt(&postgres, &postgres.migrate_config()).await.unwrap_err();
+    assert!(matches!(managed, MigrateError::NotReady { .. }), "{managed}");
+    let external = MigrateConfig { external: true, ..postgres.migrate_config() };
+    let external = attempt(&postgres, &external).await.unwrap_err();
+    assert!(matches!(external, MigrateError::Unfit { .. }), "{external}");
+}
+
+#[tokio::test]
+async fn the_command_logs_in_by_certificate_and_reports() {
+    let postgres = Postgres::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = postgres.migrate_config();
+    let args = |config: &MigrateConfig| {
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, serde_json::to_vec(config).unwrap()).unwrap();
+        Args {
+            config: path,
+            database_tls: postgres.identity("payplane_owner").unwrap().to_str().unwrap().into(),
+            database_trust: postgres.pki.trust().to_str().unwrap().into(),
+            termination_log: folder.path().join("log"),
+        }
+    };
+    let report = || -> MigrateReport {
+        serde_json::from_slice(&std::fs::read(folder.path().join("log")).unwrap()).unwrap()
+    };
+    payplane_migrate::run(args(&config)).await.unwrap();
+    let MigrateReport::Migrated { schema_version, .. } = report() else { panic!("{:?}", report()) };
+    let newest = payplane_migrate::migrations::FILES.last().unwrap().0;
+    assert!(newest.starts_with(&format!("V{schema_version}__")));
+    config.timezone = "UTC".into();
+    payplane_migrate::run(args(&config)).await.unwrap_err();
+    assert!(matches!(report(), MigrateReport::BooksConflict { .. }));
+    config.database.user = "postgres".into();
+    payplane_migrate::run(args(&config)).await.unwrap_err();
+    assert!(matches!(report(), MigrateReport::Failed { .. }), "a certificate of another name logged in");
+}

@@ -1,0 +1,261 @@
+//! What the network knows: every pay and refund by merchant and number. The
+//! book decides in memory, in the order in which the journal writes.
+#![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use snafu::{ResultExt, Snafu, ensure};
+
+use crate::fault::Fault;
+use crate::journal::{Durable, Journal, JournalError};
+use crate::message::{Answer, PayRequest, RefundRequest, State};
+
+/// More than a test makes; memory is bounded by it.
+const PAYMENTS_MAX: usize = 2_000_000;
+/// How long an asynchronous result takes.
+const ASYNCHRONOUS_AFTER: SignedDuration = SignedDuration::from_secs(2);
+
+#[derive(Debug, Snafu)]
+pub enum BookError {
+    #[snafu(display("the number was used for another request"))]
+    Conflict,
+    #[snafu(display("there is no such number"))]
+    NotFound,
+    #[snafu(display("the book is full"))]
+    Full,
+    #[snafu(display("the journal does not take it"))]
+    Journal { source: JournalError },
+}
+
+/// What was asked for: two requests with one number must not differ in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+pub enum Asked {
+    Pay { currency: String, method: String },
+    Refund { original_number: String },
+}
+
+/// One pay or refund, as it stands in the journal and in the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Payment {
+    pub merchant_id: String,
+    pub number: String,
+    #[serde(flatten)]
+    pub asked: Asked,
+    pub amount_minor: i64,
+    pub network_id: String,
+    pub state: State,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    pub network_time: Timestamp,
+}
+
+impl Payment {
+    fn answer(&self) -> Answer {
+        Answer {
+            number: self.number.clone(),
+            network_id: self.network_id.clone(),
+            state: self.state,
+            code: self.code.clone(),
+            network_time: self.network_time,
+        }
+    }
+}
+
+/// A line of the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all_fields = "camelCase")]
+enum Event {
+    Taken(Payment),
+    Completed { merchant_id: String, number: String, network_time: Timestamp },
+}
+
+type Key = (String, String);
+
+#[derive(Default)]
+struct Pages {
+    payments: HashMap<Key, Payment>,
+    /// What was refunded of each original, in minor units, declined ones left out.
+    refunded: HashMap<Key, i64>,
+}
+
+impl Pages {
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Taken(payment) => {
+                let merchant = payment.merchant_id.clone();
+                if let (Asked::Refund { original_number }, true) =
+                    (&payment.asked, payment.state != State::Declined)
+                {
+                    let sum = self.refunded.entry((merchant.clone(), original_number.clone())).or_default();
+                    *sum = sum.saturating_add(payment.amount_minor);
+                }
+                self.payments.insert((merchant, payment.number.clone()), payment);
+            }
+            Event::Completed { merchant_id, number, network_time } => {
+                if let Some(payment) = self.payments.get_mut(&(merchant_id, number)) {
+                    payment.state = State::Succeeded;
+                    payment.network_time = network_time;
+                }
+            }
+        }
+    }
+}
+
+/// The book and its journal.
+pub struct Book {
+    pages: Mutex<Pages>,
+    journal: Journal,
+}
+
+impl Book {
+    /// Opens the journal and replays it.
+    pub fn open(path: &Path) -> Result<Self, BookError> {
+        let mut pages = Pages::default();
+        let journal = Journal::open(path, |event| pages.apply(event)).context(JournalSnafu)?;
+        tracing::info!(payments = pages.payments.len(), "journal replayed");
+        Ok(Self { pages: Mutex::new(pages), journal })
+    }
+
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Takes a pay, or repeats what became of the same one.
+    pub async fn pay(&self, merchant: &str, request: PayRequest) -> Result<Answer, BookError> {
+        let asked = Asked::Pay { currency: request.currency, method: request.method };
+        let decide = |_: &Pages| Ok(Self::by_fault(request.amount_minor));
+        self.take(merchant, request.number, asked, request.amount_minor, decide).await
+    }
+
+    /// Takes a refund, or repeats what became of the same one. Refunds of one
+    /// original never exceed it.
+    pub async fn refund(&self, merchant: &str, request: RefundRequest) -> Result<Answer, BookError> {
+        let original = (merchant.to_owned(), request.original_number.clone());
+        let asked = Asked::Refund { original_number: request.original_number };
+        let amount = request.amount_minor;
+        let decide = |pages: &Pages| {
+            let Some(payment) = pages.payments.get(&original) else { return NotFoundSnafu.fail() };
+            if !matches!(payment.asked, Asked::Pay { .. }) || payment.state != State::Succeeded {
+                return Ok((State::Declined, Some("OriginalNotSucceeded")));
+            }
+            let refunded = pages.refunded.get(&original).copied().unwrap_or(0);
+            if refunded.checked_add(amount).is_none_or(|sum| sum > payment.amount_minor) {
+                return Ok((State::Declined, Some("RefundExceedsOriginal")));
+            }
+            Ok(Self::by_fault(amount))
+        };
+        self.complete(merchant, &original.1).await?;
+        self.take(merchant, request.number, asked, amount, decide).await
+    }
+
+    /// What became of a number.
+    pub async fn query(&self, merchant: &str, number: &str) -> Result<Answer, BookError> {
+        self.complete(merchant, number).await?;
+        let (answer, durable) = {
+            let pages = self.pages();
+            let found = pages.payments.get(&(merchant.to_owned(), number.to_owned()));
+            (found.map(Payment::answer), self.journal.barrier().context(JournalSnafu)?)
+        };
+        durable.wait().await.context(JournalSnafu)?;
+        answer.ok_or(BookError::NotFound)
+    }
+
+    /// Everything, oldest first.
+    pub async fn record(&self) -> Result<Vec<Payment>, BookError> {
+        let (mut all, durable) = {
+            let pages = self.pages();
+            let all: Vec<_> = pages.payments.values().cloned().collect();
+            (all, self.journal.barrier().context(JournalSnafu)?)
+        };
+        durable.wait().await.context(JournalSnafu)?;
+        // Network ids are uuids of version 7: their order is that of time.
+        all.sort_by(|a, b| a.network_id.cmp(&b.network_id));
+        Ok(all)
+    }
+
+    fn by_fault(amount_minor: i64) -> (State, Option<&'static str>) {
+        match Fault::of(amount_minor) {
+            Some(Fault::Decline) => (State::Declined, Some("Declined")),
+            Some(Fault::Asynchronous) => (State::Processing, None),
+            _ => (State::Succeeded, None),
+        }
+    }
+
+    async fn take(
+        &self,
+        merchant: &str,
+        number: String,
+        asked: Asked,
+        amount_minor: i64,
+        decide: impl FnOnce(&Pages) -> Result<(State, Option<&'static str>), BookError>,
+    ) -> Result<Answer, BookError> {
+        let (answer, durable) = {
+            let mut pages = self.pages();
+            let key = (merchant.to_owned(), number.clone());
+            if let Some(known) = pages.payments.get(&key) {
+                ensure!(known.asked == asked && known.amount_minor == amount_minor, ConflictSnafu);
+                // The first request's line may still be on its way to the disk.
+                (known.answer(), self.journal.barrier().context(JournalSnafu)?)
+            } else {
+                ensure!(pages.payments.len() < PAYMENTS_MAX, FullSnafu);
+                let (state, code) = decide(&pages)?;
+                let payment = Payment {
+                    merchant_id: merchant.to_owned(),
+                    number,
+                    asked,
+                    amount_minor,
+                    network_id: uuid::Uuid::now_v7().simple().to_string(),
+                    state,
+                    code: code.map(str::to_owned),
+                    network_time: Timestamp::now(),
+                };
+                let answer = payment.answer();
+                (answer, self.write(&mut pages, Event::Taken(payment))?)
+            }
+        };
+        durable.wait().await.context(JournalSnafu)?;
+        Ok(answer)
+    }
+
+    /// Completes an asynchronous result that is due. It is written down, so
+    /// that what was once told is never taken back.
+    async fn complete(&self, merchant: &str, number: &str) -> Result<(), BookError> {
+        let durable = {
+            let mut pages = self.pages();
+            let Some(payment) = pages.payments.get(&(merchant.to_owned(), number.to_owned())) else {
+                return Ok(());
+            };
+            let now = Timestamp::now();
+            let due = now.duration_since(payment.network_time) >= ASYNCHRONOUS_AFTER;
+            if payment.state != State::Processing || !due {
+                return Ok(());
+            }
+            let (merchant_id, number) = (merchant.to_owned(), number.to_owned());
+            self.write(&mut pages, Event::Completed { merchant_id, number, network_time: now })?
+        };
+        durable.wait().await.context(JournalSnafu)
+    }
+
+    /// Queues an event and applies it, in one turn under the lock. A journal
+    /// that does not take it leaves the pages as they were.
+    fn write(&self, pages: &mut Pages, event: Event) -> Result<Durable, BookError> {
+        let durable = self.journal.append(&event).context(JournalSnafu)?;
+        pages.apply(event);
+        Ok(durable)
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+mod tests;

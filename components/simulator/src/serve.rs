@@ -1,0 +1,78 @@
+//! Runs the network: TLS for merchants, the plain port for the kubelet and tests.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use payplane_common::shutdown::{Shutdown, SignalError};
+use payplane_common::tls::{Files, TlsError};
+use payplane_common::{health, telemetry, tls};
+use prometheus_client::registry::Registry;
+use snafu::{OptionExt, ResultExt, Snafu};
+
+use crate::ServeArgs;
+use crate::api::{self, Network};
+use crate::book::{Book, BookError};
+use crate::keys::{KeyError, MerchantKeys, NetworkKey};
+
+#[derive(Debug, Snafu)]
+pub enum ServeError {
+    #[snafu(display("cannot follow signals"))]
+    Signals { source: SignalError },
+    #[snafu(display("the certificate and its key must be tls.crt and tls.key of one folder"))]
+    TlsNames,
+    #[snafu(display("TLS cannot be served"))]
+    Tls { source: TlsError },
+    #[snafu(display("the keys cannot be used"))]
+    Keys { source: KeyError },
+    #[snafu(display("the book cannot be opened"))]
+    Open { source: BookError },
+    #[snafu(display("cannot listen for merchants"))]
+    Listen { source: payplane_common::serve::ServeError },
+    #[snafu(display("cannot serve health"))]
+    Health { source: health::HealthError },
+    #[snafu(display("the journal failed"))]
+    Journal,
+}
+
+/// Runs until a signal, or until the journal cannot be written any more.
+pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
+    telemetry::init();
+    tls::install_provider();
+    let shutdown = Shutdown::on_signals().context(SignalsSnafu)?;
+    let identity = tls_folder(&args.tls_cert, &args.tls_key)?;
+    let server = tls::server(Files { identity: Some(identity), trust: None }).context(TlsSnafu)?;
+    let key = NetworkKey::load(&args.network_key).context(KeysSnafu)?;
+    let merchants = MerchantKeys::load(&args.merchants).context(KeysSnafu)?;
+    let book = Book::open(&args.state).context(OpenSnafu)?;
+    let network = Network::new(book, merchants, key, &shutdown);
+
+    let listener = payplane_common::serve::listen(args.listen).await.context(ListenSnafu)?;
+    let ready = {
+        let network = network.clone();
+        move || -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+            let open = network.book.journal().is_open();
+            Box::pin(async move { if open { Ok(()) } else { Err("journal failed".to_owned()) } })
+        }
+    };
+    let record = api::record_router(network.clone());
+    let health = health::serve(args.health, Registry::default(), &shutdown, ready, record);
+    let merchants =
+        payplane_common::serve::tls(listener, server, api::router(network.clone()), shutdown.clone());
+    tracing::info!(listen = %args.listen, health = %args.health, "the network is open");
+    tokio::select! {
+        both = async { tokio::join!(health, merchants) } => both.0.context(HealthSnafu),
+        () = broken(&network) => JournalSnafu.fail(),
+    }
+}
+
+/// Memory is ahead of a disk that refused a write: only a restart tells what
+/// stands.
+async fn broken(network: &Arc<Network>) {
+    network.book.journal().broken().await;
+}
+
+fn tls_folder(certificate: &Path, key: &Path) -> Result<PathBuf, ServeError> {
+    let folder = certificate.parent().context(TlsNamesSnafu)?;
+    let named = certificate == folder.join("tls.crt") && key == folder.join("tls.key");
+    named.then(|| folder.to_owned()).context(TlsNamesSnafu)
+}

@@ -1,0 +1,176 @@
+//! Channel: a connection of a tenant to a payment network.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+mod method;
+
+pub use method::{Fee, Limit, Method};
+
+/// A connection to a payment network, in the namespace of a tenant. What it
+/// says reaches the running gateway without a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "payplane.io",
+    version = "v1alpha1",
+    kind = "Channel",
+    plural = "channels",
+    shortname = "pch",
+    category = "payments",
+    namespaced,
+    status = "ChannelStatus",
+    derive = "PartialEq",
+    selectable = ".spec.type",
+    printcolumn(
+        name = "Ready",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        type_ = "string",
+        description = "Every gateway pod works by this spec."
+    ),
+    printcolumn(
+        name = "Available",
+        json_path = r#".status.conditions[?(@.type=="Available")].status"#,
+        type_ = "string",
+        description = "Payments are routed to it, perhaps by an older spec."
+    ),
+    printcolumn(
+        name = "Reason",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        type_ = "string",
+        description = "Why it is ready, or is not."
+    ),
+    printcolumn(
+        name = "Type",
+        json_path = ".spec.type",
+        type_ = "string",
+        description = "The payment network."
+    ),
+    printcolumn(
+        name = "Enabled",
+        json_path = ".spec.enabled",
+        type_ = "boolean",
+        description = "Whether new payments are taken."
+    ),
+    printcolumn(name = "Age", json_path = ".metadata.creationTimestamp", type_ = "date"),
+    printcolumn(
+        name = "Message",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        type_ = "string",
+        priority = 1,
+        description = "What it waits for and what to do about it."
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(self.type == 'Simulator') == has(self.simulator)")
+        .field_path(".simulator")
+        .message("the member named by type must be given, and no other")
+)]
+pub struct ChannelSpec {
+    /// The payment network. Immutable. The member of the same name holds what is
+    /// particular to it.
+    #[serde(rename = "type")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("type is immutable: make another Channel"))]
+    pub channel_type: ChannelType,
+
+    /// False stops new payments only: queries, refunds and notifications go on.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+
+    /// The payment methods that the network offers here, e.g. `card`. 1 to 8.
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub methods: Vec<Method>,
+
+    /// A simulated network, for tenants of environment Test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simulator: Option<Simulator>,
+}
+
+/// A payment network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ChannelType {
+    /// A network that payplane plays itself, with its own signatures and faults on request.
+    Simulator,
+}
+
+/// Where the simulated network runs, and as whom to speak with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Simulator {
+    /// The network's Service; it is called by https.
+    pub service: ServiceReference,
+    /// Labels of the network's pods, so that the tenant's gateway may reach
+    /// nothing else. 1 to 8.
+    #[schemars(schema_with = "pod_labels")]
+    pub pod_labels: BTreeMap<String, String>,
+    /// The merchant number that the network gave, 1 to 32 characters. Immutable.
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("merchantId is immutable: make another Channel"))]
+    pub merchant_id: String,
+    /// The keys to speak with the network.
+    pub credentials: CredentialsName,
+}
+
+/// A Service of this cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceReference {
+    /// The Service's namespace.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('ptn-') && !self.startsWith('kube-')").message("a network runs in a namespace of its own, not in a tenant's or the system's"))]
+    pub namespace: String,
+    /// The Service's name.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The Service's port, 1 to 65535; the pods must listen on the same one.
+    #[serde(default = "https_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+}
+
+/// A Secret in the Channel's namespace, of type
+/// `payplane.io/channel-credentials`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsName {
+    /// Its bare name. It holds `merchant.key` (our signing key, PEM), `network.pub`
+    /// (the key that the network signs with, PEM) and `ca.crt` (the certificates
+    /// that the network's must lead to, PEM).
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// What the operator found and did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Available and Progressing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::condition::schema")]
+    pub conditions: Vec<Condition>,
+}
+
+fn enabled() -> bool {
+    true
+}
+
+fn https_port() -> u16 {
+    8443
+}
+
+fn pod_labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 8,
+        "additionalProperties": { "type": "string", "maxLength": 63 },
+    })
+}

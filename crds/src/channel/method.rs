@@ -1,0 +1,59 @@
+//! A payment method of a channel, with its fees and limits.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// A payment method, and what it costs in each currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.limits) || self.limits.all(l, self.fees.exists(f, f.currency == l.currency))")
+        .field_path(".limits")
+        .message("a limit needs a fee in the same currency: without one the currency is not taken at all")
+)]
+pub struct Method {
+    /// The method that a payment asks for, e.g. `card`: 1 to 32 of a-z, 0-9 and
+    /// `-`, starting with a letter.
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z][a-z0-9-]*$"))]
+    pub name: String,
+    /// What the merchant pays, by currency. A currency without an entry is not
+    /// taken. 1 to 16.
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["currency".to_owned()]))]
+    pub fees: Vec<Fee>,
+    /// The largest payments that are taken, by currency. A currency without an
+    /// entry has no limit. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["currency".to_owned()]))]
+    pub limits: Vec<Limit>,
+}
+
+/// The fee on a payment: a share of it, rounded half up to a minor unit, plus a
+/// fixed part, together at most the payment itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Fee {
+    /// The ISO 4217 code, one of the tenant's currencies.
+    #[schemars(length(max = 3), regex(pattern = "^[A-Z]{3}$"))]
+    pub currency: String,
+    /// The share in basis points (1/100 of a percent), 0 to 10000.
+    #[schemars(range(min = 0, max = 10000))]
+    pub basis_points: i64,
+    /// The fixed part in minor units (cents, fen), 0 to 2^53-1.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 9007199254740991_i64))]
+    pub fixed_minor: i64,
+}
+
+/// The largest payment that is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Limit {
+    /// The ISO 4217 code, one of the tenant's currencies.
+    #[schemars(length(max = 3), regex(pattern = "^[A-Z]{3}$"))]
+    pub currency: String,
+    /// In minor units (cents, fen), 0 to 2^53-1.
+    #[schemars(range(min = 0, max = 9007199254740991_i64))]
+    pub per_payment_minor_max: i64,
+}

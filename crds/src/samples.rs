@@ -1,0 +1,163 @@
+//! Manifests to start from. Each is applied by a test or by the demo.
+
+use serde_json::{Value, json};
+
+/// A manifest with a word on what it is for.
+pub struct Sample {
+    /// The file's stem.
+    pub name: &'static str,
+    /// One line.
+    pub comment: &'static str,
+    /// The object.
+    pub manifest: Value,
+}
+
+/// Every sample.
+#[must_use]
+pub fn all() -> Vec<Sample> {
+    vec![minimal(), production(), external(), demo(), demo_channel()]
+}
+
+fn tenant(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "payplane.io/v1alpha1",
+        "kind": "PaymentTenant",
+        "metadata": { "name": name },
+        "spec": spec,
+    })
+}
+
+fn minimal() -> Sample {
+    Sample {
+        name: "minimal",
+        comment: "The least tenant: Live, of Production size, everything else by default.",
+        manifest: tenant("retail", json!({ "displayName": "Retail banking", "currencies": ["CNY"] })),
+    }
+}
+
+fn production() -> Sample {
+    let service = json!({
+        "replicas": 3,
+        "resources": {
+            "requests": { "cpu": "1", "memory": "512Mi" },
+            "limits": { "memory": "1Gi" },
+        },
+    });
+    Sample {
+        name: "production",
+        comment: "A tenant with every choice made.",
+        manifest: tenant(
+            "wholesale",
+            json!({
+                "displayName": "Wholesale acquiring",
+                "currencies": ["CNY", "USD", "EUR"],
+                "environment": "Live",
+                "profile": "Production",
+                "timezone": "Asia/Shanghai",
+                "settlementCutoff": "23:00",
+                "calendar": {
+                    "holidays": ["2026-10-01", "2026-10-02", "2026-10-05", "2026-10-06", "2026-10-07"],
+                    "workingWeekends": ["2026-09-27", "2026-10-10"],
+                },
+                "database": { "managed": {
+                    "instances": 3,
+                    "storage": { "size": "200Gi", "className": "fast" },
+                    "resources": {
+                        "requests": { "cpu": "4", "memory": "16Gi" },
+                        "limits": { "memory": "16Gi" },
+                    },
+                    "parameters": { "max_connections": "300", "shared_buffers": "4GB" },
+                }},
+                "components": { "gateway": service, "ledger": service },
+                "quota": { "cpu": "32", "memory": "96Gi" },
+                "access": {
+                    "tenantAdminGroups": ["wholesale-admins"],
+                    "tenantViewerGroups": ["wholesale", "audit"],
+                },
+                "placement": {
+                    "nodeSelector": { "pool": "payments" },
+                    "tolerations": [{ "key": "payments", "operator": "Exists", "effect": "NoSchedule" }],
+                    "zoneSpread": "Required",
+                },
+                "network": {
+                    "egressCidrs": ["203.0.113.0/24"],
+                    "ingressFrom": { "namespaces": ["shop"], "cidrs": ["192.0.2.0/24"] },
+                },
+                "deletionPolicy": "Retain",
+            }),
+        ),
+    }
+}
+
+fn external() -> Sample {
+    Sample {
+        name: "external-database",
+        comment: "A tenant whose books lie in a PostgreSQL that the bank runs itself.",
+        manifest: tenant(
+            "treasury",
+            json!({
+                "displayName": "Treasury",
+                "currencies": ["USD"],
+                "database": { "external": {
+                    "host": "10.20.0.15",
+                    "database": "treasury",
+                    "ca": { "name": "database-login" },
+                    "credentials": { "name": "database-login" },
+                }},
+                "network": { "egressCidrs": ["10.20.0.0/24"] },
+            }),
+        ),
+    }
+}
+
+fn demo() -> Sample {
+    Sample {
+        name: "demo",
+        comment: "The tenant of `make demo`: play money, one of everything.",
+        manifest: tenant(
+            "demo",
+            json!({
+                "displayName": "Demo bank",
+                "currencies": ["CNY", "USD"],
+                "environment": "Test",
+                "profile": "Development",
+                "timezone": "Asia/Shanghai",
+                "settlementCutoff": "23:00",
+                "access": { "tenantAdminGroups": ["demo-admins"] },
+                "network": { "ingressFrom": { "namespaces": ["merchants"] } },
+            }),
+        ),
+    }
+}
+
+fn demo_channel() -> Sample {
+    Sample {
+        name: "demo-channel",
+        comment: "The connection of `make demo` to its simulated network: 0.60 % of a card payment, 0.38 % of a QR code.",
+        manifest: json!({
+            "apiVersion": "payplane.io/v1alpha1",
+            "kind": "Channel",
+            "metadata": { "name": "sim", "namespace": "ptn-demo" },
+            "spec": {
+                "type": "Simulator",
+                "simulator": {
+                    "service": { "namespace": "simnet", "name": "simulator", "port": 8443 },
+                    "podLabels": { "app.kubernetes.io/name": "simulator" },
+                    "merchantId": "M1",
+                    "credentials": { "name": "simulator-credentials" },
+                },
+                "methods": [
+                    {
+                        "name": "card",
+                        "fees": [
+                            { "currency": "CNY", "basisPoints": 60, "fixedMinor": 0 },
+                            { "currency": "USD", "basisPoints": 90, "fixedMinor": 30 },
+                        ],
+                        "limits": [{ "currency": "CNY", "perPaymentMinorMax": 5_000_000 }],
+                    },
+                    { "name": "qr", "fees": [{ "currency": "CNY", "basisPoints": 38, "fixedMinor": 0 }] },
+                ],
+            },
+        }),
+    }
+}

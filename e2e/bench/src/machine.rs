@@ -1,0 +1,62 @@
+//! What the machine gives: how fast its disk confirms, what a process has used.
+
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+/// Overwrites one page and waits for the disk, again and again: how often in a
+/// second, and the 99th percentile in milliseconds.
+pub(crate) fn fdatasync(at_least: Duration) -> Result<(f64, f64)> {
+    let mut file = tempfile::tempfile_in("/tmp")?;
+    file.write_all(&[1; 8192])?;
+    file.sync_all()?;
+    let mut took = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
+    let started = Instant::now();
+    while started.elapsed() < at_least {
+        let one = Instant::now();
+        file.write_all_at(&[2; 8192], 0)?;
+        file.sync_data()?;
+        took.saturating_record(u64::try_from(one.elapsed().as_micros()).unwrap_or(u64::MAX));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts of seconds' worth")]
+    let (syncs, p99_us) = (took.len() as f64, took.value_at_quantile(0.99) as f64);
+    Ok((syncs / started.elapsed().as_secs_f64(), p99_us / 1_000.0))
+}
+
+/// Seconds of CPU that processes have used whose command line has this text.
+pub(crate) fn cpu_seconds(text: &str) -> f64 {
+    let ticks: u64 = processes(text).into_iter().filter_map(ticks).sum();
+    #[expect(clippy::cast_precision_loss, reason = "ticks of minutes")]
+    let ticks = ticks as f64;
+    ticks / 100.0
+}
+
+/// The memory that the first such process keeps, in MB.
+pub(crate) fn resident_mb(text: &str) -> f64 {
+    let of = |pid: u32| -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM")).context("no VmHWM")?;
+        let kilobytes: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+        Ok(kilobytes / 1024.0)
+    };
+    processes(text).into_iter().find_map(|pid| of(pid).ok()).unwrap_or(0.0)
+}
+
+fn processes(text: &str) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return vec![] };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ").contains(text)
+    })
+    .collect()
+}
+
+fn ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
+    number(11)?.checked_add(number(12)?)
+}

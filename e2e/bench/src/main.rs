@@ -1,0 +1,71 @@
+//! `bench ledger`: how many transfers a second the ledger takes, and how fast.
+//! Everything runs on this machine: the client, the ledger, PostgreSQL.
+
+mod limits;
+mod machine;
+mod mix;
+mod open_loop;
+mod report;
+mod rig;
+mod search;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::mix::Mix;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The ledger over gRPC with mutual TLS, beside what PostgreSQL alone could do.
+    Ledger(LedgerArgs),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct LedgerArgs {
+    /// How long a rate must hold.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Accounts of merchants that transfers are spread over.
+    #[arg(long, default_value_t = 10_000)]
+    accounts: usize,
+    /// Where the search for the highest rate begins, in transfers a second.
+    #[arg(long, default_value_t = 10_000)]
+    rate: u64,
+    /// Only this mix.
+    #[arg(long)]
+    mix: Option<Mix>,
+    /// Only this rate, without a search.
+    #[arg(long)]
+    fixed: bool,
+    /// Without the limit of PostgreSQL alone.
+    #[arg(long)]
+    no_limit: bool,
+}
+
+fn main() -> Result<()> {
+    let Command::Ledger(args) = Cli::parse().command;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
+    runtime.block_on(ledger(&args))
+}
+
+async fn ledger(args: &LedgerArgs) -> Result<()> {
+    let (syncs, p99_ms) = machine::fdatasync(Duration::from_secs(3))?;
+    report::figure("fdatasync", syncs, "1/s");
+    report::figure("fdatasync_p99", p99_ms, "ms");
+    if !args.no_limit {
+        limits::sql(args).await?;
+    }
+    let mixes = args.mix.map_or_else(|| Mix::ALL.to_vec(), |mix| vec![mix]);
+    for mix in mixes {
+        search::highest(args, mix).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! The highest rate that holds, and the latency at 80 % of it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::LedgerArgs;
+use crate::machine::{cpu_seconds, resident_mb};
+use crate::mix::Mix;
+use crate::open_loop::{self, Outcomes};
+use crate::report::{figure, say};
+use crate::rig::Rig;
+
+/// The rates lie this far apart.
+const STEP: f64 = 1.1;
+const STEPS_MAX: u32 = 12;
+const WARM_UP: Duration = Duration::from_secs(5);
+
+pub(crate) async fn highest(args: &LedgerArgs, mix: Mix) -> Result<()> {
+    let rig = Rig::start(args.accounts).await?;
+    let during = Duration::from_secs(args.seconds);
+    let _ = open_loop::run(&rig, mix, args.accounts, args.rate / 2, WARM_UP).await?;
+    let mut best = None;
+    let mut rate = args.rate;
+    for _ in 0..if args.fixed { 1 } else { STEPS_MAX } {
+        let holds = attempt(&rig, args, mix, rate, during).await?.holds();
+        let known = best;
+        if holds {
+            best = Some(rate);
+        }
+        rate = match (holds, known) {
+            (true, Some(known)) if known > rate => break,
+            (true, _) => stepped(rate, STEP),
+            (false, Some(_)) => break,
+            (false, None) => stepped(rate, 1.0 / STEP),
+        };
+    }
+    let best = best.unwrap_or(0);
+    figure(&format!("ledger_{}_tps", mix.name()), precise(best), "1/s");
+    if best > 0 && !args.fixed {
+        let calm = attempt(&rig, args, mix, best * 4 / 5, during).await?;
+        figure(&format!("ledger_{}_p99_ms", mix.name()), calm.p99_ms(), "ms");
+    }
+    figure("ledger_memory_peak", resident_mb("payplane ledger"), "MB");
+    rig.check().await
+}
+
+async fn attempt(rig: &Rig, args: &LedgerArgs, mix: Mix, rate: u64, during: Duration) -> Result<Outcomes> {
+    const PROCESSES: [(&str, &str); 3] =
+        [("ledger", "payplane ledger"), ("postgresql", "postgres"), ("client", "bench ledger")];
+    let before = PROCESSES.map(|(_, text)| cpu_seconds(text));
+    let outcomes = open_loop::run(rig, mix, args.accounts, rate, during).await?;
+    say(&format!(
+        "{} at {rate}/s: {}, p99 {:.1} ms, {:?}",
+        mix.name(),
+        if outcomes.holds() { "holds" } else { "does not hold" },
+        outcomes.p99_ms(),
+        outcomes.counts
+    ));
+    for ((name, text), before) in PROCESSES.iter().zip(before) {
+        let used = (cpu_seconds(text) - before) * 1e6 / precise(outcomes.answered.max(1));
+        figure(&format!("cpu_per_transfer({} {rate}/s {name})", mix.name()), used, "us");
+    }
+    Ok(outcomes)
+}
+
+fn stepped(rate: u64, by: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of thousands")]
+    let next = (precise(rate) * by / 100.0).round() as u64;
+    next * 100
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
+fn precise(count: u64) -> f64 {
+    count as f64
+}

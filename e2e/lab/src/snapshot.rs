@@ -1,0 +1,89 @@
+//! The state of the machine as sorted lines, to compare before and after.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::{cgroup, dirs, machine, process, sys};
+
+/// One line for each thing that a cluster could leave behind.
+pub fn lines() -> sys::Result<BTreeSet<String>> {
+    let mut lines = BTreeSet::new();
+    let mut add = |kind: &str, what: &str| {
+        lines.insert(format!("{kind} {}", what.trim_end()));
+    };
+    for command in processes() {
+        add("process", &command);
+    }
+    for group in cgroup::all() {
+        add("cgroup", &group);
+    }
+    for line in sys::read(Path::new("/proc/self/mountinfo"))?.lines() {
+        add("mount", &mount(line));
+    }
+    for namespace in namespaces() {
+        add("netns", &namespace);
+    }
+    for line in sys::run("ip", &["-oneline", "link", "show"])?.lines() {
+        add("link", line.split(": ").nth(1).unwrap_or(line));
+    }
+    for family in ["-4", "-6"] {
+        for line in sys::run("ip", &[family, "route", "show", "table", "all"])?.lines() {
+            add("route", line);
+        }
+    }
+    for line in sys::run("nft", &["list", "ruleset"])?.lines() {
+        add("nft", line);
+    }
+    for name in machine::SETTINGS {
+        add("setting", &format!("{name} = {}", machine::get(name).unwrap_or_default()));
+    }
+    let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
+    for file in tree(&Path::new(&home).join(".kube")) {
+        add("file", &file);
+    }
+    if dirs::state().exists() {
+        add("file", &dirs::state().to_string_lossy());
+    }
+    for place in machine::mount_points().iter().filter(|place| place.exists()) {
+        add("file", &place.to_string_lossy());
+    }
+    Ok(lines)
+}
+
+/// Command lines of everything that is not the kernel's own, and not us.
+fn processes() -> Vec<String> {
+    let read = |pid: i32| {
+        let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+        (!text.is_empty()).then(|| text.chars().take(200).collect())
+    };
+    process::all().into_iter().filter_map(read).collect()
+}
+
+/// Mount point and type, without numbers that change.
+fn mount(line: &str) -> String {
+    let words: Vec<_> = line.split(' ').collect();
+    let kind = words.iter().position(|word| *word == "-").and_then(|at| words.get(at + 1));
+    format!("{} {}", words.get(4).unwrap_or(&""), kind.unwrap_or(&""))
+}
+
+/// Network namespaces by number, as far as a process lives in them.
+fn namespaces() -> BTreeSet<String> {
+    let inode =
+        |pid: i32| std::fs::metadata(format!("/proc/{pid}/ns/net")).ok().map(|ns| ns.ino().to_string());
+    process::all().into_iter().filter_map(inode).collect()
+}
+
+fn tree(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut list = vec![folder.to_string_lossy().into_owned()];
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            list.extend(tree(&entry.path()));
+        } else if let Ok(metadata) = entry.metadata() {
+            list.push(format!("{} {} bytes at {}", entry.path().display(), metadata.len(), metadata.mtime()));
+        }
+    }
+    list
+}

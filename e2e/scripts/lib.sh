@@ -1,0 +1,64 @@
+# Shared by the scripts: names, the cluster's tools, installing the product.
+# shellcheck shell=bash
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+: "${PAYPLANE_CACHE:?run this through make}"
+
+# The images lie beside the programs that they were made of. Their tag follows from the content, so a
+# cluster that runs an older build rolls over to the newer one.
+BIN=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release
+IMAGES=$CARGO_TARGET_DIR/images
+TAG=$(cat "$IMAGES/tag" 2>/dev/null || true)
+PRODUCT_IMAGES=("$IMAGES/payplane.tar" "$IMAGES/payplane-operator.tar")
+# The cluster that the suites run on; another name lets two people work side by side.
+CLUSTER=${CLUSTER:-e2e}
+PAYPLANE_STATE_DIR=$PAYPLANE_CACHE/$CLUSTER
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+fail() { echo "payplane: $*" >&2; exit 1; }
+
+# use_cluster NAME: kubectl and helm speak to this lab cluster from here on.
+use_cluster() {
+  LAB_CLUSTER=$1
+  KUBECONFIG=$(lab cluster kubeconfig "$1")
+  KUBECTL=$(lab programs --only kube | awk '{print $NF}')/kubectl
+  HELM=$(lab programs --only helm | awk '{print $NF}')/helm
+  # helm and kubectl keep caches in the home folder, which is not ours.
+  HELM_CACHE_HOME=$PAYPLANE_CACHE/helm HELM_CONFIG_HOME=$HELM_CACHE_HOME HELM_DATA_HOME=$HELM_CACHE_HOME
+  KUBECACHEDIR=$PAYPLANE_CACHE/kubectl
+  export LAB_CLUSTER KUBECONFIG KUBECTL HELM HELM_CACHE_HOME HELM_CONFIG_HOME HELM_DATA_HOME KUBECACHEDIR
+}
+kubectl() { "$KUBECTL" "$@"; }
+helm() { "$HELM" "$@"; }
+
+# cluster_cidrs: the networks of pods, Services and nodes. The lab numbers them by cluster (docs/lab.md).
+cluster_cidrs() {
+  local number
+  number=$(sed -nE 's#.*server: "?https://10\.77\.([0-9]+)\..*#\1#p' "$KUBECONFIG")
+  echo "10.$((100 + number)).0.0/16,10.$((120 + number)).0.0/16,10.77.$number.0/24"
+}
+
+# install_product: both charts, as a platform team installs them.
+install_product() {
+  kubectl apply --server-side -f e2e/simnet/payplane-system.yaml >/dev/null
+  helm upgrade --install payplane-crds charts/payplane-crds --namespace payplane-system --wait >/dev/null
+  helm upgrade --install payplane charts/payplane-operator --namespace payplane-system --wait --timeout 3m \
+    --set image.registry=localhost --set image.tag="$TAG" \
+    --set "clusterCidrs={$(cluster_cidrs)}" "$@" >/dev/null
+}
+
+# install_simnet: a payment network of strangers, and a merchant.
+install_simnet() {
+  local keys=$PAYPLANE_STATE_DIR/simnet
+  mkdir -p "$keys"
+  payplane simulator init --dir "$keys" --dns simulator.simnet.svc --dns simulator.simnet.svc.cluster.local >/dev/null
+  kubectl apply --server-side -f e2e/simnet/namespaces.yaml >/dev/null
+  kubectl -n simnet create secret generic simulator-keys --from-file="$keys/network" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
+  kubectl -n simnet create secret generic merchant-credentials --from-file="$keys/merchant" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
+  local manifest
+  for manifest in simulator merchant; do
+    sed "s#localhost/payplane:dev#localhost/payplane:$TAG#" "e2e/simnet/$manifest.yaml" | kubectl apply --server-side -f - >/dev/null
+  done
+  kubectl -n simnet rollout status deploy/simulator --timeout=120s >/dev/null
+  kubectl -n merchants rollout status deploy/merchant --timeout=120s >/dev/null
+}

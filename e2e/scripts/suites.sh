@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# suites.sh short|full [FILTER...]: runs the suites that need a cluster, on the one that cluster.sh made.
+. "$(dirname "$0")/lib.sh"
+form=$1
+shift
+logs=$PAYPLANE_CACHE/logs/$CLUSTER
+mkdir -p "$logs"
+use_cluster "$CLUSTER"
+export PAYPLANE_E2E_FORM=$form PAYPLANE_E2E_REQUIRED=1
+LAB_AUDIT_LOG=$(lab cluster audit "$CLUSTER")
+export LAB_AUDIT_LOG PAYPLANE_TAG=$TAG
+# Suites that only the long form has are ignored in the short one, and counted so.
+[ "$form" = full ] && set -- --include-ignored "$@"
+cargo test --release --locked --workspace --test cluster -- --test-threads=1 --nocapture "$@" 2>&1 | tee "$logs/cluster.log"

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# test.sh short|full: everything that proves the product, on a cluster of its own.
+. "$(dirname "$0")/lib.sh"
+form=$1
+# What an earlier run that was killed has left is not the machine's own state.
+lab cluster down "$CLUSTER" >/dev/null
+lab cluster prune
+
+say "House rules"
+cargo fmt --all --check
+cargo test --release --locked --workspace --test tidy --test dependencies -- --nocapture
+
+say "Tests that need no cluster: money, books on a real PostgreSQL, kinds on a real API server, the whole stack, the lab"
+env -u KUBECONFIG cargo test --release --locked --workspace --lib -- --test-threads=2
+env -u KUBECONFIG cargo test --release --locked --workspace --test ledger --test migrate -- --test-threads=2
+env -u KUBECONFIG cargo test --release --locked --workspace --test generated --test rules --test fields --test docs --test objects \
+  --test charts --test crd_rules --test policies --test network --test load --test stack --test policy --test teardown -- --test-threads=1
+if [ "$form" = full ]; then
+  say "Planted bugs: each must be caught"
+  env -u KUBECONFIG cargo test --release --locked --workspace --test ledger -- --ignored
+fi
+
+# Other people's processes come and go on this machine; a cluster's may not stay:
+# its programs, the lab's daemons, and what runs in its pods.
+state() {
+  lab snapshot | awk '!/^process / || /kube|etcd|containerd|runc|coredns|lab (daemon|internal)|pause|cnpg|\/controller\/manager|postgres|\/payplane/'
+}
+say "The local cluster leaves nothing behind"
+before=$(mktemp) after=$(mktemp)
+state >"$before"
+
+say "The demo, twice, and its removal"
+export DEMO_CLUSTER=$CLUSTER-demo
+trap 'lab cluster down "$DEMO_CLUSTER" || true' EXIT
+e2e/scripts/demo.sh
+e2e/scripts/demo.sh
+e2e/scripts/demo-down.sh
+
+say "A cluster with the product"
+trap 'lab cluster down "$CLUSTER" || true' EXIT
+e2e/scripts/cluster.sh
+
+say "End-to-end suites ($form form)"
+e2e/scripts/suites.sh "$form"
+
+say "Teardown"
+trap - EXIT
+lab cluster down "$CLUSTER"
+rm -rf "$PAYPLANE_STATE_DIR"
+state >"$after"
+diff -u "$before" "$after" || fail "the machine is not as it was before the cluster"
+say "All passed"

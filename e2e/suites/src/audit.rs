@@ -1,0 +1,121 @@
+//! The API server's audit log: who asked for what, and was it allowed.
+
+use std::io::{BufRead, BufReader};
+
+use serde_json::Value;
+
+/// The operator's identity in the log.
+pub const OPERATOR: &str = "system:serviceaccount:payplane-system:payplane-operator";
+
+/// A finished request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    pub user: String,
+    /// The pod whose token it was; empty where the token was made by hand.
+    pub pod: String,
+    pub verb: String,
+    pub group: String,
+    /// `resource[/subresource]`
+    pub resource: String,
+    pub namespace: String,
+    pub name: String,
+    pub code: i64,
+    /// Authorization let it pass, whatever came of it then.
+    pub allowed: bool,
+    pub dry_run: bool,
+    pub at: String,
+}
+
+impl Request {
+    /// Could it have changed something?
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+            && !self.dry_run
+    }
+
+    /// Did the running operator send it?
+    #[must_use]
+    pub fn is_operators(&self) -> bool {
+        self.user == OPERATOR && !self.pod.is_empty()
+    }
+}
+
+/// Where the cluster's API server writes its audit log.
+///
+/// # Panics
+/// Where nobody says where.
+#[must_use]
+pub fn path() -> String {
+    std::env::var("LAB_AUDIT_LOG").expect("the lab names its audit log")
+}
+
+/// The log's present end, to read from later.
+///
+/// # Panics
+/// Where the file is not there.
+#[must_use]
+pub fn end() -> u64 {
+    std::fs::metadata(path()).expect("the audit log is there").len()
+}
+
+/// The operator's writes since an offset, its Lease and events left out.
+#[must_use]
+pub fn writes(from: u64) -> Vec<Request> {
+    let (requests, _) = read(&path(), from);
+    requests
+        .into_iter()
+        .filter(|r| r.is_operators() && r.writes())
+        .filter(|r| !matches!(r.resource.as_str(), "leases" | "events"))
+        .collect()
+}
+
+/// Reads the finished requests from an offset in the file; gives back them and
+/// the offset after them.
+///
+/// # Panics
+/// Where the file cannot be read.
+#[must_use]
+pub fn read(path: &str, from: u64) -> (Vec<Request>, u64) {
+    use std::io::{Seek, SeekFrom};
+    let mut file = std::fs::File::open(path).expect("the audit log opens");
+    let _ = file.seek(SeekFrom::Start(from)).expect("the audit log is long enough");
+    let (mut requests, mut offset) = (Vec::new(), from);
+    let mut lines = BufReader::new(file);
+    // The end of the file may be in the middle of a line that is being written.
+    let mut line = String::new();
+    while lines.read_line(&mut line).expect("the audit log is text") > 0 && line.ends_with('\n') {
+        offset += line.len() as u64;
+        if let Some(request) = serde_json::from_str(&line).ok().as_ref().and_then(finished) {
+            requests.push(request);
+        }
+        line.clear();
+    }
+    (requests, offset)
+}
+
+fn finished(event: &Value) -> Option<Request> {
+    if event["stage"] != "ResponseComplete" {
+        return None;
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let target = &event["objectRef"];
+    let resource = match target["subresource"].as_str() {
+        Some(sub) => format!("{}/{sub}", text(&target["resource"])),
+        None => text(&target["resource"]),
+    };
+    let pod = &event["user"]["extra"]["authentication.kubernetes.io/pod-name"][0];
+    Some(Request {
+        user: text(&event["user"]["username"]),
+        pod: text(pod),
+        group: text(&target["apiGroup"]),
+        allowed: event["annotations"]["authorization.k8s.io/decision"] == "allow",
+        verb: text(&event["verb"]),
+        resource,
+        namespace: text(&target["namespace"]),
+        name: text(&target["name"]),
+        code: event["responseStatus"]["code"].as_i64().unwrap_or_default(),
+        dry_run: event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=")),
+        at: text(&event["requestReceivedTimestamp"]),
+    })
+}

@@ -1,0 +1,46 @@
+//! What the suites are told by their caller.
+
+use std::path::PathBuf;
+
+/// Is there a cluster to test on? Without one the cluster suites end at once;
+/// `make test` sets `PAYPLANE_E2E_REQUIRED`, so there nothing is left out.
+#[must_use]
+pub fn cluster() -> bool {
+    let there = std::env::var_os("KUBECONFIG").is_some();
+    assert!(there || std::env::var_os("PAYPLANE_E2E_REQUIRED").is_none(), "KUBECONFIG is not set");
+    if !there {
+        eprintln!("skipped: KUBECONFIG is not set");
+    }
+    there
+}
+
+/// The lab cluster's name, where the cluster is one: its verbs break things.
+#[must_use]
+pub fn lab_cluster() -> Option<String> {
+    let name = std::env::var("LAB_CLUSTER").ok();
+    let required = std::env::var_os("PAYPLANE_E2E_REQUIRED").is_some();
+    assert!(name.is_some() || !required, "LAB_CLUSTER is not set");
+    if name.is_none() {
+        eprintln!("skipped: this suite needs the lab's verbs (LAB_CLUSTER is not set)");
+    }
+    name
+}
+
+/// The long form of the suites (`make e2e-full`).
+#[must_use]
+pub fn full() -> bool {
+    std::env::var("PAYPLANE_E2E_FORM").is_ok_and(|form| form == "full")
+}
+
+/// The repository's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The seed of everything random in a suite; it is printed with a failure.
+#[must_use]
+pub fn seed() -> u64 {
+    let given = std::env::var("PAYPLANE_SEED").ok().and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| u64::from(std::process::id()))
+}

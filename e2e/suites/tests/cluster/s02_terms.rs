@@ -1,0 +1,85 @@
+//! A channel's methods, fees and limits, and the tenant's currencies: what they
+//! let through, and at what price.
+
+use std::time::Duration;
+
+use payplane_e2e::{env, kubectl, merchant::App, tenant};
+use serde_json::{Value, json};
+
+use crate::s03_payments::ready;
+
+fn in_force(channel: &Value) {
+    let (name, namespace) = (&channel["metadata"]["name"], &channel["metadata"]["namespace"]);
+    tenant::apply(channel);
+    let target = ["pch", name.as_str().expect("a name"), "-n", namespace.as_str().expect("a namespace")];
+    tenant::await_condition(&target, "Ready", "True", Duration::from_secs(60));
+}
+
+fn pays(app: &App, what: &str, amount_minor: i64, currency: &str) -> Result<Value, String> {
+    app.pay(&format!("{what}-{}", env::seed()), amount_minor, currency)
+}
+
+#[test]
+fn fees_limits_and_methods_are_what_the_channel_says() {
+    if !env::cluster() {
+        return;
+    }
+    let app = ready("alpha", 60);
+    let mut channel = tenant::channel("alpha", "sim", 60);
+    channel["spec"]["methods"] = json!([
+        {
+            "name": "card",
+            "fees": [{"currency": "CNY", "basisPoints": 50, "fixedMinor": 7}],
+            "limits": [{"currency": "CNY", "perPaymentMinorMax": 20_000}],
+        },
+        {"name": "wallet", "fees": [{"currency": "CNY", "basisPoints": 0, "fixedMinor": 3}]},
+    ]);
+    in_force(&channel);
+    let paid = pays(&app, "priced", 20_000, "CNY").expect("as much as the limit");
+    assert_eq!((&paid["status"], &paid["feeMinor"]), (&json!("Succeeded"), &json!(107)), "{paid}");
+    let none = |answer: Result<Value, String>| {
+        assert!(answer.as_ref().is_err_and(|e| e.contains("NoChannel")), "{answer:?}")
+    };
+    none(pays(&app, "above", 20_001, "CNY"));
+    none(pays(&app, "unpriced", 100, "USD"));
+    let wallet = App { method: "wallet".into(), ..app.clone() };
+    let paid = pays(&wallet, "wallet", 30_000, "CNY").expect("no limit was given");
+    assert_eq!((&paid["status"], &paid["feeMinor"]), (&json!("Succeeded"), &json!(3)), "{paid}");
+    none(pays(&App { method: "qr".into(), ..app.clone() }, "unknown", 100, "CNY"));
+    let _ = ready("alpha", 60);
+}
+
+/// A currency is added to the books of a tenant that pays, and is never taken out again.
+pub(crate) fn a_currency_is_added(app: &App) {
+    let channel = |currencies: &[&str]| {
+        let fees: Vec<_> = currencies.iter().map(|c| json!({"currency": c, "basisPoints": 100})).collect();
+        let mut channel = tenant::channel(&app.tenant, "sim", 60);
+        channel["spec"]["methods"] = json!([{"name": "card", "fees": fees}]);
+        channel
+    };
+    tenant::apply(&channel(&["CNY", "JPY"]));
+    let namespace = format!("ptn-{}", app.tenant);
+    let target = ["pch", "sim", "-n", &namespace];
+    tenant::await_reason(&target, "Ready", "CurrencyUnknown", Duration::from_secs(30));
+    let currencies = |list: &[&str]| json!({"spec": {"currencies": list}});
+    kubectl::patch(&["ptn", &app.tenant], &currencies(&["CNY", "USD", "JPY"])).expect("one more");
+    tenant::await_condition(&target, "Ready", "True", Duration::from_secs(120));
+    tenant::await_condition(&["ptn", &app.tenant], "Ready", "True", Duration::from_secs(120));
+    let paid = pays(app, "yen", 900, "JPY").expect("paid");
+    assert_eq!((&paid["status"], &paid["feeMinor"]), (&json!("Succeeded"), &json!(9)), "{paid}");
+    let fewer = kubectl::patch(&["ptn", &app.tenant], &currencies(&["CNY", "USD"]));
+    assert!(fewer.as_ref().is_err_and(|e| e.contains("currencies may only be added")), "{fewer:?}");
+    let listed = kubectl::ok(&["get", "ptn", &app.tenant]);
+    assert!(listed.contains(&format!("Suite tenant {}", app.tenant)), "people see its name: {listed}");
+}
+
+/// A merchant number that the network does not know moves nothing there.
+pub(crate) fn an_unknown_merchant_number_is_refused_by_the_network(app: &App) {
+    let mut stranger = tenant::channel(&app.tenant, "stranger", 0);
+    stranger["spec"]["simulator"]["merchantId"] = json!("M9");
+    stranger["spec"]["methods"] =
+        json!([{"name": "wallet", "fees": [{"currency": "CNY", "basisPoints": 0}]}]);
+    in_force(&stranger);
+    let answer = pays(&App { method: "wallet".into(), ..app.clone() }, "stranger", 100, "CNY");
+    assert!(answer.as_ref().map_or(true, |paid| paid["status"] != "Succeeded"), "{answer:?}");
+}

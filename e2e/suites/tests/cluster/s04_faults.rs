@@ -1,0 +1,166 @@
+//! Faults under load: whatever is killed, frozen or loses its power, what was
+//! acknowledged is in the books once, and payments go on.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use payplane_e2e::load::{Load, Options};
+use payplane_e2e::merchant::App;
+use payplane_e2e::random::Random;
+use payplane_e2e::{env, faults, kubectl, lab, tenant, wait};
+use serde_json::json;
+
+use crate::s05_live_config::two_gateways;
+
+/// A killed process is back, and payments with it, within this time.
+const RESTART_MAX: Duration = Duration::from_secs(60);
+/// A node without power is noticed, and the database moved, within this time.
+const POWER_CUT_MAX: Duration = Duration::from_secs(120);
+const WHOLE_AGAIN_MAX: Duration = Duration::from_secs(300);
+
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Kill(Victim),
+    Freeze(Victim),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    Gateway,
+    Ledger,
+    Primary,
+    Operator,
+    Simulator,
+}
+
+impl Victim {
+    fn pod(self, tenant: &str, random: &mut Random) -> String {
+        let one_of = |names: Vec<String>, random: &mut Random| {
+            let at = random.between(0, names.len().max(1) as u64 - 1);
+            names.get(usize::try_from(at).unwrap_or(0)).expect("a pod runs").clone()
+        };
+        let namespace = format!("ptn-{tenant}");
+        match self {
+            Self::Gateway => one_of(faults::pods(&namespace, "payplane.io/component=gateway"), random),
+            Self::Ledger => one_of(faults::pods(&namespace, "payplane.io/component=ledger"), random),
+            Self::Primary => faults::primary(tenant),
+            Self::Operator => faults::leader(),
+            Self::Simulator => one_of(faults::pods("simnet", "app.kubernetes.io/name=simulator"), random),
+        }
+    }
+}
+
+/// Makes a fault, and waits until payments that came after it succeed.
+fn suffer(fault: Fault, load: &Load, tenant: &str, random: &mut Random) {
+    match fault {
+        Fault::Kill(victim) => faults::inflict("kill", &victim.pod(tenant, random)),
+        Fault::Freeze(victim) => {
+            let pod = victim.pod(tenant, random);
+            faults::inflict("freeze", &pod);
+            std::thread::sleep(Duration::from_secs(random.between(2, 8)));
+            faults::inflict("thaw", &pod);
+        }
+    }
+    let again = load.await_success(Timestamp::now(), RESTART_MAX);
+    println!("figure: pays_again_after({fault:?})={} ms", again.as_millis());
+    std::thread::sleep(Duration::from_millis(random.between(1000, 4000)));
+}
+
+fn kills_and_freezes(app: &App, rounds: usize) {
+    use Victim::{Gateway, Ledger, Operator, Primary, Simulator};
+    let mut random = Random::printed("faults", env::seed());
+    let load = Load::start(app, "faults", &Options::fifty(random.draw()));
+    let began = Timestamp::now();
+    for _ in 0..rounds {
+        let mut order = [
+            Fault::Kill(Gateway),
+            Fault::Kill(Ledger),
+            Fault::Kill(Primary),
+            Fault::Kill(Operator),
+            Fault::Kill(Simulator),
+            Fault::Freeze(Gateway),
+            Fault::Freeze(Ledger),
+        ];
+        random.shuffle(&mut order);
+        for fault in order {
+            suffer(fault, &load, &app.tenant, &mut random);
+        }
+    }
+    let ended = Timestamp::now();
+    let run = load.stop();
+    println!("figure: longest_gap_under_kills={} ms", run.longest_gap(began, ended).as_millis());
+    run.assert_booked();
+    tenant::await_condition(&["ptn", &app.tenant], "Ready", "True", Duration::from_secs(60));
+}
+
+#[test]
+fn killed_and_frozen_processes_lose_and_double_nothing() {
+    if !env::cluster() || env::lab_cluster().is_none() {
+        return;
+    }
+    kills_and_freezes(&two_gateways("live"), if env::full() { 3 } else { 1 });
+}
+
+/// A Production-sized tenant, and its merchant's app.
+pub(crate) fn production(name: &str) -> App {
+    let mut object = tenant::development(name);
+    object["spec"]["profile"] = json!("Production");
+    tenant::ready(&object, 60);
+    whole(name);
+    crate::s03_payments::register(name)
+}
+
+/// Waits until every instance of the database is ready, and the tenant with it.
+pub(crate) fn whole(name: &str) -> Duration {
+    let began = std::time::Instant::now();
+    wait::until("three healthy instances", WHOLE_AGAIN_MAX, || match faults::instances(name) {
+        (3, 3) => Ok(()),
+        (ready, wanted) => Err(format!("{ready} of {wanted}")),
+    });
+    tenant::await_condition(&["ptn", name], "Ready", "True", Duration::from_secs(120));
+    began.elapsed()
+}
+
+#[test]
+#[ignore = "long form: make e2e-full"]
+fn nodes_that_lose_their_power_stop_payments_for_two_minutes_at_most() {
+    if !env::cluster() || env::lab_cluster().is_none() {
+        return;
+    }
+    let nodes = kubectl::list(&["nodes"]).len();
+    assert!(nodes >= 4, "this needs four nodes, not {nodes}");
+    let app = production("prod");
+    let load = Load::start(&app, "power", &Options::fifty(env::seed()));
+    let mut cuts = vec![];
+    let leader: fn(&str) -> String = |_| faults::leader();
+    for (what, whose) in [("primary", faults::primary as fn(&str) -> String), ("leader", leader)] {
+        let node = faults::node_of(&whose("prod"));
+        println!("power cut of {node}, where the {what} runs");
+        let cut = Timestamp::now();
+        let _ = lab::run(&["node", "kill", &node]);
+        let again = load.await_success(cut, POWER_CUT_MAX);
+        println!("figure: pays_again_after_power_cut({what})={} ms", again.as_millis());
+        // The node stays away until it was noticed, or nothing was tested.
+        wait::until("the node to be missed", Duration::from_secs(90), || missed(&node));
+        load.await_success(Timestamp::now(), POWER_CUT_MAX);
+        let _ = lab::run(&["node", "start", &node]);
+        let healed = whole("prod");
+        println!("figure: three_healthy_after_return({what})={} s", healed.as_secs());
+        cuts.push((what, cut, Timestamp::now()));
+    }
+    let run = load.stop();
+    for (what, from, to) in cuts {
+        let gap = run.longest_gap(from, to);
+        println!("figure: gap_at_power_cut({what})={} ms", gap.as_millis());
+        assert!(gap <= POWER_CUT_MAX, "{what}: no payment succeeded for {gap:?}");
+    }
+    run.assert_booked();
+    kills_and_freezes(&app, 1);
+}
+
+fn missed(node: &str) -> Result<(), String> {
+    let found = kubectl::get(&["node", node]).ok_or("no such node")?;
+    let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let ready = conditions.iter().find(|c| c["type"] == "Ready").map(|c| c["status"].clone());
+    if ready == Some(json!("True")) { Err("it still counts as ready".to_owned()) } else { Ok(()) }
+}

@@ -1,0 +1,194 @@
+//! Edits of a Channel reach running pods under load: no restart, and nothing
+//! that was sent after Ready bears the old terms.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use payplane_client::load::{Entry, Outcome};
+use payplane_e2e::load::{Load, Options, Run};
+use payplane_e2e::{env, kubectl, merchant::App, tenant};
+use serde_json::{Value, json};
+
+/// An edit is in force on every pod within this time.
+const EDIT_MAX: Duration = Duration::from_secs(5);
+
+/// Tenant `live` with two gateways and two ledgers, and its merchant's app.
+pub(crate) fn two_gateways(name: &str) -> App {
+    let mut object = tenant::development(name);
+    object["spec"]["components"] = json!({"gateway": {"replicas": 2}, "ledger": {"replicas": 2}});
+    tenant::ready(&object, 60);
+    crate::s03_payments::register(name)
+}
+
+/// The uid and restart count of every gateway pod.
+fn pods(namespace: &str) -> Vec<(Value, Value)> {
+    let pods = kubectl::list(&["pods", "-n", namespace, "-l", "payplane.io/component=gateway"]);
+    let mut found: Vec<_> = pods
+        .iter()
+        .map(|pod| {
+            (pod["metadata"]["uid"].clone(), pod["status"]["containerStatuses"][0]["restartCount"].clone())
+        })
+        .collect();
+    found.sort_by_key(|(uid, _)| uid.to_string());
+    found
+}
+
+/// An edit, from being applied to being seen as Ready.
+struct Edit {
+    applied: Timestamp,
+    ready: Timestamp,
+    /// None where the channel takes no payments.
+    basis_points: Option<i64>,
+    epoch: u64,
+}
+
+fn edit(name: &str, basis_points: Option<i64>) -> Edit {
+    let mut channel = tenant::channel(name, "sim", basis_points.unwrap_or(60));
+    channel["spec"]["enabled"] = json!(basis_points.is_some());
+    let (applied, began) = (Timestamp::now(), Instant::now());
+    tenant::apply(&channel);
+    let target = ["pch", "sim", "-n", &format!("ptn-{name}")];
+    tenant::await_condition(&target, "Ready", "True", Duration::from_secs(30));
+    let (ready, took) = (Timestamp::now(), began.elapsed());
+    println!("figure: channel_edit_ready={} ms", took.as_millis());
+    assert!(took <= EDIT_MAX, "Ready at its generation within {EDIT_MAX:?}: {took:?}");
+    let status = kubectl::get(&["ptn", name]).expect("the tenant is there");
+    let epoch = status["status"]["config"]["epoch"].as_u64().expect("a config is in force");
+    Edit { applied, ready, basis_points, epoch }
+}
+
+/// Pays that surely were sent after an edit was Ready, and before the next began.
+fn sent_under<'a>(run: &'a Run, edits: &'a [Edit], at: usize) -> impl Iterator<Item = &'a Entry> {
+    let (from, to) = (edits[at].ready, edits.get(at + 1).map_or(Timestamp::MAX, |next| next.applied));
+    let pays = run.record.entries.values().filter(|entry| entry.sent.refund_number.is_none());
+    // The answer may still come under the next terms, which then are the right ones.
+    pays.filter(move |entry| {
+        let answered = entry.answered.as_ref().map_or(Timestamp::MAX, |a| a.answered_at);
+        entry.sent.sent_at > from && entry.sent.sent_at < to && (answered < to || to == Timestamp::MAX)
+    })
+}
+
+fn fee(amount_minor: i64, basis_points: i64) -> i64 {
+    use payplane_api::{currency::Currency, money};
+    let amount = money::Money::new(amount_minor, Currency::parse("CNY").expect("a currency")).expect("money");
+    money::fee(amount, basis_points, 0).expect("a fee").minor()
+}
+
+#[test]
+fn edits_under_load_are_in_force_once_ready_without_a_restart() {
+    if !env::cluster() {
+        return;
+    }
+    let app = two_gateways("live");
+    let before = pods("ptn-live");
+    assert_eq!(before.len(), 2);
+    let load = Load::start(&app, "edit", &Options::fifty(env::seed()));
+    let mut edits = vec![];
+    for basis_points in [Some(250), None, Some(20), Some(400), None, Some(60)] {
+        edits.push(edit("live", basis_points));
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    let run = load.stop();
+    assert_eq!(pods("ptn-live"), before, "no pod was replaced or restarted");
+    for (at, edit) in edits.iter().enumerate() {
+        let mut count = 0;
+        for entry in sent_under(&run, &edits, at) {
+            count += 1;
+            let last = entry.last().expect("answered");
+            let Some(basis_points) = edit.basis_points else {
+                assert_eq!(entry.outcome(), Outcome::Refused, "a disabled channel takes no pays: {entry:?}");
+                continue;
+            };
+            assert_eq!(entry.outcome(), Outcome::Succeeded, "{entry:?}");
+            assert_eq!(last.fee_minor, Some(fee(entry.sent.amount_minor, basis_points)), "{entry:?}");
+            assert!(last.config_epoch >= Some(edit.epoch), "below epoch {}: {entry:?}", edit.epoch);
+        }
+        println!("figure: sent_after_ready_{at}={count} requests");
+        assert!(count >= 50, "too few to prove anything: {count}");
+    }
+    let refunds = run.record.entries.values().filter(|entry| entry.sent.refund_number.is_some());
+    let failed: Vec<_> = refunds.filter(|entry| entry.outcome() != Outcome::Succeeded).collect();
+    assert!(failed.is_empty(), "refunds go on while the channel is disabled: {failed:?}");
+    run.assert_booked();
+}
+
+#[test]
+fn a_channel_whose_secret_is_missing_says_so_and_the_last_good_config_pays() {
+    if !env::cluster() {
+        return;
+    }
+    let app = two_gateways("live");
+    let mut channel = tenant::channel("live", "sim", 60);
+    channel["spec"]["simulator"]["credentials"]["name"] = json!("not-there");
+    tenant::apply(&channel);
+    let target = ["pch", "sim", "-n", "ptn-live"];
+    let said = tenant::await_reason(&target, "Ready", "CredentialsMissing", Duration::from_secs(30));
+    let (_, _, message) = tenant::condition(&said, "Ready").expect("just seen");
+    assert!(message.contains("not-there"), "{message}");
+    let paid = app.pay(&format!("last-good-{}", env::seed()), 100, "CNY").expect("the last good config pays");
+    assert_eq!(paid["status"], "Succeeded");
+    let _ = edit("live", Some(60));
+}
+
+/// The frozen pod's kernel goes on accepting; what it accepted is read first
+/// after the thaw, by a process that still holds the old config.
+#[test]
+fn a_frozen_gateway_pod_keeps_ready_false_and_books_nothing_on_the_old_config() {
+    if !env::cluster() || env::lab_cluster().is_none() {
+        return;
+    }
+    let cluster = env::lab_cluster().expect("checked");
+    let app = two_gateways("live");
+    // A patient client keeps its connections, so what it sent is read after the thaw.
+    let patient = Options { refund_share: 0, silence: "60s", timeout: "60s", ..Options::fifty(env::seed()) };
+    let load = Load::start(&app, "frozen", &patient);
+    let names = kubectl::list(&["pods", "-n", "ptn-live", "-l", "payplane.io/component=gateway"]);
+    let frozen = format!("ptn-live/{}", names[0]["metadata"]["name"].as_str().expect("a name"));
+    let frozen_at = Timestamp::now();
+    let _ = payplane_e2e::lab::run(&["pod", "freeze", &frozen, "--cluster", &cluster]);
+    tenant::apply(&tenant::channel("live", "sim", 900));
+    let target = ["pch", "sim", "-n", "ptn-live"];
+    let said = payplane_e2e::wait::until("1 of 2 pods", Duration::from_secs(30), || {
+        let object = kubectl::get(&target).ok_or("gone")?;
+        let (status, reason, message) = tenant::condition(&object, "Ready").ok_or("an old generation")?;
+        let told = status == "False" && reason == "PodsOutdated" && message.contains("1 of 2 pods");
+        if told { Ok(object) } else { Err(format!("{status} {reason} {message}")) }
+    });
+    assert!(said["metadata"]["generation"].is_number());
+    let status = kubectl::get(&["ptn", "live"]).expect("the tenant is there");
+    let epoch = status["status"]["config"]["epoch"].as_u64().expect("a config is in force");
+    let thawed_at = Timestamp::now();
+    let _ = payplane_e2e::lab::run(&["pod", "thaw", &frozen, "--cluster", &cluster]);
+    tenant::await_condition(&target, "Ready", "True", Duration::from_secs(30));
+    std::thread::sleep(Duration::from_secs(3));
+    let run = load.stop();
+    let read_late = on_old_terms(&run, thawed_at, frozen_at, epoch);
+    println!("figure: sent_to_a_frozen_pod_and_read_after_the_thaw={read_late} requests");
+    assert!(read_late > 0, "the thawed pod read nothing that was sent before: this proves nothing");
+    run.assert_booked();
+    let _ = edit("live", Some(60));
+}
+
+/// Fails for any payment that a pod first read after the thaw and booked below
+/// the epoch; counts those that were sent while the pod was frozen.
+fn on_old_terms(run: &Run, thawed_at: Timestamp, frozen_at: Timestamp, epoch: u64) -> usize {
+    let rows = payplane_e2e::books::sql(
+        &run.tenant,
+        &format!(
+            "select o.order_number, o.fee_minor, o.config_epoch, o.amount_minor from gateway.orders o \
+             where o.order_number like '{}%' and o.status = 'Succeeded' and o.created_at > '{thawed_at}'",
+            run.prefix
+        ),
+    );
+    let mut late = 0;
+    for row in rows.lines() {
+        let fields: Vec<&str> = row.split('|').collect();
+        let number = |at: usize| fields[at].parse::<i64>().expect("a number");
+        assert!(number(2).unsigned_abs() >= epoch, "read after the thaw, booked on the old config: {row}");
+        assert_eq!(number(1), fee(number(3), 900), "read after the thaw, booked with the old fee: {row}");
+        let sent = run.record.entries.values().find(|entry| entry.sent.order_number == fields[0]);
+        let sent_at = sent.expect("it is in the record").sent.sent_at;
+        late += usize::from(sent_at > frozen_at && sent_at < thawed_at);
+    }
+    late
+}

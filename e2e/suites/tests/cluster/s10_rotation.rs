@@ -1,0 +1,80 @@
+//! Leaf certificates with a lifetime of minutes rotate under load: no restart,
+//! no failed request, and never one that is past its end.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use payplane_e2e::load::{Load, Options};
+use payplane_e2e::merchant::App;
+use payplane_e2e::{books, env, helm, kubectl, tenant};
+
+use crate::s05_live_config::two_gateways;
+
+const LIFETIME: &str = "leafCertificateLifetimeSeconds=90";
+const ROTATIONS: usize = 2;
+const ROTATIONS_WITHIN: Duration = Duration::from_secs(300);
+
+fn leaf(name: &str) -> String {
+    let secret = kubectl::get(&["secret", name, "-n", "ptn-rotate"]).expect("the leaf is there");
+    secret["data"]["tls.crt"].as_str().expect("a certificate").to_owned()
+}
+
+fn restarts() -> Vec<String> {
+    let pods =
+        kubectl::list(&["pods", "-n", "ptn-rotate", "-l", "payplane.io/component in (gateway, ledger)"]);
+    let mut all: Vec<_> = pods
+        .iter()
+        .map(|pod| {
+            format!("{} {}", pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"])
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// New connections everywhere: to the gateway, to the ledger, to the database.
+fn reconnect(app: &App, number: usize) {
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename in ('gateway', 'ledger')";
+    let _ = books::sql("rotate", end);
+    let paid = app.pay(&format!("rotated-{number}-{}", env::seed()), 100, "CNY").expect("paid");
+    assert_eq!(paid["status"], "Succeeded", "{paid}");
+}
+
+#[test]
+#[ignore = "long form: make e2e-full"]
+fn leaf_certificates_rotate_twice_without_restart_or_failure() {
+    if !env::cluster() || env::lab_cluster().is_none() {
+        return;
+    }
+    helm::upgrade(&[LIFETIME]);
+    let app = two_gateways("rotate");
+    let before = restarts();
+    let load = Load::start(&app, "rotate", &Options::fifty(env::seed()));
+    let names =
+        ["gateway-tls", "ledger-tls", "db-gateway", "db-ledger", "operator-client", "database-server"];
+    let mut seen: Vec<BTreeSet<String>> = names.iter().map(|name| [leaf(name)].into()).collect();
+    let (began, mut number) = (Instant::now(), 0);
+    while seen.iter().any(|certificates| certificates.len() <= ROTATIONS) {
+        assert!(
+            began.elapsed() < ROTATIONS_WITHIN,
+            "too few rotations: {:?}",
+            seen.iter().map(BTreeSet::len)
+        );
+        std::thread::sleep(Duration::from_secs(5));
+        for (name, certificates) in names.iter().zip(&mut seen) {
+            certificates.insert(leaf(name));
+        }
+        number += 1;
+        reconnect(&app, number);
+    }
+    let run = load.stop();
+    println!("figure: rotations_in={} s", began.elapsed().as_secs());
+    println!("figure: longest_wait(rotation)={} ms", run.longest_wait().as_millis());
+    let failures = run.failures();
+    assert!(failures.is_empty(), "{} failed: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
+    assert_eq!(restarts(), before, "no pod was replaced or restarted");
+    run.assert_booked();
+    tenant::await_condition(&["ptn", "rotate"], "Ready", "True", Duration::from_secs(60));
+    tenant::destroy("rotate");
+    helm::upgrade(&["leafCertificateLifetimeSeconds=7776000"]);
+}

@@ -1,0 +1,152 @@
+//! Planned changes under load: no request fails. The client waits 30 s for an
+//! answer and sends nothing twice.
+
+use std::process::Command;
+use std::time::Duration;
+
+use payplane_e2e::load::{Load, Options, Run};
+use payplane_e2e::{audit, env, faults, helm, kubectl, lab, tenant, wait};
+
+use crate::s04_faults::{production, whole};
+use crate::s05_live_config::two_gateways;
+
+const ROLLOUT_MAX: Duration = Duration::from_secs(240);
+
+/// The record agrees with the books, and nobody was refused.
+fn assert_nobody_noticed(run: &Run, what: &str) {
+    run.print_gaps();
+    println!("figure: longest_wait({what})={} ms", run.longest_wait().as_millis());
+    println!("figure: failed({what})={} requests of {}", run.failures().len(), run.record.entries.len());
+    let failures = run.failures();
+    assert!(
+        failures.is_empty(),
+        "{what}: {} failed: {:#?}",
+        failures.len(),
+        &failures[..failures.len().min(5)]
+    );
+    run.assert_booked();
+}
+
+fn restart(namespace: &str, deployment: &str) {
+    let target = format!("deployment/{deployment}");
+    let _ = kubectl::ok(&["rollout", "restart", &target, "-n", namespace]);
+    let _ = kubectl::ok(&["rollout", "status", &target, "-n", namespace, "--timeout=180s"]);
+}
+
+#[test]
+fn rolling_restarts_and_a_reinstalled_operator_fail_no_request() {
+    if !env::cluster() || env::lab_cluster().is_none() {
+        return;
+    }
+    let app = two_gateways("live");
+    let load = Load::start(&app, "rolling", &Options::fifty(env::seed()));
+    for deployment in ["gateway", "ledger"] {
+        restart("ptn-live", deployment);
+    }
+    tenant::await_condition(&["ptn", "live"], "Ready", "True", ROLLOUT_MAX);
+
+    let values = helm::uninstall();
+    assert!(faults::pods("payplane-system", "app.kubernetes.io/name=payplane-operator").is_empty());
+    std::thread::sleep(Duration::from_secs(10));
+    let log = std::env::var("LAB_AUDIT_LOG").expect("the lab names its audit log");
+    let from = std::fs::metadata(&log).expect("the audit log is there").len();
+    helm::install(&values);
+    wait::until("a leader", Duration::from_secs(60), || {
+        let lease =
+            kubectl::get(&["lease", "payplane-operator", "-n", "payplane-system"]).ok_or("no lease")?;
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        let running = faults::pods("payplane-system", "app.kubernetes.io/name=payplane-operator");
+        if running.iter().any(|pod| pod.ends_with(holder) && !holder.is_empty()) {
+            Ok(())
+        } else {
+            Err(holder.to_owned())
+        }
+    });
+    std::thread::sleep(Duration::from_secs(20));
+    let written: Vec<_> = audit::read(&log, from)
+        .0
+        .into_iter()
+        .filter(|r| r.user == audit::OPERATOR && r.writes() && r.resource != "leases")
+        .collect();
+    let run = load.stop();
+    assert_nobody_noticed(&run, "rolling restart, operator uninstalled and installed");
+    assert!(written.is_empty(), "an operator that comes back has nothing to write: {written:#?}");
+}
+
+#[test]
+#[ignore = "long form: make e2e-full"]
+fn an_upgrade_drains_and_a_rollback_fail_no_request() {
+    if !env::cluster() || env::lab_cluster().is_none() {
+        return;
+    }
+    let cluster = env::lab_cluster().expect("checked");
+    let tag = next_build(&cluster);
+    let app = production("prod");
+    let load = Load::start(&app, "upgrade", &Options::fifty(env::seed()));
+    let before = version();
+
+    helm::upgrade(&[&format!("image.tag={tag}")]);
+    await_image(&tag);
+    assert_eq!(version(), 900, "one more migration was applied");
+    assert!(config().contains("\"site\""), "one more config field was rendered");
+    let _ = whole("prod");
+
+    for number in 1..=3 {
+        let node = format!("{cluster}-n{number}");
+        println!("drain of {node}, at {}", jiff::Timestamp::now());
+        let drain = ["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=240s"];
+        let _ = kubectl::ok(&drain);
+        let _ = kubectl::ok(&["uncordon", &node]);
+        println!("figure: three_healthy_after_drain({node})={} s", whole("prod").as_secs());
+    }
+
+    helm::rollback();
+    await_image(&std::env::var("PAYPLANE_TAG").unwrap_or_default());
+    assert_eq!(version(), 900, "the newer schema (before: {before}) stays");
+    assert!(!config().contains("\"site\""), "the older release renders its own config");
+    let _ = whole("prod");
+    let run = load.stop();
+    assert_nobody_noticed(&run, "upgrade, drains, rollback");
+}
+
+/// Builds the release after this one and loads it; gives back its tag.
+fn next_build(cluster: &str) -> String {
+    let script = env::root().join("e2e/scripts/next.sh");
+    let output = Command::new(script).output().expect("bash runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tag = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let target = std::env::var("CARGO_TARGET_DIR").expect("make sets it");
+    for name in ["payplane", "payplane-operator"] {
+        let _ = lab::run(&["cluster", "load", cluster, &format!("{target}/next/images/{name}.tar")]);
+    }
+    tag
+}
+
+/// Waits until both services of the tenant run an image and nothing else.
+fn await_image(tag: &str) {
+    assert!(!tag.is_empty(), "which image?");
+    for component in ["ledger", "gateway"] {
+        wait::until(&format!("{component} to run {tag}"), ROLLOUT_MAX, || {
+            let labels = format!("payplane.io/component={component}");
+            let pods = kubectl::list(&["pods", "-n", "ptn-prod", "-l", &labels]);
+            let images: Vec<_> =
+                pods.iter().filter_map(|pod| pod["spec"]["containers"][0]["image"].as_str()).collect();
+            if images.iter().all(|image| image.ends_with(tag)) { Ok(()) } else { Err(format!("{images:?}")) }
+        });
+    }
+    tenant::await_condition(&["ptn", "prod"], "Ready", "True", ROLLOUT_MAX);
+}
+
+fn version() -> i64 {
+    let sql = "select coalesce(max(version), 0) from payplane.schema_history";
+    payplane_e2e::books::sql("prod", sql).trim().parse().expect("a version")
+}
+
+fn config() -> String {
+    use base64::Engine as _;
+    let secret = kubectl::get(&["secret", "gateway-config", "-n", "ptn-prod"]).expect("the config is there");
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(secret["data"]["config.json"].as_str().unwrap_or_default())
+        .expect("base64");
+    String::from_utf8_lossy(&bytes).into_owned()
+}

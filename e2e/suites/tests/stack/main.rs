@@ -1,0 +1,9 @@
+//! The whole stack as processes of the one binary, on loopback, with real TLS,
+//! a real PostgreSQL with fsync on, the real ledger and the simulated network:
+//! no cluster is needed.
+
+mod faults;
+mod harness;
+mod payments;
+mod process;
+mod refusals;

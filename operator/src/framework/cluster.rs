@@ -1,0 +1,233 @@
+//! Reading and writing objects: one field manager, and no write that changes nothing.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
+use kube::core::ApiResource;
+use kube::{Client, ResourceExt};
+use serde_json::Value;
+use snafu::{ResultExt, Snafu};
+
+use super::object::{Object, resource};
+use super::seen::Seen;
+
+/// The one field manager of the operator.
+pub const FIELD_MANAGER: &str = "payplane-operator";
+
+#[derive(Debug, Snafu)]
+pub enum ClusterError {
+    #[snafu(display("cannot read {kind} {name}"))]
+    Read { kind: String, name: String, source: kube::Error },
+    #[snafu(display("cannot apply {kind} {name}"))]
+    Apply { kind: String, name: String, source: kube::Error },
+    #[snafu(display("cannot delete {kind} {name}"))]
+    Delete { kind: String, name: String, source: kube::Error },
+    #[snafu(display("the API server's {kind} {name} is no JSON"))]
+    Json { kind: String, name: String, source: serde_json::Error },
+}
+
+impl ClusterError {
+    /// What the API server said, for a condition: its message has no times or counters.
+    #[must_use]
+    pub fn said(&self) -> String {
+        match self {
+            Self::Apply { source: kube::Error::Api(status), .. }
+            | Self::Read { source: kube::Error::Api(status), .. }
+            | Self::Delete { source: kube::Error::Api(status), .. } => status.message.clone(),
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// The API server, as the controllers use it.
+#[derive(Clone)]
+pub struct Cluster {
+    pub client: Client,
+    pub seen: Seen,
+    writes: bool,
+    recorded: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Cluster {
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, seen: Seen::default(), writes: true, recorded: Arc::default() }
+    }
+
+    /// The same API server, noting from now on what is applied.
+    #[must_use]
+    pub fn recording(&self) -> Self {
+        Self { recorded: Arc::default(), ..self.clone() }
+    }
+
+    /// Notes an object as wanted that needs no apply just now.
+    pub fn record(&self, object: &Object) {
+        let part = format!("{}/{}", object.kind(), object.name());
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).insert(part);
+    }
+
+    /// What was applied, as `Kind/name`.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<String> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// The same API server for a paused tenant: applies, merges and deletes do nothing.
+    #[must_use]
+    pub fn reader(&self) -> Self {
+        Self { writes: false, ..self.clone() }
+    }
+
+    /// The same, writing again.
+    #[must_use]
+    pub fn writing(&self) -> Self {
+        Self { writes: true, ..self.clone() }
+    }
+
+    #[must_use]
+    pub fn api(&self, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
+            None => Api::all_with(self.client.clone(), resource),
+        }
+    }
+
+    /// Reads an object as a watch saw it, or as it is where no watch has seen it.
+    /// For what the next event may correct, not for what cannot be taken back.
+    pub async fn look(
+        &self,
+        resource: &ApiResource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Value>, ClusterError> {
+        match self.seen.get(resource, namespace, name) {
+            Some(seen) => Ok(Some(seen.as_ref().clone())),
+            None => self.get(resource, namespace, name).await,
+        }
+    }
+
+    /// The pods of a namespace that bear labels, in the same sense.
+    pub async fn look_for_pods(
+        &self,
+        namespace: &str,
+        labels: &[(&str, &str)],
+    ) -> Result<Vec<Value>, ClusterError> {
+        let pods = resource("v1", "Pod");
+        if let Some(seen) = self.seen.list(&pods, namespace, labels) {
+            return Ok(seen.iter().map(|pod| pod.as_ref().clone()).collect());
+        }
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        self.list(&pods, Some(namespace), &labels.join(",")).await
+    }
+
+    /// Reads an object as JSON. None also where its kind is not installed.
+    pub async fn get(
+        &self,
+        resource: &ApiResource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Value>, ClusterError> {
+        let kind = &resource.kind;
+        match self.api(resource, namespace).get(name).await {
+            Ok(found) => Ok(Some(json(found, kind)?)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(source) => Err(source).context(ReadSnafu { kind, name }),
+        }
+    }
+
+    /// Lists objects of a namespace by label. Empty also where the kind is not installed.
+    pub async fn list(
+        &self,
+        resource: &ApiResource,
+        namespace: Option<&str>,
+        labels: &str,
+    ) -> Result<Vec<Value>, ClusterError> {
+        let kind = &resource.kind;
+        let params = ListParams::default().labels(labels);
+        match self.api(resource, namespace).list(&params).await {
+            Ok(found) => found.items.into_iter().map(|item| json(item, kind)).collect(),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            Err(source) => Err(source).context(ReadSnafu { kind, name: labels }),
+        }
+    }
+
+    /// Is a kind served at all? An API server that cannot say is an error, not a no.
+    pub async fn serves(&self, resource: &ApiResource) -> Result<bool, ClusterError> {
+        let (kind, name) = (&resource.kind, &resource.group);
+        let path = format!("/apis/{}/{}", resource.group, resource.version);
+        let request = http::Request::get(path).body(Vec::new());
+        let request = request.map_err(kube::Error::HttpError).context(ReadSnafu { kind, name })?;
+        match self.client.request::<Value>(request).await {
+            Ok(listed) => {
+                let mut kinds = listed["resources"].as_array().into_iter().flatten();
+                Ok(kinds.any(|served| served["kind"] == kind.as_str()))
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(source) => Err(source).context(ReadSnafu { kind, name }),
+        }
+    }
+
+    /// Makes the live object as wanted, and gives it back. Writes only where it
+    /// differs: what the watches saw may only say that it does not.
+    pub async fn apply(&self, object: &Object) -> Result<Value, ClusterError> {
+        let resource = object.resource();
+        self.record(object);
+        let seen = self.seen.get(&resource, object.namespace(), object.name());
+        if let Some(seen) = seen.filter(|seen| object.is_met_by(seen)) {
+            return Ok(seen.as_ref().clone());
+        }
+        let live = self.get(&resource, object.namespace(), object.name()).await?;
+        if !self.writes {
+            return Ok(live.unwrap_or_else(|| object.0.clone()));
+        }
+        if let Some(live) = live.filter(|live| object.is_met_by(live)) {
+            return Ok(live);
+        }
+        let (kind, name) = (object.kind(), object.name());
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let api = self.api(&resource, object.namespace());
+        let written = api.patch(name, &params, &Patch::Apply(&object.0)).await;
+        tracing::info!(kind, name, namespace = object.namespace(), ok = written.is_ok(), "applied");
+        json(written.context(ApplySnafu { kind, name })?, kind)
+    }
+
+    /// Merges a patch into an object.
+    pub async fn merge(
+        &self,
+        resource: &ApiResource,
+        namespace: Option<&str>,
+        name: &str,
+        patch: &Value,
+    ) -> Result<(), ClusterError> {
+        if !self.writes {
+            return Ok(());
+        }
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let patched = self.api(resource, namespace).patch(name, &params, &Patch::Merge(patch)).await;
+        patched.map(|_| ()).context(ApplySnafu { kind: &resource.kind, name })
+    }
+
+    /// Deletes exactly the object that was read: another one of its name stays.
+    pub async fn delete(&self, resource: &ApiResource, live: &Value) -> Result<(), ClusterError> {
+        if !self.writes {
+            return Ok(());
+        }
+        let text = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
+        let (name, namespace) = (text("name").unwrap_or_default(), text("namespace"));
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: text("uid"), resource_version: None }),
+            ..DeleteParams::background()
+        };
+        match self.api(resource, namespace.as_deref()).delete(&name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+            Err(source) => Err(source).context(DeleteSnafu { kind: &resource.kind, name }),
+        }
+    }
+}
+
+fn json(object: DynamicObject, kind: &str) -> Result<Value, ClusterError> {
+    let name = object.name_any();
+    serde_json::to_value(object).context(JsonSnafu { kind, name })
+}

@@ -1,0 +1,163 @@
+//! Certificates: a CA per tenant, leaves that are renewed at two thirds of
+//! their life.
+
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
+};
+use snafu::{ResultExt, Snafu};
+use x509_parser::prelude::{FromDer, Pem, X509Certificate};
+
+const CA_DAYS: i64 = 3650;
+/// Clocks of nodes differ a little.
+const BACKDATE: SignedDuration = SignedDuration::from_mins(1);
+
+#[derive(Debug, Snafu)]
+pub enum PkiError {
+    #[snafu(display("cannot make a certificate for {subject}"))]
+    Make { subject: String, source: rcgen::Error },
+    #[snafu(display("the time {at} is outside what a certificate can say"))]
+    Time { at: Timestamp },
+}
+
+/// A certificate and its key, as PEM. The key has no `Debug`.
+#[derive(Clone)]
+pub struct Pair {
+    pub certificate: String,
+    pub key: String,
+}
+
+/// What a leaf is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    pub common_name: String,
+    pub dns_names: Vec<String>,
+}
+
+/// Makes a CA for a tenant.
+pub fn authority(tenant: &str) -> Result<Pair, PkiError> {
+    let subject = format!("payplane tenant {tenant}");
+    let mut params = named(&subject);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    validity(&mut params, SignedDuration::from_hours(24_i64.saturating_mul(CA_DAYS)))?;
+    let key = KeyPair::generate().context(MakeSnafu { subject: &subject })?;
+    let certificate = params.self_signed(&key).context(MakeSnafu { subject })?;
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// Issues a leaf under a CA, for servers and clients alike.
+pub fn issue(authority: &Pair, leaf: &Leaf, lifetime: SignedDuration) -> Result<Pair, PkiError> {
+    let subject = &leaf.common_name;
+    let context = MakeSnafu { subject };
+    let mut params = named(subject);
+    for name in &leaf.dns_names {
+        let name = name.as_str().try_into().context(context)?;
+        params.subject_alt_names.push(rcgen::SanType::DnsName(name));
+    }
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    validity(&mut params, lifetime)?;
+    let signer = KeyPair::from_pem(&authority.key).context(context)?;
+    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, signer).context(context)?;
+    let key = KeyPair::generate().context(context)?;
+    let certificate = params.signed_by(&key, &issuer).context(context)?;
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+fn named(subject: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, subject);
+    params
+}
+
+fn validity(params: &mut CertificateParams, lifetime: SignedDuration) -> Result<(), PkiError> {
+    let now = Timestamp::now();
+    let at = |offset: SignedDuration| {
+        let at = now.saturating_add(offset).unwrap_or(Timestamp::MAX);
+        let zoned = at.to_zoned(jiff::tz::TimeZone::UTC);
+        let parts = (i32::from(zoned.year()), zoned.month().unsigned_abs(), zoned.day().unsigned_abs());
+        let midnight = rcgen::date_time_ymd(parts.0, parts.1, parts.2);
+        let second = zoned.time().duration_since(jiff::civil::Time::midnight());
+        let exact =
+            std::time::Duration::try_from(second).ok().and_then(|s| midnight.checked_add(s.try_into().ok()?));
+        exact.ok_or(PkiError::Time { at })
+    };
+    params.not_before = at(-BACKDATE)?;
+    params.not_after = at(lifetime)?;
+    Ok(())
+}
+
+/// When a leaf is to be renewed: at two thirds of its life; none where it must
+/// be issued anew at once, because it says something else or leads to another CA.
+#[must_use]
+pub fn renewal(certificate: &str, authority: &str, leaf: &Leaf) -> Option<Timestamp> {
+    let (ours, theirs) = (der(certificate)?, der(authority)?);
+    let (_, ours) = X509Certificate::from_der(&ours).ok()?;
+    let (_, theirs) = X509Certificate::from_der(&theirs).ok()?;
+    ours.verify_signature(Some(theirs.public_key())).ok()?;
+    let name = ours.subject().iter_common_name().next()?.as_str().ok()?;
+    let mut names: Vec<String> = Vec::new();
+    if let Ok(Some(extension)) = ours.subject_alternative_name() {
+        names.extend(extension.value.general_names.iter().filter_map(|n| match n {
+            x509_parser::extensions::GeneralName::DNSName(dns) => Some((*dns).to_owned()),
+            _ => None,
+        }));
+    }
+    if name != leaf.common_name || names != leaf.dns_names {
+        return None;
+    }
+    let (from, to) = (ours.validity().not_before.timestamp(), ours.validity().not_after.timestamp());
+    let at = from.checked_add(to.checked_sub(from)?.checked_mul(2)?.checked_div(3)?)?;
+    Timestamp::from_second(at).ok()
+}
+
+/// When a leaf was issued.
+#[must_use]
+pub fn issued(certificate: &str) -> Option<Timestamp> {
+    let der = der(certificate)?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let from = Timestamp::from_second(certificate.validity().not_before.timestamp()).ok()?;
+    from.checked_add(BACKDATE).ok()
+}
+
+fn der(pem: &str) -> Option<Vec<u8>> {
+    let first = Pem::iter_from_buffer(pem.as_bytes()).next()?;
+    first.ok().map(|pem| pem.contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf() -> Leaf {
+        Leaf { common_name: "gateway".into(), dns_names: vec!["gateway".into(), "gateway.ptn-a.svc".into()] }
+    }
+
+    #[test]
+    fn a_leaf_is_renewed_at_two_thirds_of_its_life() {
+        let ca = authority("a").unwrap();
+        let pair = issue(&ca, &leaf(), SignedDuration::from_secs(600)).unwrap();
+        let at = renewal(&pair.certificate, &ca.certificate, &leaf()).unwrap();
+        let ahead = at.duration_since(Timestamp::now()).as_secs();
+        assert!((370..=385).contains(&ahead), "{ahead}");
+        let age = Timestamp::now().duration_since(issued(&pair.certificate).unwrap()).as_secs();
+        assert!((0..=2).contains(&age), "{age}");
+    }
+
+    #[test]
+    fn another_ca_or_other_names_call_for_a_new_leaf() {
+        let (ca, other) = (authority("a").unwrap(), authority("a").unwrap());
+        let pair = issue(&ca, &leaf(), SignedDuration::from_secs(600)).unwrap();
+        assert!(renewal(&pair.certificate, &other.certificate, &leaf()).is_none());
+        let renamed = Leaf { common_name: "ledger".into(), ..leaf() };
+        assert!(renewal(&pair.certificate, &ca.certificate, &renamed).is_none());
+        let moved = Leaf { dns_names: vec!["gateway".into()], ..leaf() };
+        assert!(renewal(&pair.certificate, &ca.certificate, &moved).is_none());
+        assert!(renewal("", &ca.certificate, &leaf()).is_none());
+    }
+}

@@ -1,0 +1,209 @@
+//! The tenant's CA, its trust bundle, and every leaf.
+
+use jiff::{SignedDuration, Timestamp};
+use payplane_api::names::{
+    CN_ADMIN_CLIENT, CN_GATEWAY, CN_LEDGER, CN_OPERATOR, ROLE_GATEWAY, ROLE_LEDGER, ROLE_OWNER,
+};
+use serde_json::{Value, json};
+use snafu::{ResultExt, Snafu};
+
+use crate::framework::cluster::{Cluster, ClusterError};
+use crate::framework::object::{Object, resource};
+use crate::pki::{self, Leaf, Pair, PkiError};
+use crate::tenant::build::{database, metadata};
+use crate::tenant::validate::Tenant;
+
+/// Former CA certificates that stay trusted beside the current one.
+const FORMER_MAX: usize = 2;
+
+#[derive(Debug, Snafu)]
+pub enum CertificateError {
+    #[snafu(display("certificates of tenant {tenant}"))]
+    Issue { tenant: String, source: PkiError },
+    #[snafu(context(false), display("certificates are not stored"))]
+    Store { source: ClusterError },
+}
+
+/// What the operator itself speaks with, and when the first leaf is due.
+pub struct Certificates {
+    pub bundle: String,
+    pub operator: Pair,
+    pub renew_at: Timestamp,
+    /// Every leaf, by the name of its Secret: the certificate.
+    pub leaves: Vec<(&'static str, String)>,
+}
+
+/// Makes what is missing, renews what is due, and leaves the rest alone.
+pub async fn ensure(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    lifetime: SignedDuration,
+) -> Result<Certificates, CertificateError> {
+    let authority = ensure_authority(cluster, tenant).await?;
+    let bundle = ensure_bundle(cluster, tenant, &authority.certificate).await?;
+    let mut renew_at = Timestamp::MAX;
+    let (mut operator, mut all) = (None, Vec::new());
+    for (name, component, leaf) in leaves(tenant) {
+        let (pair, due) =
+            ensure_leaf(cluster, tenant, &authority, name, component, &leaf, lifetime, &bundle).await?;
+        renew_at = renew_at.min(due);
+        all.push((name, pair.certificate.clone()));
+        if name == "operator-client" {
+            operator = Some(pair);
+        }
+    }
+    let operator = operator.unwrap_or_else(|| authority.clone());
+    Ok(Certificates { bundle, operator, renew_at, leaves: all })
+}
+
+/// What is there to speak with, where nothing is to be made: as after a restart
+/// while the tenant's spec is refused.
+pub async fn standing(cluster: &Cluster, namespace: &str) -> Result<Option<Certificates>, ClusterError> {
+    let leaf = cluster.look(&resource("v1", "Secret"), Some(namespace), "operator-client").await?;
+    let bundle = cluster.look(&resource("v1", "ConfigMap"), Some(namespace), "trust-bundle").await?;
+    let bundle = bundle.as_ref().and_then(|b| b["data"]["ca.crt"].as_str()).map(str::to_owned);
+    let pair = leaf.as_ref().and_then(pair_of);
+    Ok(pair.zip(bundle).map(|(operator, bundle)| Certificates {
+        bundle,
+        operator,
+        leaves: Vec::new(),
+        renew_at: Timestamp::MAX,
+    }))
+}
+
+fn leaves(tenant: &Tenant) -> Vec<(&'static str, &'static str, Leaf)> {
+    let client = |name: &str| Leaf { common_name: name.to_owned(), dns_names: Vec::new() };
+    let server = |name: &str| {
+        let full = format!("{name}.{}", tenant.namespace);
+        let dns_names =
+            vec![name.to_owned(), full.clone(), format!("{full}.svc"), format!("{full}.svc.cluster.local")];
+        Leaf { common_name: name.to_owned(), dns_names }
+    };
+    let mut all = vec![
+        ("gateway-tls", "gateway", server(CN_GATEWAY)),
+        ("ledger-tls", "ledger", server(CN_LEDGER)),
+        ("operator-client", "tenant", client(CN_OPERATOR)),
+        ("admin-client", "tenant", client(CN_ADMIN_CLIENT)),
+    ];
+    if tenant.managed().is_some() {
+        let name = Leaf { common_name: "database-rw".to_owned(), dns_names: database::names(tenant) };
+        all.extend([
+            ("db-owner", "database", client(ROLE_OWNER)),
+            ("db-ledger", "database", client(ROLE_LEDGER)),
+            ("db-gateway", "database", client(ROLE_GATEWAY)),
+            ("database-server", "database", name),
+            ("database-replication", "database", client("streaming_replica")),
+        ]);
+    }
+    all
+}
+
+async fn ensure_authority(cluster: &Cluster, tenant: &Tenant) -> Result<Pair, CertificateError> {
+    let live = cluster.look(&resource("v1", "Secret"), Some(&tenant.namespace), "tenant-ca").await?;
+    let pair = match live.as_ref().and_then(pair_of) {
+        Some(pair) => pair,
+        None => pki::authority(&tenant.name).context(IssueSnafu { tenant: &tenant.name })?,
+    };
+    // It opens the database, so it is kept with the books.
+    let object = tls_secret(tenant, "database", "tenant-ca", &pair, None);
+    cluster.apply(&object).await?;
+    Ok(pair)
+}
+
+/// The current CA certificate and the last former ones: during a change of CA
+/// both sides believe both.
+async fn ensure_bundle(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    current: &str,
+) -> Result<String, CertificateError> {
+    let maps = resource("v1", "ConfigMap");
+    let live = cluster.get(&maps, Some(&tenant.namespace), "trust-bundle").await?;
+    let former = live.as_ref().and_then(|l| l["data"]["ca.crt"].as_str()).unwrap_or_default();
+    const END: &str = "-----END CERTIFICATE-----\n";
+    let mut kept = vec![current.to_owned()];
+    let others = former.split_inclusive(END).filter(|pem| pem.ends_with(END) && pem.trim() != current.trim());
+    kept.extend(others.take(FORMER_MAX).map(str::to_owned));
+    let bundle = kept.concat();
+    cluster
+        .apply(&Object::new(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata(tenant, "tenant", "trust-bundle", true),
+            "data": {"ca.crt": bundle},
+        })))
+        .await?;
+    if tenant.managed().is_some() {
+        let mut own = metadata(tenant, "database", "database-ca", false);
+        own["labels"]["cnpg.io/reload"] = "true".into();
+        let data = json!({"ca.crt": encode(&bundle)});
+        let object =
+            json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": own, "data": data});
+        cluster.apply(&Object::new(object)).await?;
+    }
+    Ok(bundle)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one leaf and what it is made from")]
+async fn ensure_leaf(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    authority: &Pair,
+    name: &str,
+    component: &str,
+    leaf: &Leaf,
+    lifetime: SignedDuration,
+    bundle: &str,
+) -> Result<(Pair, Timestamp), CertificateError> {
+    let good = |secret: Option<Value>| {
+        let pair = pair_of(&secret?)?;
+        let due = pki::renewal(&pair.certificate, &authority.certificate, leaf)?;
+        (due > Timestamp::now()).then_some((pair, due))
+    };
+    let (secrets, home) = (resource("v1", "Secret"), Some(tenant.namespace.as_str()));
+    let mut found = good(cluster.look(&secrets, home, name).await?);
+    if found.is_none() {
+        // The watch may not have told of the last renewal yet.
+        found = good(cluster.get(&secrets, home, name).await?);
+    }
+    let (pair, due) = match found {
+        Some(found) => found,
+        None => {
+            let pair = pki::issue(authority, leaf, lifetime).context(IssueSnafu { tenant: &tenant.name })?;
+            tracing::info!(tenant = tenant.name, secret = name, "certificate issued");
+            let due = pki::renewal(&pair.certificate, &authority.certificate, leaf);
+            (pair, due.unwrap_or_else(Timestamp::now))
+        }
+    };
+    let with_trust = (name == "admin-client").then_some(bundle);
+    cluster.apply(&tls_secret(tenant, component, name, &pair, with_trust)).await?;
+    Ok((pair, due))
+}
+
+fn tls_secret(tenant: &Tenant, component: &str, name: &str, pair: &Pair, trust: Option<&str>) -> Object {
+    let mut own = metadata(tenant, component, name, component != "database");
+    if component == "database" {
+        own["labels"]["cnpg.io/reload"] = "true".into();
+    }
+    let mut data = json!({"tls.crt": encode(&pair.certificate), "tls.key": encode(&pair.key)});
+    if let Some(trust) = trust {
+        data["ca.crt"] = encode(trust).into();
+    }
+    Object::new(json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": own, "data": data,
+    }))
+}
+
+fn encode(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+fn pair_of(secret: &Value) -> Option<Pair> {
+    use base64::Engine;
+    let read = |key: &str| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(secret["data"][key].as_str()?).ok()?;
+        String::from_utf8(bytes).ok()
+    };
+    Some(Pair { certificate: read("tls.crt")?, key: read("tls.key")? })
+}

@@ -1,0 +1,130 @@
+//! Channels as the gateway's config has them: what works, and why the rest does not.
+
+use base64::Engine;
+use payplane_api::config::{ChannelConfig, Environment, GatewayConfig, NetworkConfig};
+use payplane_api::currency::Currency;
+use payplane_crds::condition::Reason;
+use payplane_crds::{Channel, SECRET_TYPE_CHANNEL_CREDENTIALS};
+use serde_json::Value;
+
+use crate::framework::cluster::{Cluster, ClusterError};
+use crate::framework::object::resource;
+use crate::tenant::build::config::channel_config;
+use crate::tenant::validate::{Refused, Tenant};
+
+/// A channel's entry and its key files.
+#[derive(Clone)]
+pub struct Usable {
+    pub config: ChannelConfig,
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// A channel, what the gateway gets of it, and why that is not what the spec says.
+pub struct Resolved {
+    pub channel: Channel,
+    pub usable: Option<Usable>,
+    /// The gateway has an entry of it, be it an older one.
+    pub serves: bool,
+    pub refused: Option<Refused>,
+}
+
+/// Resolves every channel. One that cannot work keeps its last good entry.
+pub async fn resolve(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    channels: &[Channel],
+    live_config: Option<&Value>,
+) -> Result<Vec<Resolved>, ClusterError> {
+    let mut resolved = Vec::new();
+    for channel in channels {
+        let result = match check(tenant, channel) {
+            Ok(()) => build(cluster, tenant, channel).await?,
+            Err(refused) => Err(refused),
+        };
+        let (usable, refused) = match result {
+            Ok(usable) => (Some(usable), None),
+            // A Simulator has no business in a Live tenant, last good or not.
+            Err(refused) if refused.reason == Reason::SimulatorInLiveTenant => (None, Some(refused)),
+            Err(refused) => (live_config.and_then(|live| last_good(live, channel)), Some(refused)),
+        };
+        let serves = usable.is_some();
+        resolved.push(Resolved { channel: channel.clone(), usable, serves, refused });
+    }
+    resolved.sort_by(|a, b| a.channel.metadata.name.cmp(&b.channel.metadata.name));
+    Ok(resolved)
+}
+
+/// What the two specs alone say against it.
+pub fn check(tenant: &Tenant, channel: &Channel) -> Result<(), Refused> {
+    if tenant.environment == Environment::Live && channel.spec.simulator.is_some() {
+        return Err(Refused::new(Reason::SimulatorInLiveTenant, ""));
+    }
+    for method in &channel.spec.methods {
+        for currency in method.fees.iter().map(|fee| &fee.currency) {
+            let known = Currency::parse(currency).is_ok_and(|c| tenant.currencies.contains(&c));
+            if !known {
+                let detail = format!(
+                    "spec.methods[{}].fees: {currency} is not one of the tenant's currencies.",
+                    method.name
+                );
+                return Err(Refused::new(Reason::CurrencyUnknown, detail));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn build(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    channel: &Channel,
+) -> Result<Result<Usable, Refused>, ClusterError> {
+    let Some(simulator) = &channel.spec.simulator else {
+        return Ok(Err(Refused::new(Reason::InvalidSpec, "spec.simulator is missing.")));
+    };
+    let secret = &simulator.credentials.name;
+    let live = cluster.look(&resource("v1", "Secret"), Some(&tenant.namespace), secret).await?;
+    let Some(live) = live else {
+        let detail =
+            format!("spec.simulator.credentials: Secret {secret} does not exist in {}.", tenant.namespace);
+        return Ok(Err(Refused::new(Reason::CredentialsMissing, detail)));
+    };
+    if live["type"] != SECRET_TYPE_CHANNEL_CREDENTIALS {
+        let detail = format!("Secret {secret} is not of type {SECRET_TYPE_CHANNEL_CREDENTIALS}.");
+        return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
+    }
+    let name = channel.metadata.name.as_deref().unwrap_or_default();
+    let mut files = Vec::new();
+    for (key, suffix) in [("merchant.key", "key"), ("network.pub", "pub"), ("ca.crt", "ca")] {
+        let bytes =
+            live["data"][key].as_str().and_then(|t| base64::engine::general_purpose::STANDARD.decode(t).ok());
+        let pem = bytes.filter(|b| b.starts_with(b"-----BEGIN ") && b.len() < 64 * 1024);
+        let Some(pem) = pem else {
+            let detail = format!("Secret {secret}: {key} is missing or is not PEM.");
+            return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
+        };
+        files.push((format!("channel-{name}.{suffix}"), pem));
+    }
+    // A channel on its way out serves what is open, nothing new.
+    let enabled = channel.spec.enabled && channel.metadata.deletion_timestamp.is_none();
+    let config = channel_config(channel, enabled, &files);
+    Ok(match config {
+        Some(config) => Ok(Usable { config, files }),
+        None => Err(Refused::new(Reason::InvalidSpec, "spec.simulator.merchantId is not usable.")),
+    })
+}
+
+/// The entry that the gateway has now.
+fn last_good(live: &Value, channel: &Channel) -> Option<Usable> {
+    let decode = |key: &str| {
+        let text = live["data"][key].as_str()?;
+        base64::engine::general_purpose::STANDARD.decode(text).ok()
+    };
+    let config: GatewayConfig = serde_json::from_slice(&decode("config.json")?).ok()?;
+    let config = config.channels.into_iter().find(|c| Some(&c.name) == channel.metadata.name.as_ref())?;
+    let NetworkConfig::Simulator(network) = &config.network;
+    let names = [&network.merchant_key.file, &network.network_key.file, &network.ca.file];
+    let files =
+        names.into_iter().map(|file| Some((file.clone(), decode(file)?))).collect::<Option<Vec<_>>>()?;
+    Some(Usable { config, files })
+}

@@ -1,0 +1,276 @@
+//! The reconcile of one tenant, top to bottom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use payplane_api::error::chain;
+use payplane_crds::PaymentTenant;
+use payplane_crds::condition::Reason;
+use serde_json::Value;
+
+use crate::framework::cluster::ClusterError;
+use crate::framework::finalizer;
+use crate::framework::object::resource;
+use crate::tenant::apply::{self, ApplyError, Progress};
+use crate::tenant::conditions::Findings;
+use crate::tenant::context::Context;
+use crate::tenant::observe::{self, Seen};
+use crate::tenant::status::{self, Facts, Surroundings};
+use crate::tenant::validate::{Refused, Tenant, validate};
+use crate::tenant::{delete, dereference, events, orphans, sweep, untended};
+
+/// A tenant that waits for something without a watch is looked at this often.
+const WAITING: Duration = Duration::from_secs(3);
+/// One whose config is on its way to pods is looked at this often.
+const DELIVERING: Duration = Duration::from_millis(700);
+/// And one that is complete, in case a watch lost something.
+const SETTLED: Duration = Duration::from_secs(600);
+/// So often a refused write is tried again before the status says so: rights in
+/// a new namespace take a moment to be believed.
+const FAILURES_UNTOLD: u32 = 4;
+
+/// Reconciles a tenant; says when to look again.
+pub async fn reconcile(context: Arc<Context>, name: String) -> Option<Duration> {
+    let result = once(&context, &name).await;
+    context.metrics.reconciled("PaymentTenant", result.is_ok());
+    let wait = context.back_off(&name, result.is_err());
+    match result {
+        Ok(again) => again,
+        Err(error) => {
+            tracing::info!(tenant = name, error = chain(&error), "reconcile is tried again");
+            Some(wait)
+        }
+    }
+}
+
+async fn once(context: &Context, name: &str) -> Result<Option<Duration>, ApplyError> {
+    let tenants = resource("payplane.io/v1alpha1", "PaymentTenant");
+    // Channels outside of tenants' namespaces come under their namespace's name.
+    if let Some(namespace) = name.strip_prefix('/') {
+        orphans::reconcile(&context.cluster, namespace).await?;
+        return Ok(None);
+    }
+    let Some(live) = context.cluster.get(&tenants, None, name).await? else {
+        context.forget(name);
+        orphans::reconcile(&context.cluster, &payplane_api::names::namespace(name)).await?;
+        return Ok(None);
+    };
+    let object: PaymentTenant = match serde_json::from_value(live.clone()) {
+        Ok(object) => object,
+        Err(error) => {
+            tracing::error!(tenant = name, %error, "a stored PaymentTenant cannot be read");
+            return Ok(Some(SETTLED));
+        }
+    };
+    if object.metadata.deletion_timestamp.is_some() {
+        return Ok(ending(context, &object, &live).await?);
+    }
+    finalizer::add(&context.cluster, &tenants, &live).await?;
+    let tenant = match validate(&object) {
+        Ok(tenant) => tenant,
+        Err(refused) => return Ok(refuse(context, &object, refused).await?),
+    };
+    tending(context, &object, &tenant).await
+}
+
+/// A spec that cannot work does not stop what is serving.
+async fn refuse(
+    context: &Context,
+    object: &PaymentTenant,
+    refused: Refused,
+) -> Result<Option<Duration>, ClusterError> {
+    let serves = object.status.as_ref().is_some_and(|s| s.books_id.is_some());
+    let unavailable = if serves {
+        let Some(seen) = observe::standing(context, object).await? else { return Ok(Some(WAITING)) };
+        seen.unavailable
+    } else {
+        Some(refused.clone())
+    };
+    let namespace = payplane_api::names::namespace(&object.name_any());
+    let channels = dereference::channels(&context.cluster, &namespace).await?;
+    untended::tell(&context.cluster, channels, unavailable.as_ref()).await?;
+    let findings =
+        Findings { blocked: Some(refused), unavailable, paused: object.spec.paused, ..Findings::default() };
+    tell(context, object, &findings).await?;
+    Ok(Some(SETTLED))
+}
+
+/// Says of a tenant what keeps it.
+async fn tell(context: &Context, object: &PaymentTenant, findings: &Findings) -> Result<(), ClusterError> {
+    events::tell(&context.recorder, object, findings).await;
+    let next = status::of_tenant(object, None, findings, Facts::default());
+    status::write_tenant(&context.cluster, object, &next).await
+}
+
+async fn tending(
+    context: &Context,
+    object: &PaymentTenant,
+    tenant: &Tenant,
+) -> Result<Option<Duration>, ApplyError> {
+    let cluster = &context.cluster;
+    let writer = if object.spec.paused { cluster.reader() } else { cluster.clone() };
+    let generation = object.metadata.generation;
+    let verdict = context.verdicts.standing(&tenant.name, generation);
+    let epoch_min = context.poller.config_epoch_min(&tenant.name);
+    let world = dereference::dereference(cluster, tenant, epoch_min, verdict).await?;
+    let recording = writer.recording();
+    let mut progress = Progress::default();
+    if let Err(error) = apply::apply(&recording, tenant, &world, &context.settings, &mut progress).await {
+        let told = error.said().filter(|_| context.failed(&tenant.name) >= FAILURES_UNTOLD);
+        let Some(said) = told else { return Err(error) };
+        tracing::info!(tenant = tenant.name, error = chain(&error), "not applied");
+        progress.blocked.get_or_insert(Refused::new(Reason::ApplyFailed, said));
+    }
+    context.verdicts.note(&tenant.name, generation, progress.blocked.as_ref());
+    if progress.blocked.is_none() && !object.spec.paused {
+        let parts = recording.recorded();
+        if context.sweep_due(&tenant.name, &parts.join("\n")) {
+            sweep::orphans(cluster, tenant, &parts).await?;
+        }
+    }
+    if progress.home {
+        context.watch_secrets(tenant);
+    }
+    let before = object.status.clone().unwrap_or_default();
+    let deployed = progress.books_id.is_some() || before.books_id.is_some();
+    let seen = if !deployed {
+        Seen { unavailable: progress.blocked.clone(), ..Seen::default() }
+    } else if progress.config.is_some() {
+        observe::observe(context, tenant, &progress, before.probe_fingerprint.as_deref()).await?
+    } else {
+        observe::standing(context, object).await?.unwrap_or(Seen { unknown: true, ..Seen::default() })
+    };
+    if seen.unknown {
+        // The first answer wakes the next reconcile.
+        return Ok(Some(WAITING));
+    }
+    if progress.blocked.is_some() && progress.channels.is_empty() {
+        untended::tell(cluster, world.channels, seen.unavailable.as_ref()).await?;
+    }
+    settle(context, object, tenant, progress, seen).await
+}
+
+async fn settle(
+    context: &Context,
+    object: &PaymentTenant,
+    tenant: &Tenant,
+    progress: Progress,
+    seen: Seen,
+) -> Result<Option<Duration>, ApplyError> {
+    let renew_at = progress.certificates.as_ref().map(|c| c.renew_at);
+    // A part that is missing is a rollout that is pending: Ready waits for it, payments do not.
+    let degraded = progress.degraded.clone().or_else(|| seen.degraded.clone());
+    let pending = progress.blocked.clone().or_else(|| seen.outdated.clone());
+    let findings = Findings {
+        blocked: pending.or_else(|| degraded.clone()),
+        unavailable: seen.unavailable.clone(),
+        degraded,
+        paused: object.spec.paused,
+    };
+    let mut waiting = findings.blocked.is_some() || findings.unavailable.is_some();
+    for resolved in &progress.channels {
+        let open = leaving(context, tenant, resolved).await?;
+        waiting |= open.is_some();
+        let around = Surroundings {
+            unavailable: seen.unavailable.clone(),
+            outdated: seen.outdated.clone(),
+            paused: object.spec.paused,
+            open,
+        };
+        status::write_channel(&context.cluster, resolved, &around).await?;
+    }
+    let facts = Facts {
+        books_id: progress.books_id,
+        schema_version: progress.schema_version,
+        config: progress.config,
+        probe_fingerprint: seen.probe_fingerprint,
+    };
+    let next = status::of_tenant(object, Some(tenant), &findings, facts);
+    let before = object.status.clone().unwrap_or_default();
+    let hold = context.pace.hold(&tenant.name, &before, &next);
+    if hold.is_none() {
+        events::tell(&context.recorder, object, &findings).await;
+        status::write_tenant(&context.cluster, object, &next).await?;
+    }
+    let renewal = renew_at.and_then(|at| Duration::try_from(at.duration_since(Timestamp::now())).ok());
+    let again = match (&seen.outdated, waiting) {
+        (Some(_), _) => DELIVERING,
+        (None, true) => WAITING,
+        (None, false) => SETTLED,
+    };
+    let again = hold.map_or(again, |hold| hold.min(again));
+    Ok(Some(renewal.map_or(again, |r| r.min(again)).max(Duration::from_millis(100))))
+}
+
+/// A channel's finalizer: it stays until no payment on it is open.
+async fn leaving(
+    context: &Context,
+    tenant: &Tenant,
+    resolved: &crate::tenant::channels::Resolved,
+) -> Result<Option<Refused>, ClusterError> {
+    let channels = resource("payplane.io/v1alpha1", "Channel");
+    let live = serde_json::to_value(&resolved.channel).unwrap_or_default();
+    let name = resolved.channel.metadata.name.clone().unwrap_or_default();
+    if resolved.channel.metadata.deletion_timestamp.is_none() {
+        if !tenant.spec.paused {
+            finalizer::add(&context.cluster, &channels, &live).await?;
+        }
+        return Ok(None);
+    }
+    if let Some(target) = context.poller.target(&tenant.name).filter(|_| resolved.usable.is_some()) {
+        let mut open = None;
+        for address in target.gateways.values() {
+            open = target.caller.open_payments(address, &name).await.ok();
+            if open.is_some() {
+                break;
+            }
+        }
+        match open {
+            Some(open) if open.pending == 0 && open.unknown == 0 => {}
+            Some(open) => {
+                let detail = format!("{} pending, {} unknown.", open.pending, open.unknown);
+                return Ok(Some(Refused::new(Reason::OpenPayments, detail)));
+            }
+            None => return Ok(Some(Refused::new(Reason::GatewayUnreachable, ""))),
+        }
+    }
+    let policies = resource("networking.k8s.io/v1", "NetworkPolicy");
+    if let Some(policy) =
+        context.cluster.get(&policies, Some(&tenant.namespace), &format!("channel-{name}")).await?
+    {
+        context.cluster.delete(&policies, &policy).await?;
+    }
+    finalizer::remove(&context.cluster, &channels, &live).await?;
+    Ok(None)
+}
+
+async fn ending(
+    context: &Context,
+    object: &PaymentTenant,
+    live: &Value,
+) -> Result<Option<Duration>, ClusterError> {
+    let tenants = resource("payplane.io/v1alpha1", "PaymentTenant");
+    if !finalizer::is_held(live) {
+        return Ok(None);
+    }
+    context.unwatch_secrets(&object.name_any());
+    match delete::delete(&context.cluster, object).await? {
+        Ok(()) => {
+            finalizer::remove(&context.cluster, &tenants, live).await?;
+            context.forget(live["metadata"]["name"].as_str().unwrap_or_default());
+            Ok(None)
+        }
+        Err(refused) => {
+            let findings = Findings {
+                blocked: Some(refused.clone()),
+                unavailable: Some(refused),
+                paused: object.spec.paused,
+                ..Findings::default()
+            };
+            tell(context, object, &findings).await?;
+            Ok(Some(Duration::from_secs(1)))
+        }
+    }
+}

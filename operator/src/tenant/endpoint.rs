@@ -1,0 +1,51 @@
+//! Where an external database may be: inside `network.egressCidrs`, and outside
+//! of everything that is closed to tenants.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use payplane_crds::condition::Reason;
+use payplane_crds::tenant::ExternalDatabase;
+
+use crate::settings::Settings;
+use crate::tenant::validate::{Refused, Tenant};
+
+const RESOLVE_WITHIN: Duration = Duration::from_secs(2);
+/// This very machine and its link: closed whatever the chart says.
+const NEVER: [&str; 5] = ["127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/8", "::/127", "fe80::/10"];
+
+/// The addresses of the external database's host; none where its name has none just now.
+pub async fn resolve(tenant: &Tenant) -> Vec<IpAddr> {
+    let Some(ExternalDatabase { host, port, .. }) = tenant.external() else { return Vec::new() };
+    let looked_up = tokio::net::lookup_host((host.as_str(), *port));
+    match tokio::time::timeout(RESOLVE_WITHIN, looked_up).await {
+        Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}
+
+/// May the tenant's pods call all of these addresses?
+pub fn check(tenant: &Tenant, addresses: &[IpAddr], settings: &Settings) -> Result<(), Refused> {
+    let Some(external) = tenant.external() else { return Ok(()) };
+    let network = tenant.spec.network.clone().unwrap_or_default();
+    let open: Vec<IpNet> = network.egress_cidrs.iter().filter_map(|text| text.parse().ok()).collect();
+    let refused = |address: &IpAddr, why: String| {
+        let host = &external.host;
+        let named = if *host == address.to_string() { host.clone() } else { format!("{host} ({address})") };
+        Err(Refused::new(Reason::EndpointRefused, format!("spec.database.external.host: {named} {why}.")))
+    };
+    for address in addresses {
+        // An IPv4 address may come dressed as an IPv6 one.
+        let plain = address.to_canonical();
+        let denied = settings.denied_cidrs.iter().map(String::as_str).chain(NEVER);
+        let holds = |n: &&str| n.parse::<IpNet>().is_ok_and(|network| network.contains(&plain));
+        if let Some(network) = denied.into_iter().find(holds) {
+            return refused(address, format!("lies in {network}, which is closed to tenants"));
+        }
+        if !open.iter().any(|network| network.contains(&plain)) {
+            return refused(address, "lies outside spec.network.egressCidrs".to_owned());
+        }
+    }
+    Ok(())
+}
