@@ -160,7 +160,8 @@ async fn debit_and_send(
     let repay = Repay { number: &number, original_number: &original, amount };
     let prepared = channel.client.prepare_refund(&repay);
     let prepared = prepared.map_err(|error| SettleError::Channel { why: error.why })?;
-    let send = || gateway.store.send_refund(refund.refund_id, transaction_id, prepared.signed_at);
+    let turn = (uuid::Uuid::now_v7(), prepared.signed_at);
+    let send = || gateway.store.send_refund(refund.refund_id, transaction_id, turn);
     let sent = patience.keep(send).await?;
     let Some(sent) = sent else { return Ok(true) };
     let outcome = channel.client.send(prepared, trace).await;

@@ -133,6 +133,8 @@ CREATE TABLE gateway.refunds (
         ('Requested', 'Sending', 'Reversing', 'Succeeded', 'Failed')),
     ledger_transaction_id   uuid,
     reversal_transaction_id uuid,
+    -- Whose turn made it Sending: that one sends, however often it has to ask.
+    send_id                 uuid,
     signed_at               timestamptz,
     network_id              text,
     failure_code            text,

@@ -66,7 +66,7 @@ fn crates_depend_only_in_the_allowed_directions() {
                 .map(String::as_str)
                 .filter(|d| !d.contains("operator") && !d.starts_with("k"))
                 .collect(),
-            "payplane-lab" | "payplane-e2e" | "payplane-testkit" => {
+            "payplane-lab" | "payplane-e2e" | "payplane-bench" | "payplane-testkit" => {
                 uses.iter().map(String::as_str).filter(|d| !d.contains("operator")).collect()
             }
             _ => shared.into(),

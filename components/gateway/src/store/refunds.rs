@@ -161,18 +161,21 @@ impl Store {
     }
 
     /// The books have debited it: from here on the network may be asked. Only
-    /// the one who makes this change gets the refund back, and may send.
+    /// the turn `send_id` that makes this change gets the refund back, and may
+    /// send; it gets it again where the answer was lost on the way.
     pub async fn send_refund(
         &self,
         refund_id: Uuid,
         transaction_id: Uuid,
-        signed_at: Timestamp,
+        (send_id, signed_at): (Uuid, Timestamp),
     ) -> Result<Option<Refund>, StoreError> {
         let sql = format!(
-            "UPDATE gateway.refunds SET status = 'Sending', ledger_transaction_id = $2, signed_at = $3
-             WHERE refund_id = $1 AND status = 'Requested' RETURNING {COLUMNS}"
+            "UPDATE gateway.refunds
+             SET status = 'Sending', ledger_transaction_id = $2, send_id = $3, signed_at = $4
+             WHERE refund_id = $1 AND (status = 'Requested' OR (status = 'Sending' AND send_id = $3))
+             RETURNING {COLUMNS}"
         );
-        let params: super::Params<'_> = &[&refund_id, &transaction_id, &signed_at];
+        let params: super::Params<'_> = &[&refund_id, &transaction_id, &send_id, &signed_at];
         let row = optional(&self.client().await?, "mark a refund as sent", &sql, params).await?;
         row.as_ref().map(Refund::read).transpose()
     }

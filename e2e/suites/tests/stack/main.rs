@@ -4,6 +4,7 @@
 
 mod faults;
 mod harness;
+mod lost_answers;
 mod payments;
 mod process;
 mod refusals;

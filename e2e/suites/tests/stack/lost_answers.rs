@@ -1,0 +1,66 @@
+//! The database commits, and the answer never arrives: what a lost primary does
+//! to whoever waits for its standby.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use payplane_client::message::PaymentStatus::{Failed, Succeeded};
+use tokio_postgres::Client;
+
+use crate::harness::{DATE, Stack, payment, refund};
+
+const ROUNDS: i64 = 8;
+/// Statements that commit on their own, each of which must have been hit.
+const ALONE: [&str; 3] = ["SET status = 'Sending'", "SET status = 'Reversing'", "UPDATE gateway.attempts"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_is_lost_is_asked_for_again() -> Result<()> {
+    let stack = Stack::start().await?;
+    let app = stack.app("app1", 1)?;
+    let postgres = stack.postgres.connect("postgres").await?;
+    standby(&postgres, "nobody").await?;
+    let mut lost = BTreeMap::new();
+    tokio::select! {
+        stopped = lose(&postgres, &mut lost) => stopped?,
+        done = async {
+            for round in 0..ROUNDS {
+                let number = format!("p{round}");
+                assert_eq!(app.pay(&payment(&number, 30_000)).await?.status, Succeeded, "{number}");
+                let given = app.refund(DATE, &number, &refund("yes", 10_000 + round)).await?;
+                assert_eq!(given.status, Succeeded, "refund of {number}");
+                let kept = app.refund(DATE, &number, &refund("no", 19_001)).await?;
+                assert_eq!((kept.status, kept.failure_code.as_deref()), (Failed, Some("Declined")));
+            }
+            anyhow::Ok(())
+        } => done?,
+    }
+    standby(&postgres, "").await?;
+    for part in ALONE {
+        ensure!(lost.keys().any(|query| query.contains(part)), "{part}: not hit; {lost:?}");
+    }
+    stack.check_agreement().await
+}
+
+/// Names the standby that every commit waits for; none where it is empty.
+async fn standby(postgres: &Client, name: &str) -> Result<()> {
+    postgres.batch_execute(&format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'")).await?;
+    Ok(postgres.batch_execute("SELECT pg_reload_conf()").await?)
+}
+
+/// Of the commits that wait for a standby, each on the disk already, every other
+/// one of a kind loses its connection; the rest are let go.
+async fn lose(postgres: &Client, lost: &mut BTreeMap<String, u32>) -> Result<()> {
+    let waiting = "SELECT pid, usename || ': ' || query FROM pg_stat_activity
+        WHERE wait_event = 'SyncRep' AND usename IN ('gateway', 'ledger')";
+    loop {
+        for row in postgres.query(waiting, &[]).await? {
+            let (pid, query): (i32, String) = (row.get(0), row.get(1));
+            let seen = lost.entry(query).or_insert(0);
+            let end = if seen.is_multiple_of(2) { "pg_terminate_backend" } else { "pg_cancel_backend" };
+            *seen += 1;
+            postgres.execute(&format!("SELECT {end}($1)"), &[&pid]).await?;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
