@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use payplane_ledger::books::Books;
 use payplane_ledger::request::Posting;
 
 use crate::harness::*;
@@ -48,9 +49,17 @@ pub(crate) async fn refunds_at_once_never_exceed_their_original() {
         Posting { original: Some(key("sale:1")), ..posting("refund", &format!("refund:{n}"), &lines) }
     };
     let replicas: Vec<_> = (0..8).map(|_| books(&ledger.postgres, 4)).collect();
-    let answers = at_once(&replicas, (0..80).map(refund).collect()).await;
+    // Somebody holds the cap until all of them want it.
+    ledger.owner.batch_execute("BEGIN; SELECT FROM ledger.caps FOR UPDATE").await.unwrap();
+    let let_go = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        ledger.owner.batch_execute("COMMIT").await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(at_once(&replicas, (0..80).map(refund).collect()), let_go);
     let tally = tally(answers.iter().map(word));
     assert_eq!((tally["booked"], tally["OVER_ORIGINAL"]), (10, 70));
+    // The lock decides: the table's own check, which rejects a whole batch, saw nothing.
+    assert_eq!(replicas.iter().map(Books::rejected).sum::<u64>(), 0);
     assert_eq!(ledger.balance(&merchant(0)).await, 100);
     ledger.check().await;
 }
