@@ -77,9 +77,9 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
         // on, and the caller is told the state that is stored.
         Ok(Ok(Err(error))) => {
             settle::log_unfinished(&error, order_id);
-            gateway.store.order(order_id).await?
+            patience.keep(|| gateway.store.order(order_id)).await?
         }
-        Ok(Err(_)) | Err(_) => gateway.store.order(order_id).await?,
+        Ok(Err(_)) | Err(_) => patience.keep(|| gateway.store.order(order_id)).await?,
     };
     Ok(Paid { order, is_new: true })
 }

@@ -66,7 +66,8 @@ pub async fn refund(
     if let Ok(Ok(Err(error))) = rest.await {
         settle::log_unfinished(&error, refund_id);
     }
-    Ok(Refunded { refund: gateway.store.refund(refund_id).await?, is_new: true })
+    let refund = caller.patience.keep(|| gateway.store.refund(refund_id)).await?;
+    Ok(Refunded { refund, is_new: true })
 }
 
 fn prepare(gateway: &Gateway, order: &Order, request: &RefundRequest) -> Result<NewRefund, Problem> {

@@ -70,7 +70,8 @@ pub async fn observe(
         return Ok(seen);
     };
     seen.outdated = outdated(&addresses, &observation, hash);
-    if trip.config_epoch_min < *epoch {
+    // A paused tenant's pods keep the config that they have: it stays valid.
+    if trip.config_epoch_min < *epoch && !tenant.spec.paused {
         let waited = context.first_seen(&tenant.name, hash).elapsed() > FENCE_AFTER;
         let due = observation.on_config(hash).next().is_some() || waited;
         if !due || !fence(context, tenant, &caller, *epoch).await? {
