@@ -75,11 +75,12 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
         Ok(Ok(Ok(order))) => order,
         // Not finished in time, or the database went away: the resolver goes
         // on, and the caller is told the state that is stored.
-        Ok(Ok(Err(error))) => {
-            settle::log_unfinished(&error, order_id);
+        unfinished => {
+            if let Ok(Ok(Err(error))) = unfinished {
+                settle::log_unfinished(&error, order_id);
+            }
             patience.keep(|| gateway.store.order(order_id)).await?
         }
-        Ok(Err(_)) | Err(_) => patience.keep(|| gateway.store.order(order_id)).await?,
     };
     Ok(Paid { order, is_new: true })
 }
