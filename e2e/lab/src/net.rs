@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::sys::{self, Result};
@@ -37,10 +38,7 @@ pub fn route_services(cluster: &Cluster, through: u8) -> Result<()> {
 
 /// Gives node `k` a new network namespace in place of its old one.
 pub fn renew(cluster: &Cluster, k: u8) -> Result<()> {
-    let wire = cluster.plan.wire(k);
-    if link_exists(&wire) {
-        ip(&["link", "del", &wire])?;
-    }
+    delete_link(&cluster.plan.wire(k))?;
     unmount_below(&cluster.netns(k))?;
     ensure_place(cluster, k)
 }
@@ -86,15 +84,25 @@ fn ensure_netns(path: &Path) -> Result<()> {
 /// Removes bridge, wires and namespaces, whichever of them exist.
 pub fn remove(cluster: &Cluster) -> Result<()> {
     for k in 0..=cluster.spec.nodes {
-        let wire = cluster.plan.wire(k);
-        if link_exists(&wire) {
-            ip(&["link", "del", &wire])?;
-        }
+        delete_link(&cluster.plan.wire(k))?;
     }
-    if link_exists(&cluster.plan.bridge()) {
-        ip(&["link", "del", &cluster.plan.bridge()])?;
-    }
+    delete_link(&cluster.plan.bridge())?;
     unmount_below(cluster.dir())
+}
+
+/// A link may go while we look at it: the kernel takes a wire with its namespace,
+/// and the `ip` of a tool that was killed half-way may still run.
+fn delete_link(name: &str) -> Result<()> {
+    if !link_exists(name) {
+        return Ok(());
+    }
+    let done = ip(&["link", "del", name]);
+    if done.is_ok() {
+        return Ok(());
+    }
+    // The kernel unlists a link a moment before it takes it out of /sys.
+    std::thread::sleep(Duration::from_millis(200));
+    if link_exists(name) { done } else { Ok(()) }
 }
 
 /// Takes every mount off that lies below a folder, innermost first.
@@ -102,7 +110,11 @@ pub fn unmount_below(folder: &Path) -> Result<()> {
     let mut mounts: Vec<_> = mounts_below(folder).collect();
     mounts.reverse();
     for mount in mounts {
-        sys::run("umount", &["--lazy", &mount])?;
+        let done = sys::run("umount", &["--lazy", &mount]);
+        // As with links: another hand may have been quicker.
+        if done.is_err() && mounts_below(Path::new(&mount)).next().is_some() {
+            return done.map(drop);
+        }
     }
     Ok(())
 }
