@@ -17,8 +17,15 @@ PAYPLANE_STATE_DIR=$PAYPLANE_CACHE/$CLUSTER
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 fail() { echo "payplane: $*" >&2; exit 1; }
 
-# use_cluster NAME: kubectl and helm speak to this lab cluster from here on.
+# use_cluster NAME: kubectl and helm speak to this lab cluster from here on; to the one of KUBECONFIG where
+# PAYPLANE_IMAGE_LOAD says how a cluster that is not the lab's gets an image.
 use_cluster() {
+  if [ -n "${PAYPLANE_IMAGE_LOAD:-}" ]; then
+    : "${KUBECONFIG:?PAYPLANE_IMAGE_LOAD is set, so KUBECONFIG must name the cluster}"
+    : "${PAYPLANE_CLUSTER_CIDRS:?set it to the networks of the pods, Services and nodes of that cluster, comma-separated}"
+    KUBECTL=${KUBECTL:-kubectl} HELM=${HELM:-helm}
+    return
+  fi
   LAB_CLUSTER=$1
   KUBECONFIG=$(lab cluster kubeconfig "$1")
   KUBECTL=$(lab programs --only kube | awk '{print $NF}')/kubectl
@@ -28,12 +35,13 @@ use_cluster() {
   KUBECACHEDIR=$PAYPLANE_CACHE/kubectl
   export LAB_CLUSTER KUBECONFIG KUBECTL HELM HELM_CACHE_HOME HELM_CONFIG_HOME HELM_DATA_HOME KUBECACHEDIR
 }
-kubectl() { "$KUBECTL" "$@"; }
-helm() { "$HELM" "$@"; }
+kubectl() { command "$KUBECTL" "$@"; }
+helm() { command "$HELM" "$@"; }
 
 # cluster_cidrs: the networks of pods, Services and nodes. The lab numbers them by cluster (docs/lab.md).
 cluster_cidrs() {
   local number
+  if [ -n "${PAYPLANE_CLUSTER_CIDRS:-}" ]; then echo "$PAYPLANE_CLUSTER_CIDRS"; return; fi
   number=$(sed -nE 's#.*server: "?https://10\.77\.([0-9]+)\..*#\1#p' "$KUBECONFIG")
   echo "10.$((100 + number)).0.0/16,10.$((120 + number)).0.0/16,10.77.$number.0/24"
 }

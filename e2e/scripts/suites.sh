@@ -6,9 +6,12 @@ shift
 logs=$PAYPLANE_CACHE/logs/$CLUSTER
 mkdir -p "$logs"
 use_cluster "$CLUSTER"
-export PAYPLANE_E2E_FORM=$form PAYPLANE_E2E_REQUIRED=1
-LAB_AUDIT_LOG=$(lab cluster audit "$CLUSTER")
-export LAB_AUDIT_LOG PAYPLANE_TAG=$TAG
+export PAYPLANE_E2E_FORM=$form PAYPLANE_TAG=$TAG
+if [ -z "${PAYPLANE_IMAGE_LOAD:-}" ]; then
+  LAB_AUDIT_LOG=$(lab cluster audit "$CLUSTER")
+  # On the lab nothing may be skipped.
+  export LAB_AUDIT_LOG PAYPLANE_E2E_REQUIRED=1
+fi
 # Suites that only the long form has are ignored in the short one, and counted so.
 [ "$form" = full ] && set -- --include-ignored "$@"
 cargo test --release --locked --workspace --test cluster -- --test-threads=1 --nocapture "$@" 2>&1 | tee "$logs/cluster.log"

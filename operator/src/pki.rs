@@ -93,13 +93,15 @@ fn validity(params: &mut CertificateParams, lifetime: SignedDuration) -> Result<
 }
 
 /// When a leaf is to be renewed: at two thirds of its life; none where it must
-/// be issued anew at once, because it says something else or leads to another CA.
+/// be issued anew at once, because it says something else or leads to no CA of the bundle.
 #[must_use]
-pub fn renewal(certificate: &str, authority: &str, leaf: &Leaf) -> Option<Timestamp> {
-    let (ours, theirs) = (der(certificate)?, der(authority)?);
+pub fn renewal(certificate: &str, bundle: &str, leaf: &Leaf) -> Option<Timestamp> {
+    let ours = der(certificate)?;
     let (_, ours) = X509Certificate::from_der(&ours).ok()?;
-    let (_, theirs) = X509Certificate::from_der(&theirs).ok()?;
-    ours.verify_signature(Some(theirs.public_key())).ok()?;
+    let trusted = Pem::iter_from_buffer(bundle.as_bytes()).flatten().any(|pem| {
+        let authority = X509Certificate::from_der(&pem.contents);
+        authority.is_ok_and(|(_, ca)| ours.verify_signature(Some(ca.public_key())).is_ok())
+    });
     let name = ours.subject().iter_common_name().next()?.as_str().ok()?;
     let mut names: Vec<String> = Vec::new();
     if let Ok(Some(extension)) = ours.subject_alternative_name() {
@@ -108,10 +110,19 @@ pub fn renewal(certificate: &str, authority: &str, leaf: &Leaf) -> Option<Timest
             _ => None,
         }));
     }
-    if name != leaf.common_name || names != leaf.dns_names {
+    if !trusted || name != leaf.common_name || names != leaf.dns_names {
         return None;
     }
-    let (from, to) = (ours.validity().not_before.timestamp(), ours.validity().not_after.timestamp());
+    due(certificate)
+}
+
+/// Two thirds of a certificate's life.
+#[must_use]
+pub fn due(certificate: &str) -> Option<Timestamp> {
+    let der = der(certificate)?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let validity = certificate.validity();
+    let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());
     let at = from.checked_add(to.checked_sub(from)?.checked_mul(2)?.checked_div(3)?)?;
     Timestamp::from_second(at).ok()
 }
@@ -150,10 +161,19 @@ mod tests {
     }
 
     #[test]
-    fn another_ca_or_other_names_call_for_a_new_leaf() {
+    fn a_ca_is_renewed_long_before_its_leaves_would_outlive_it() {
+        let at = due(&authority("a").unwrap().certificate).unwrap();
+        let days = at.duration_since(Timestamp::now()).as_hours() / 24;
+        assert!((2430..=2434).contains(&days), "{days}");
+    }
+
+    #[test]
+    fn an_unknown_ca_or_other_names_call_for_a_new_leaf() {
         let (ca, other) = (authority("a").unwrap(), authority("a").unwrap());
         let pair = issue(&ca, &leaf(), SignedDuration::from_secs(600)).unwrap();
         assert!(renewal(&pair.certificate, &other.certificate, &leaf()).is_none());
+        let both = format!("{}{}", other.certificate, ca.certificate);
+        assert!(renewal(&pair.certificate, &both, &leaf()).is_some(), "a former CA is still believed");
         let renamed = Leaf { common_name: "ledger".into(), ..leaf() };
         assert!(renewal(&pair.certificate, &ca.certificate, &renamed).is_none());
         let moved = Leaf { dns_names: vec!["gateway".into()], ..leaf() };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use payplane_api::control::{PodStatus, RoundTrip};
+use payplane_api::control::{CODE_DATABASE_UNREACHABLE, PodStatus, RoundTrip};
 use payplane_crds::condition::Reason;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -41,6 +41,12 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// Does a pod say that it cannot work by the config that it was given?
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        self.pods.values().flatten().any(|status| status.config_error.is_some())
+    }
+
     /// Pods that run a config, by name.
     pub fn on_config<'a>(&'a self, hash: &'a str) -> impl Iterator<Item = &'a str> {
         let runs = move |status: &Option<PodStatus>| status.as_ref().is_some_and(|s| s.config_hash == hash);
@@ -163,33 +169,42 @@ impl Poller {
     }
 }
 
+/// Asks all pods both questions at once: silent ones together cost one time-out,
+/// so two bad answers are told well within 30 s.
 async fn ask(target: &Target) -> Observation {
-    let mut seen = Observation::default();
-    let statuses = target.gateways.iter().map(|(name, address)| async move {
-        let status = target.caller.status(address).await;
+    let asked = target.gateways.iter().map(|(name, address)| async move {
+        let (status, trip) =
+            futures_util::join!(target.caller.status(address), target.caller.round_trip(address));
         if let Err(error) = &status {
             tracing::debug!(pod = name, %error, "no status");
         }
-        (name.clone(), address.clone(), status.ok())
+        (name.clone(), status.ok(), trip)
     });
-    let statuses = futures_util::future::join_all(statuses).await;
-    seen.failure = Some(Reason::GatewayUnreachable);
-    for (_, address, status) in &statuses {
-        if status.is_none() {
-            continue;
-        }
-        match target.caller.round_trip(address).await {
-            Ok(trip) => {
-                seen.trip = Some(trip);
-                seen.failure = None;
-                break;
-            }
-            Err(PodError::Refused { .. }) => seen.failure = Some(Reason::LedgerUnreachable),
+    let mut seen = Observation::default();
+    let mut refusals = Vec::new();
+    for (name, status, trip) in futures_util::future::join_all(asked).await {
+        match trip {
+            Ok(trip) => _ = seen.trip.get_or_insert(trip),
+            Err(PodError::Refused { code, .. }) => refusals.push(code),
             Err(_) => {}
         }
+        seen.pods.insert(name, status);
     }
-    seen.pods = statuses.into_iter().map(|(name, _, status)| (name, status)).collect();
+    if seen.trip.is_none() {
+        seen.failure = Some(failure(&refusals));
+    }
     seen
+}
+
+/// The part that is away, as the gateways that answered say.
+fn failure(refusals: &[String]) -> Reason {
+    if refusals.iter().any(|code| code == CODE_DATABASE_UNREACHABLE) {
+        Reason::DatabaseUnreachable
+    } else if refusals.is_empty() {
+        Reason::GatewayUnreachable
+    } else {
+        Reason::LedgerUnreachable
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +223,14 @@ mod tests {
             gateways: [("a".to_owned(), "10.0.0.1".to_owned())].into(),
             config_hash: config_hash.to_owned(),
         }
+    }
+
+    #[test]
+    fn the_part_that_is_away_is_named() {
+        let codes = |codes: &[&str]| failure(&codes.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>());
+        assert_eq!(codes(&[]), Reason::GatewayUnreachable);
+        assert_eq!(codes(&["Overloaded"]), Reason::LedgerUnreachable);
+        assert_eq!(codes(&["Overloaded", CODE_DATABASE_UNREACHABLE]), Reason::DatabaseUnreachable);
     }
 
     #[test]

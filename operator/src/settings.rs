@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 
+/// This very machine and its link: closed to tenants whatever the chart says.
+const NEVER: [&str; 5] = ["127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/8", "::/127", "fe80::/10"];
+
 /// Settings, by flag or environment.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
@@ -38,4 +41,12 @@ pub struct Settings {
     /// Plain port for /livez, /readyz and /metrics.
     #[arg(long, env = "HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
     pub health: SocketAddr,
+}
+
+impl Settings {
+    /// Every network that no tenant may call by address.
+    pub fn closed(&self) -> impl Iterator<Item = &str> {
+        let own = self.denied_cidrs.iter().map(String::as_str).filter(|cidr| !cidr.is_empty());
+        own.chain(NEVER)
+    }
 }

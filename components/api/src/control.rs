@@ -28,6 +28,10 @@ pub struct RoundTrip {
     pub config_epoch_min: u64,
 }
 
+/// The problem's code where a round trip ends at the gateway's database; at any
+/// other code it ends at the ledger.
+pub const CODE_DATABASE_UNREACHABLE: &str = "DatabaseUnreachable";
+
 /// `POST /control/v1/probe`: books and reverses 1 XTS between reserved accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

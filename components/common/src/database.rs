@@ -1,6 +1,7 @@
 //! A pool of PostgreSQL connections: TLS with the server's name verified, a
 //! client certificate that is read again for every new connection, and bounds.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,9 @@ use deadpool_postgres::{Connect, Manager, ManagerConfig, Pool, RecyclingMethod};
 use payplane_api::config::DatabaseConfig;
 use rustls::ClientConfig;
 use snafu::{ResultExt, Snafu};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
+use tokio_postgres::AsyncMessage;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -101,6 +104,8 @@ fn options(config: &DatabaseConfig, application: &str) -> Result<tokio_postgres:
         .dbname(&config.database)
         .user(&config.user)
         .application_name(application)
+        // Whatever server, database or role say: no timer may end the wait for a commit.
+        .options("-c statement_timeout=0")
         .ssl_mode(SslMode::Require)
         .target_session_attrs(tokio_postgres::config::TargetSessionAttrs::ReadWrite)
         .connect_timeout(CONNECT_MAX)
@@ -133,12 +138,35 @@ impl Connect for Connector {
         let options = options.clone();
         Box::pin(async move {
             let (client, connection) = options.connect(tls).await?;
-            let driver = tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::info!(error = crate::telemetry::chain(&error), "database connection lost");
-                }
-            });
-            Ok((client, driver))
+            Ok((client, tokio::spawn(drive(connection))))
         })
+    }
+}
+
+/// The place in PostgreSQL that warns when somebody cancelled the wait for the
+/// standby. The text is translated, this is not.
+const COMMITTED_ALONE: &str = "SyncRepWaitForLSN";
+
+/// Runs a connection to its end. A commit that the required standby may not have
+/// is no success: the connection ends before the answer is read, so whoever
+/// waits for it hears that the outcome is unknown.
+async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        match poll_fn(|context| connection.poll_message(context)).await {
+            Some(Ok(AsyncMessage::Notice(notice))) if notice.routine() == Some(COMMITTED_ALONE) => {
+                let warning = notice.message();
+                return tracing::info!(warning, "committed, perhaps without the standby; connection dropped");
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                let error = crate::telemetry::chain(&error);
+                return tracing::info!(error, "database connection lost");
+            }
+            None => return,
+        }
     }
 }

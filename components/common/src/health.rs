@@ -1,7 +1,6 @@
 //! /livez, /readyz and /metrics on a plain port of their own, for the kubelet
 //! and the monitoring namespace.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,16 +8,10 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
-use snafu::{ResultExt, Snafu};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::shutdown::Shutdown;
-
-#[derive(Debug, Snafu)]
-pub enum HealthError {
-    #[snafu(display("cannot listen on {address}"))]
-    Listen { address: SocketAddr, source: std::io::Error },
-}
 
 /// Says in one word why the component is not ready, or nothing.
 pub type Ready = dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync;
@@ -30,14 +23,15 @@ struct Shared {
 }
 
 /// Serves until the component has drained. `extra` adds routes of the
-/// component's own to the plain port.
+/// component's own to the plain port. The caller listens before it says that it
+/// serves: a port that is taken ends the component, it does not leave it unready.
 pub async fn serve(
-    address: SocketAddr,
+    listener: TcpListener,
     registry: Registry,
     shutdown: &Shutdown,
     ready: impl Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
     extra: axum::Router,
-) -> Result<(), HealthError> {
+) {
     let shared = Arc::new(Shared { ready: Box::new(ready), registry, draining: shutdown.draining.clone() });
     let router = axum::Router::new()
         .route("/livez", get(|| async { "ok" }))
@@ -45,9 +39,9 @@ pub async fn serve(
         .route("/metrics", get(metrics))
         .with_state(shared)
         .merge(extra);
-    let listener = tokio::net::TcpListener::bind(address).await.context(ListenSnafu { address })?;
     let closing = shutdown.closing.clone().cancelled_owned();
-    axum::serve(listener, router).with_graceful_shutdown(closing).await.context(ListenSnafu { address })
+    // axum retries what accept refuses and never ends with an error.
+    let _ = axum::serve(listener, router).with_graceful_shutdown(closing).await;
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {

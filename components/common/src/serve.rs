@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -18,6 +19,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::shutdown::{DRAIN_MAX, Shutdown};
 use crate::tls::Followed;
+use crate::trace;
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 2048;
@@ -50,6 +52,7 @@ pub async fn tls(
     router: Router,
     shutdown: Shutdown,
 ) {
+    let router = router.layer(from_fn(trace::span));
     let follower = tokio::spawn(config.clone().follow());
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

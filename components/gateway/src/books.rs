@@ -24,7 +24,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
-use crate::trace::Trace;
+use payplane_common::trace::Trace;
 
 const CALL_MAX: Duration = Duration::from_secs(4);
 const CONNECT_MAX: Duration = Duration::from_secs(2);
@@ -99,8 +99,8 @@ impl Books {
 
     /// Posts, and returns the transaction's id. Posting again is safe.
     pub async fn post(&self, request: &PostRequest, trace: Trace) -> Result<Uuid, BooksError> {
-        let call = with_trace(request.clone(), trace);
-        let answer = self.client.clone().post(call).await.context(AwaySnafu)?.into_inner();
+        let asked = call(request.clone(), trace);
+        let answer = self.client.clone().post(asked).await.context(AwaySnafu)?.into_inner();
         match (answer.outcome(), answer.refusal) {
             (Outcome::Created | Outcome::Replayed, _) => {
                 answer.transaction_id.parse().ok().context(GarbledSnafu)
@@ -122,8 +122,8 @@ impl Books {
                 return Ok(());
             }
         }
-        let call = with_trace(OpenAccountsRequest { accounts }, trace);
-        let answer = self.client.clone().open_accounts(call).await.context(AwaySnafu)?.into_inner();
+        let asked = call(OpenAccountsRequest { accounts }, trace);
+        let answer = self.client.clone().open_accounts(asked).await.context(AwaySnafu)?.into_inner();
         if let Some(refusal) = answer.refusal {
             return RefusedSnafu { reason: refusal.reason(), message: refusal.message }.fail();
         }
@@ -136,20 +136,37 @@ impl Books {
     }
 
     pub async fn status(&self, trace: Trace) -> Result<GetStatusResponse, BooksError> {
-        let call = with_trace(GetStatusRequest {}, trace);
-        Ok(self.client.clone().get_status(call).await.context(AwaySnafu)?.into_inner())
+        let asked = call(GetStatusRequest {}, trace);
+        Ok(self.client.clone().get_status(asked).await.context(AwaySnafu)?.into_inner())
     }
 
     pub async fn trial_balance(&self, trace: Trace) -> Result<GetTrialBalanceResponse, BooksError> {
-        let call = with_trace(GetTrialBalanceRequest { include_reserved: false }, trace);
-        Ok(self.client.clone().get_trial_balance(call).await.context(AwaySnafu)?.into_inner())
+        let asked = call(GetTrialBalanceRequest { include_reserved: false }, trace);
+        Ok(self.client.clone().get_trial_balance(asked).await.context(AwaySnafu)?.into_inner())
     }
 }
 
-fn with_trace<T>(message: T, trace: Trace) -> Request<T> {
+/// The trace, and the deadline, without which the ledger would go on for a
+/// caller that has long given up.
+fn call<T>(message: T, trace: Trace) -> Request<T> {
     let mut request = Request::new(message);
+    request.set_timeout(CALL_MAX);
     if let Ok(value) = trace.child().parse() {
         request.metadata_mut().insert("traceparent", value);
     }
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_tells_its_trace_and_its_deadline() {
+        let trace = Trace::new();
+        let call = call((), trace);
+        let header = |name: &str| call.metadata().get(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(header("grpc-timeout"), "4000000u");
+        assert!(header("traceparent").contains(&trace.to_string()));
+    }
 }

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use payplane_api::money::Money;
 use snafu::Snafu;
 
-use crate::trace::Trace;
+use payplane_common::trace::Trace;
 
 #[derive(Debug, Snafu)]
 #[snafu(display("cannot prepare a request to the network: {why}"))]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use payplane_common::config::{Live, Loaded};
+use payplane_common::trace::Trace;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -15,7 +16,6 @@ use crate::patience::Patience;
 use crate::settings::Settings;
 use crate::store::nonces::Nonce;
 use crate::store::{Store, StoreError};
-use crate::trace::Trace;
 
 /// How long a posting waits for a config that the ledger says is in force.
 const NEWER_CONFIG_MAX: Duration = Duration::from_secs(3);

@@ -22,7 +22,6 @@ pub mod settle;
 pub mod signature;
 pub mod state;
 pub mod store;
-pub mod trace;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,7 +33,6 @@ use futures_util::FutureExt;
 use payplane_api::names;
 use payplane_common::config::{ConfigError, Live};
 use payplane_common::database::{DatabaseError, DatabaseTls};
-use payplane_common::health::HealthError;
 use payplane_common::serve::ServeError;
 use payplane_common::shutdown::{DRAIN_MAX, Shutdown, SignalError};
 use payplane_common::tls::{Files, TlsError};
@@ -98,8 +96,6 @@ pub enum Error {
     Books { source: BooksError },
     #[snafu(display("the gateway cannot serve"))]
     Serve { source: ServeError },
-    #[snafu(display("the gateway cannot serve its health"))]
-    Health { source: HealthError },
 }
 
 /// Serves until SIGTERM, then drains.
@@ -117,6 +113,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let admin_tls = tls::server(admin).context(TlsSnafu)?;
     let app_listener = serve::listen(args.listen).await.context(ServeSnafu)?;
     let admin_listener = serve::listen(args.admin).await.context(ServeSnafu)?;
+    let health_listener = serve::listen(args.health).await.context(ServeSnafu)?;
     tracing::info!(app = %args.listen, admin = %args.admin, tenant = gateway.settings().value.tenant, "serving");
 
     let app = serve::tls(app_listener, app_tls, api::app::router(gateway.clone()), shutdown.clone());
@@ -124,9 +121,9 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let admin = serve::tls(admin_listener, admin_tls, admin_port, shutdown.clone());
     let (ready, met) = (gateway.clone(), Arc::new(AtomicBool::new(false)));
     let ready = move || is_ready(ready.clone(), met.clone()).boxed();
-    let health = health::serve(args.health, registry, &shutdown, ready, axum::Router::new());
+    let health = health::serve(health_listener, registry, &shutdown, ready, axum::Router::new());
     let resolver = resolve::run(gateway.clone(), shutdown.clone());
-    let (_, _, health, _) = tokio::join!(app, admin, health, resolver);
+    tokio::join!(app, admin, health, resolver);
 
     // Payments whose callers have gone are finished as well.
     gateway.work.close();
@@ -134,7 +131,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         tracing::info!(left = gateway.work.len(), "left to the resolver of another replica");
     }
     following.abort();
-    health.context(HealthSnafu)
+    Ok(())
 }
 
 fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) -> Result<Gateway, Error> {

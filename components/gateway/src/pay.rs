@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use payplane_api::money::Money;
 use payplane_common::config::Loaded;
+use payplane_common::trace::Trace;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -23,7 +24,6 @@ use crate::state::AttemptState;
 use crate::store::Store;
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::orders::{Created, NewOrder, Order};
-use crate::trace::Trace;
 
 /// Networks that are tried for one order, each only after the one before has
 /// surely had no effect.

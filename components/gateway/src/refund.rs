@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use payplane_api::ledger::v1::{PostRequest, RefusalReason};
 use payplane_api::money::Money;
+use payplane_common::trace::Trace;
 use tracing::Instrument;
 
 use crate::api::problem::{Code, Problem};
@@ -22,7 +23,6 @@ use crate::state::RefundState;
 use crate::store::Store;
 use crate::store::orders::Order;
 use crate::store::refunds::{CreatedRefund, NewRefund, Refund};
-use crate::trace::Trace;
 
 /// More than the states that a refund can pass through.
 const STEPS_MAX: u32 = 8;

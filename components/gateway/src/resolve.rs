@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use payplane_common::shutdown::Shutdown;
 use payplane_common::telemetry::chain;
+use payplane_common::trace::Trace;
 
 use crate::channel::{Found, Outcome};
 use crate::gateway::Gateway;
@@ -20,7 +21,6 @@ use crate::store::Store;
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::orders::Order;
 use crate::store::refunds::Refund;
-use crate::trace::Trace;
 
 /// Orders and refunds, each, worked on at once by one replica.
 const BATCH_MAX: i64 = 16;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use payplane_api::currency::Currency;
 use payplane_api::money::Money;
 use payplane_common::telemetry::chain;
+use payplane_common::trace::Trace;
 use snafu::Snafu;
 use uuid::Uuid;
 
@@ -18,7 +19,6 @@ use crate::state::AttemptState;
 use crate::store::StoreError;
 use crate::store::attempts::Attempt;
 use crate::store::orders::Order;
-use crate::trace::Trace;
 
 /// Decisions of one posting in one go; the resolver makes more.
 const DECISIONS_MAX: u32 = 4;

@@ -36,13 +36,16 @@ pub enum BooksError {
     TooLate,
     #[snafu(display("the database cannot be reached; nothing was sent"))]
     Unreachable { source: Arc<deadpool_postgres::PoolError> },
-    #[snafu(display("rows were locked for too long; nothing was booked"))]
+    /// This call booked nothing, but what held the rows may be an earlier call of
+    /// the same identity that is committing.
+    #[snafu(display("rows were locked: unknown whether it was booked; ask again with the same identity"))]
     Busy { source: Arc<tokio_postgres::Error> },
-    #[snafu(display("a row that the posting waits for stayed locked; nothing was booked"))]
+    /// As [`BooksError::Busy`], after many tries.
+    #[snafu(display("a row stayed locked: unknown whether it was booked; ask again with the same identity"))]
     Locked,
-    #[snafu(display("the database does not take writes any more; nothing was booked"))]
+    #[snafu(display("the database does not take writes any more; this call booked nothing"))]
     Demoted { source: Arc<tokio_postgres::Error> },
-    #[snafu(display("the database refused the call; nothing was booked"))]
+    #[snafu(display("the database refused the call; this call booked nothing"))]
     Rejected { source: Arc<tokio_postgres::Error> },
     #[snafu(display("unknown whether it was booked: ask again with the same identity"))]
     Unknown { source: Arc<tokio_postgres::Error> },
@@ -203,8 +206,9 @@ pub(crate) async fn rows(connection: Object, sql: &str, params: Params) -> Resul
     })
 }
 
-/// Only an error that the server sent before it began to commit says that
-/// nothing was booked. Everything else is unknown.
+/// Only an error that the server sent before it began to commit says that this
+/// call booked nothing. Everything else is unknown, and so is a row that was
+/// locked, as the same identity may be committing under that lock.
 fn classify(error: tokio_postgres::Error) -> BooksError {
     let state = error.code().cloned();
     let source = Arc::new(error);

@@ -26,7 +26,7 @@ use payplane_api::names;
 use payplane_api::settlement::Calendar;
 use payplane_common::config::{ConfigError, Live};
 use payplane_common::database::{self, DatabaseError, DatabaseTls};
-use payplane_common::health::{self, HealthError};
+use payplane_common::health;
 use payplane_common::serve::{self, ServeError};
 use payplane_common::shutdown::{Shutdown, SignalError};
 use payplane_common::telemetry;
@@ -72,8 +72,6 @@ pub enum LedgerError {
     Database { source: DatabaseError },
     #[snafu(display("cannot serve"))]
     Serve { source: ServeError },
-    #[snafu(display("cannot serve health"))]
-    Health { source: HealthError },
 }
 
 /// Batches at once, and the two connections that other calls have: more batches
@@ -134,20 +132,21 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
         tokio::spawn(fold(books.clone())),
     ];
     let listener = serve::listen(args.listen).await.context(ServeSnafu)?;
+    let health_listener = serve::listen(args.health).await.context(ServeSnafu)?;
     let ready = move || -> futures_util::future::BoxFuture<'static, Result<(), String>> {
         let met = met.load(Ordering::Acquire);
         Box::pin(async move { if met { Ok(()) } else { Err("database not reached yet".to_owned()) } })
     };
-    let health = health::serve(args.health, registry, &shutdown, ready, axum::Router::new());
+    let health = health::serve(health_listener, registry, &shutdown, ready, axum::Router::new());
     let server = LedgerServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let router = tonic::service::Routes::new(server).into_axum_router();
     let serving = serve::tls(listener, server_tls, router, shutdown.clone());
     tracing::info!(listen = %args.listen, "serving");
-    let ((), health) = tokio::join!(serving, health);
+    tokio::join!(serving, health);
     // Callers may be gone; what they asked for still ends as it ends.
     books.drain().await;
     background.iter().for_each(tokio::task::JoinHandle::abort);
-    health.context(HealthSnafu)
+    Ok(())
 }
 
 fn settings(bytes: &[u8]) -> Result<Settings, String> {
@@ -173,9 +172,12 @@ async fn first_contact(readers: deadpool_postgres::Pool, met: Arc<AtomicBool>) {
 /// it himself; this is for those that nobody lowers.
 async fn fold(books: Books) {
     loop {
-        let rows = books.fold_raisings(FOLD_MAX).await.unwrap_or(0);
-        if rows < i64::from(FOLD_MAX) {
-            tokio::time::sleep(FOLD_EVERY).await;
+        match books.fold_raisings(FOLD_MAX).await {
+            Ok(rows) if rows >= i64::from(FOLD_MAX) => continue,
+            Ok(_) => {}
+            // Balances stay right: what is not folded is added up by whoever reads.
+            Err(error) => tracing::info!(error = telemetry::chain(&error), "nothing was folded"),
         }
+        tokio::time::sleep(FOLD_EVERY).await;
     }
 }

@@ -30,6 +30,9 @@ const ACCOUNTS_MAX: usize = 100;
 /// Where the caller names no deadline, or a longer one.
 pub(crate) const DEADLINE_MAX: Duration = Duration::from_secs(30);
 
+/// Metadata of an answer: whole seconds.
+pub(crate) const RETRY_AFTER: &str = "retry-after";
+
 /// Clones share everything.
 #[derive(Clone)]
 pub struct Service {
@@ -272,11 +275,13 @@ fn timeout(text: &str) -> Option<Duration> {
 
 fn books_status(error: &BooksError) -> Status {
     let code = match error {
-        BooksError::Full | BooksError::Locked | BooksError::Busy { .. } => Code::ResourceExhausted,
+        BooksError::Full => Code::ResourceExhausted,
         BooksError::TooLate => Code::DeadlineExceeded,
         BooksError::Rejected { .. } => Code::Internal,
         BooksError::Unreachable { .. }
         | BooksError::Demoted { .. }
+        | BooksError::Busy { .. }
+        | BooksError::Locked
         | BooksError::Unknown { .. }
         | BooksError::Waited
         | BooksError::Ended => Code::Unavailable,
@@ -287,10 +292,14 @@ fn books_status(error: &BooksError) -> Status {
         _ if once_a_second() => tracing::info!(error = telemetry::chain(error), "calls are not answered"),
         _ => {}
     }
-    let mut status = Status::new(code, error.to_string());
-    if code == Code::ResourceExhausted {
-        status.metadata_mut().insert("retry-after", tonic::metadata::MetadataValue::from_static("1"));
-    }
+    let pause = matches!(error, BooksError::Full | BooksError::Busy { .. } | BooksError::Locked);
+    let status = Status::new(code, error.to_string());
+    if pause { with_pause(status) } else { status }
+}
+
+/// Tells the caller to wait a second before it asks again.
+fn with_pause(mut status: Status) -> Status {
+    status.metadata_mut().insert(RETRY_AFTER, tonic::metadata::MetadataValue::from_static("1"));
     status
 }
 

@@ -10,9 +10,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
-use crate::service::{DEADLINE_MAX, Service};
+use crate::service::{DEADLINE_MAX, RETRY_AFTER, Service};
 
 /// Postings of one stream that are not answered yet. No more are read until some are.
 const OPEN_MAX: usize = 2_048;
@@ -60,7 +60,7 @@ async fn answer(service: &Service, caller: String, request: PostStreamRequest) -
         Err(status) => post_stream_response::Answer::Failure(Failure {
             code: status.code().into(),
             message: status.message().to_owned(),
-            retry_after_ms: if status.code() == Code::ResourceExhausted { RETRY_AFTER_MS } else { 0 },
+            retry_after_ms: if status.metadata().contains_key(RETRY_AFTER) { RETRY_AFTER_MS } else { 0 },
         }),
     };
     PostStreamResponse { sequence: request.sequence, answer: Some(answer) }

@@ -57,10 +57,6 @@ async fn write(queue: Arc<Queue>, pool: Pool) {
     /// So that a database that is away is not asked without a pause.
     const PAUSE: Duration = Duration::from_millis(50);
     while let Some(mut items) = queue.next().await {
-        items.retain_mut(item::Waiting::send);
-        if items.is_empty() {
-            continue;
-        }
         let connection = match pool.get().await {
             Ok(connection) => connection,
             Err(source) => {
@@ -69,6 +65,11 @@ async fn write(queue: Arc<Queue>, pool: Pool) {
                 continue;
             }
         };
+        // At the last moment: callers may have gone while a connection was made.
+        items.retain_mut(item::Waiting::send);
+        if items.is_empty() {
+            continue;
+        }
         match rows(connection, batch::POST, batch::params(items.iter().map(|waiting| &waiting.item))).await {
             Ok(rows) => batch::answer(items, rows, &queue),
             Err(error) => batch::fail(items, &error, &queue),

@@ -4,6 +4,8 @@
 CREATE TABLE payplane.control (
     singleton         boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     books_id          uuid NOT NULL,
+    -- One tenant's: two of them in one database would be each other's merchants.
+    tenant            text NOT NULL,
     environment       text NOT NULL CHECK (environment IN ('Live', 'Test')),
     currencies        text[] NOT NULL CHECK (cardinality(currencies) > 0),
     time_zone         text NOT NULL,
@@ -34,12 +36,12 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON payplane.contr
 CREATE TRIGGER keeps BEFORE DELETE OR TRUNCATE ON payplane.control
     FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
 
--- The books id, the environment and the day they began never change.
+-- The books id, the tenant, the environment and the day they began never change.
 CREATE FUNCTION payplane.control_stays() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF (NEW.books_id, NEW.environment, NEW.time_zone, NEW.created_at)
-        IS DISTINCT FROM (OLD.books_id, OLD.environment, OLD.time_zone, OLD.created_at)
+    IF (NEW.books_id, NEW.tenant, NEW.environment, NEW.time_zone, NEW.created_at)
+        IS DISTINCT FROM (OLD.books_id, OLD.tenant, OLD.environment, OLD.time_zone, OLD.created_at)
         OR NOT NEW.currencies @> OLD.currencies
         OR NEW.instances_min < OLD.instances_min OR NEW.storage_bytes_min < OLD.storage_bytes_min THEN
         RAISE EXCEPTION 'the control row only grows' USING ERRCODE = 'integrity_constraint_violation';

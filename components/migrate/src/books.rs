@@ -12,6 +12,7 @@ use crate::{ConflictSnafu, MigrateError, QuerySnafu};
 #[derive(Clone, Debug)]
 pub struct Books {
     pub books_id: Uuid,
+    pub tenant: String,
     pub environment: String,
     pub currencies: Vec<String>,
     pub time_zone: String,
@@ -30,7 +31,7 @@ pub(crate) async fn read(client: &Client) -> Result<Option<Books>, MigrateError>
     }
     let row = client
         .query_opt(
-            "SELECT books_id, environment, currencies, time_zone, instances_min, storage_bytes_min
+            "SELECT books_id, tenant, environment, currencies, time_zone, instances_min, storage_bytes_min
                FROM payplane.control",
             &[],
         )
@@ -38,11 +39,12 @@ pub(crate) async fn read(client: &Client) -> Result<Option<Books>, MigrateError>
         .context(QuerySnafu { what })?;
     Ok(row.map(|row| Books {
         books_id: row.get(0),
-        environment: row.get(1),
-        currencies: row.get(2),
-        time_zone: row.get(3),
-        instances_min: row.get(4),
-        storage_bytes_min: row.get(5),
+        tenant: row.get(1),
+        environment: row.get(2),
+        currencies: row.get(3),
+        time_zone: row.get(4),
+        instances_min: row.get(5),
+        storage_bytes_min: row.get(6),
     }))
 }
 
@@ -68,6 +70,12 @@ pub fn compare(books: Option<&Books>, config: &MigrateConfig) -> Result<(), Migr
             books.books_id
         ));
     }
+    if config.tenant != books.tenant {
+        return conflict(format!(
+            "tenant: these are the books of tenant {}, not of {}; point database at a server or database of its own",
+            books.tenant, config.tenant
+        ));
+    }
     let environment = name(config.environment);
     if environment != books.environment {
         return conflict(format!(
@@ -77,7 +85,7 @@ pub fn compare(books: Option<&Books>, config: &MigrateConfig) -> Result<(), Migr
     }
     if config.timezone != books.time_zone {
         return conflict(format!(
-            "calendar.timezone: the books are kept in {}, not {}; set timezone: {}",
+            "timezone: the books are kept in {}, not {}; set timezone: {}",
             books.time_zone, config.timezone, books.time_zone
         ));
     }
@@ -137,12 +145,15 @@ pub(crate) async fn write(
 async fn create(client: &Client, config: &MigrateConfig) -> Result<Uuid, MigrateError> {
     let books_id = Uuid::new_v4();
     let sql = "INSERT INTO payplane.control
-                 (books_id, environment, currencies, time_zone, instances_min, storage_bytes_min)
-               VALUES ($1, $2, $3, $4, $5, $6)";
+                 (books_id, tenant, environment, currencies, time_zone, instances_min, storage_bytes_min)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let (environment, currencies) = (name(config.environment), currencies(config));
     let least = (instances(config), storage(config));
     client
-        .execute(sql, &[&books_id, &environment, &currencies, &config.timezone, &least.0, &least.1])
+        .execute(
+            sql,
+            &[&books_id, &config.tenant, &environment, &currencies, &config.timezone, &least.0, &least.1],
+        )
         .await
         .context(QuerySnafu { what: "creating the control row" })?;
     Ok(books_id)

@@ -50,6 +50,7 @@ async fn other_books_are_refused_by_field_and_nothing_is_written() {
     let usd = Currency::parse("USD").unwrap();
     for (field, bad) in [
         ("booksId", MigrateConfig { books_id: Some("x".into()), ..config.clone() }),
+        ("tenant", MigrateConfig { tenant: "other".into(), ..config.clone() }),
         ("environment", MigrateConfig { environment: Environment::Live, ..config.clone() }),
         ("currencies", MigrateConfig { currencies: vec![usd], ..config.clone() }),
         ("timezone", MigrateConfig { timezone: "UTC".into(), ..config.clone() }),

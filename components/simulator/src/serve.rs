@@ -26,10 +26,8 @@ pub enum ServeError {
     Keys { source: KeyError },
     #[snafu(display("the book cannot be opened"))]
     Open { source: BookError },
-    #[snafu(display("cannot listen for merchants"))]
+    #[snafu(display("cannot listen"))]
     Listen { source: payplane_common::serve::ServeError },
-    #[snafu(display("cannot serve health"))]
-    Health { source: health::HealthError },
     #[snafu(display("the journal failed"))]
     Journal,
 }
@@ -47,6 +45,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let network = Network::new(book, merchants, key, &shutdown);
 
     let listener = payplane_common::serve::listen(args.listen).await.context(ListenSnafu)?;
+    let health_listener = payplane_common::serve::listen(args.health).await.context(ListenSnafu)?;
     let ready = {
         let network = network.clone();
         move || -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
@@ -55,12 +54,12 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
         }
     };
     let record = api::record_router(network.clone());
-    let health = health::serve(args.health, Registry::default(), &shutdown, ready, record);
+    let health = health::serve(health_listener, Registry::default(), &shutdown, ready, record);
     let merchants =
         payplane_common::serve::tls(listener, server, api::router(network.clone()), shutdown.clone());
     tracing::info!(listen = %args.listen, health = %args.health, "the network is open");
     tokio::select! {
-        both = async { tokio::join!(health, merchants) } => both.0.context(HealthSnafu),
+        _ = async { tokio::join!(health, merchants) } => Ok(()),
         () = broken(&network) => JournalSnafu.fail(),
     }
 }

@@ -14,6 +14,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use payplane_testkit::port;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use serde_json::{Value, json};
@@ -76,10 +77,6 @@ impl Drop for Network {
     }
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 fn start(folder: &Path) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
     Command::new(std::env::current_exe().unwrap())
@@ -101,7 +98,7 @@ impl Network {
             merchant: "M1".into(),
         };
         payplane_simulator::init::run(&init).unwrap();
-        let (port, health) = (free_port(), free_port());
+        let (port, health) = (port::free().unwrap(), port::free().unwrap());
         std::fs::write(folder.path().join("ports"), format!("{port} {health}")).unwrap();
         let file = |name: &str| std::fs::read(folder.path().join("merchant").join(name)).unwrap();
         let der = PrivatePkcs8KeyDer::from_pem_slice(&file("merchant.key")).unwrap();

@@ -2,6 +2,7 @@
 //! certificate authority. Only tests depend on it.
 
 pub mod pki;
+pub mod port;
 pub mod postgres;
 
 pub use pki::Pki;

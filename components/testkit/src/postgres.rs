@@ -66,7 +66,7 @@ impl Postgres {
             format!("local all all trust\nhostssl all all all {login}\n"),
         )?;
         let settings = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut postgres = Self { folder, port: free_port()?, settings, server: None, pki };
+        let mut postgres = Self { folder, port: crate::port::free()?, settings, server: None, pki };
         postgres.launch().await?;
         postgres.prepare().await?;
         Ok(postgres)
@@ -262,9 +262,4 @@ fn postgres_user() -> Option<(u32, u32)> {
     let line = users.lines().find(|line| line.starts_with("postgres:"))?;
     let mut ids = line.split(':').skip(2);
     Some((ids.next()?.parse().ok()?, ids.next()?.parse().ok()?))
-}
-
-fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-    Ok(listener.local_addr()?.port())
 }

@@ -34,7 +34,6 @@ pub const ALLOWED: &[(&str, &str)] = &[
     ("min_wal_size", "how much log is kept for reuse"),
     ("random_page_cost", "what the planner believes a read to cost"),
     ("shared_buffers", "memory of the server's cache"),
-    ("statement_timeout", "ends a statement that takes too long, which then rolls back"),
     ("temp_buffers", "memory of temporary tables"),
     ("track_io_timing", "whether reads and writes are timed"),
     ("wal_buffers", "memory of the log before it is written"),

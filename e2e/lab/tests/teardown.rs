@@ -97,15 +97,22 @@ fn a_cluster_leaves_the_machine_as_it_was() {
 
     // Killed early, in the middle and late, it leaves different halves.
     for milliseconds in [40, 300, 1_500, 6_000] {
-        let mut tool = lab(&state, &["cluster", "up", NAME, "--no-cnpg"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        tool.kill().unwrap();
-        tool.wait().unwrap();
+        killed(&state, &["cluster", "up", NAME, "--no-cnpg"], milliseconds);
         run(&state, &["cluster", "down", "--all"]);
-        assert_same(&before, &state, &format!("killed after {milliseconds} ms"));
+        assert_same(&before, &state, &format!("up killed after {milliseconds} ms"));
     }
+    for milliseconds in [100, 500] {
+        run(&state, &["cluster", "up", NAME, "--no-cnpg"]);
+        killed(&state, &["cluster", "down", NAME], milliseconds);
+        run(&state, &["cluster", "down", "--all"]);
+        assert_same(&before, &state, &format!("down killed after {milliseconds} ms"));
+    }
+}
+
+/// Runs the tool, and kills it with SIGKILL after a while.
+fn killed(state: &Path, arguments: &[&str], milliseconds: u64) {
+    let mut tool = lab(state, arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    tool.kill().unwrap();
+    tool.wait().unwrap();
 }

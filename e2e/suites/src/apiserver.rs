@@ -2,7 +2,6 @@
 //! controllers. It is up in seconds and shows what only a real one has: CEL with
 //! its cost limits, admission policies, RBAC.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use anyhow::{Context as _, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use payplane_lab::programs;
+use payplane_testkit::port;
 use tempfile::TempDir;
 
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ impl ApiServer {
     /// Starts both and waits until the API server is ready.
     pub async fn start() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let [client_port, peer_port, port] = free_ports()?;
+        let [client_port, peer_port, port] = [port::free()?, port::free()?, port::free()?];
         let etcd = start_etcd(folder.path(), client_port, peer_port)?;
         let server = start_server(folder.path(), client_port, port)?;
         let mut this = Self { folder, server, _etcd: etcd, port };
@@ -154,16 +154,4 @@ fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Process> {
     let log = std::fs::File::create(log)?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Ok(Process(command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?))
-}
-
-/// Ports that were free just now. All are held until the last is known.
-fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
-    let mut held = vec![];
-    let mut ports = [0; N];
-    for port in &mut ports {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
-    }
-    Ok(ports)
 }

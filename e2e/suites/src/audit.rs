@@ -34,6 +34,13 @@ impl Request {
             && !self.dry_run
     }
 
+    /// Is it about the Lease by which the operator leads?
+    #[must_use]
+    pub fn is_leadership(&self) -> bool {
+        self.resource == "leases"
+            && (self.namespace.as_str(), self.name.as_str()) == ("payplane-system", "payplane-operator")
+    }
+
     /// Did the running operator send it?
     #[must_use]
     pub fn is_operators(&self) -> bool {
@@ -59,15 +66,11 @@ pub fn end() -> u64 {
     std::fs::metadata(path()).expect("the audit log is there").len()
 }
 
-/// The operator's writes since an offset, its Lease and events left out.
+/// The operator's writes since an offset, its Lease left out.
 #[must_use]
 pub fn writes(from: u64) -> Vec<Request> {
     let (requests, _) = read(&path(), from);
-    requests
-        .into_iter()
-        .filter(|r| r.is_operators() && r.writes())
-        .filter(|r| !matches!(r.resource.as_str(), "leases" | "events"))
-        .collect()
+    requests.into_iter().filter(|r| r.is_operators() && r.writes()).filter(|r| !r.is_leadership()).collect()
 }
 
 /// Reads the finished requests from an offset in the file; gives back them and

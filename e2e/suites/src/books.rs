@@ -24,6 +24,16 @@ pub fn try_sql(tenant: &str, statement: &str) -> Result<String, String> {
     kubectl::attempt(&[&exec[..], &psql].concat())
 }
 
+/// How many bookings of the operator's probe there are.
+///
+/// # Panics
+/// With what psql said.
+#[must_use]
+pub fn probes(tenant: &str) -> u64 {
+    let said = sql(tenant, "select count(*) from ledger.transactions where kind = 'probe'");
+    said.trim().parse().expect("a number")
+}
+
 /// Sales, refunds and reversals of the orders whose numbers begin with a prefix,
 /// and those that lead to no order at all; in the order in which they were booked.
 ///

@@ -13,6 +13,12 @@ pub fn folder(chart: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts").join(chart)
 }
 
+/// What a chart cannot do without, as `--set` takes it.
+#[must_use]
+pub fn required(chart: &str) -> &'static [&'static str] {
+    if chart == "payplane-operator" { &["clusterCidrs={10.244.0.0/16,10.96.0.0/12}"] } else { &[] }
+}
+
 /// The objects that helm makes of a chart in namespace `payplane-system`, with
 /// values as `--set` takes them.
 pub fn render(chart: &str, values: &[&str]) -> anyhow::Result<Vec<Value>> {

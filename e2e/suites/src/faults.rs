@@ -19,6 +19,18 @@ pub fn pods(namespace: &str, labels: &str) -> Vec<String> {
     names
 }
 
+/// Uid and restart count of each pod: what changes when one is replaced or restarted.
+#[must_use]
+pub fn incarnations(namespace: &str, labels: &str) -> Vec<String> {
+    let pods = kubectl::list(&["pods", "-n", namespace, "-l", labels]);
+    let told = |pod: &Value| {
+        format!("{} {}", pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"])
+    };
+    let mut all: Vec<_> = pods.iter().map(told).collect();
+    all.sort();
+    all
+}
+
 /// The pod of the operator that leads.
 ///
 /// # Panics
@@ -57,6 +69,29 @@ pub fn inflict(verb: &str, pod: &str) {
     let cluster = env::lab_cluster().expect("the lab breaks things");
     println!("{verb} {pod}");
     let _ = lab::run(&["pod", verb, pod, "--cluster", &cluster]);
+}
+
+/// Pods that are frozen while this lives.
+#[must_use]
+pub struct Frozen(Vec<String>);
+
+impl Frozen {
+    /// Freezes pods, `namespace/name`.
+    ///
+    /// # Panics
+    /// Where there are none.
+    pub fn freeze(pods: Vec<String>) -> Self {
+        assert!(!pods.is_empty(), "nothing to freeze");
+        let frozen = Self(pods);
+        frozen.0.iter().for_each(|pod| inflict("freeze", pod));
+        frozen
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|pod| inflict("thaw", pod));
+    }
 }
 
 /// A managed database's instances that are ready, of those that are wanted.

@@ -107,6 +107,12 @@ fn masked(mut object: Value) -> (String, Value) {
             .any(|end| object["metadata"]["name"].as_str().is_some_and(|n| n.ends_with(end)));
         secret(&mut object["data"], generated);
     }
+    if kind == "PersistentVolume" {
+        // On which node a volume lies is the scheduler's choice.
+        for field in ["local", "nodeAffinity"] {
+            object["spec"].as_object_mut().map(|spec| spec.remove(field));
+        }
+    }
     mask(&mut object);
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     (format!("{kind}/{name}"), object)
@@ -193,6 +199,19 @@ mod tests {
         );
         assert_eq!(differences(&first, &Snapshot::new()), ["Deployment/gateway is missing"]);
         assert_eq!(differences(&Snapshot::new(), &first), ["Deployment/gateway should not be there"]);
+    }
+
+    #[test]
+    fn a_volume_may_lie_on_any_node_but_not_be_kept_otherwise() {
+        let volume = |node: &str, policy: &str| {
+            json!({"kind": "PersistentVolume", "metadata": {"name": "a"}, "spec": {
+                "local": {"path": format!("/{node}/a")}, "nodeAffinity": {"required": node},
+                "persistentVolumeReclaimPolicy": policy,
+            }})
+        };
+        let first = one(volume("n1", "Delete"));
+        assert_eq!(differences(&first, &one(volume("n2", "Delete"))), Vec::<String>::new());
+        assert_eq!(differences(&first, &one(volume("n2", "Retain"))).len(), 1);
     }
 
     #[test]

@@ -6,6 +6,19 @@ use serde_json::{Value, json};
 
 use crate::{kubectl, wait};
 
+/// Every leaf certificate that a tenant with a managed database has.
+pub const LEAVES: [&str; 9] = [
+    "gateway-tls",
+    "ledger-tls",
+    "operator-client",
+    "admin-client",
+    "db-owner",
+    "db-ledger",
+    "db-gateway",
+    "database-server",
+    "database-replication",
+];
+
 /// A Test tenant of the smallest size that merchants in namespace `merchants`
 /// may call. Suites change what they are about.
 #[must_use]
@@ -119,13 +132,18 @@ pub fn ready(tenant: &Value, basis_points: i64) {
 /// Gives a tenant the credentials for the simulated network: the Secret that
 /// the network's own namespace hands out.
 pub fn credentials(tenant: &str) {
+    credentials_as(tenant, "simulator-credentials");
+}
+
+/// The same under another name.
+pub fn credentials_as(tenant: &str, name: &str) {
     let found = kubectl::get(&["secret", "merchant-credentials", "-n", "simnet"]);
     let found = found.expect("simnet hands out merchant-credentials");
     apply(&json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "payplane.io/channel-credentials",
-        "metadata": {"name": "simulator-credentials", "namespace": format!("ptn-{tenant}")},
+        "metadata": {"name": name, "namespace": format!("ptn-{tenant}")},
         "data": found["data"],
     }));
 }

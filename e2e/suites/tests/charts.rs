@@ -2,7 +2,7 @@
 //! each explained and never reach Secrets of the whole cluster, values that are
 //! checked.
 
-use payplane_e2e::charts::{folder, render, template};
+use payplane_e2e::charts::{folder, render, required, template};
 use serde_json::Value;
 
 const DIGEST: &str = "sha256:0123456789012345678901234567890123456789012345678901234567890123";
@@ -13,7 +13,7 @@ fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
 
 #[test]
 fn the_operator_runs_where_restricted_is_enforced() {
-    let objects = render("payplane-operator", &[]).unwrap();
+    let objects = render("payplane-operator", required("payplane-operator")).unwrap();
     let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
@@ -34,7 +34,7 @@ fn the_operator_runs_where_restricted_is_enforced() {
         assert_eq!(of_kind(&objects, kind).len(), 1, "{kind}");
     }
     // One replica must never hold up a drain.
-    let alone = render("payplane-operator", &["replicas=1"]).unwrap();
+    let alone = render("payplane-operator", &["replicas=1", required("payplane-operator")[0]]).unwrap();
     assert!(of_kind(&alone, "PodDisruptionBudget").is_empty());
 }
 
@@ -74,20 +74,25 @@ fn values_are_checked() {
         ("payplane-operator", "replicas=0", "replicas"),
         ("payplane-operator", "image.tag=latest", "tag"),
         ("payplane-operator", "image.operator.digest=sha256:1", "digest"),
-        ("payplane-operator", "clusterCidrs={ten}", "clusterCidrs"),
         ("payplane-operator", "leafCertificateLifetimeSeconds=1", "leafCertificateLifetimeSeconds"),
         ("payplane-operator", "replicaz=2", "replicaz"),
         ("payplane-crds", "operator.namespace=A_B", "namespace"),
         ("payplane-crds", "operators.namespace=a", "operators"),
     ] {
-        let error = template(chart, &[value]).expect_err(value).to_string();
+        let values = [&[value], required(chart)].concat();
+        let error = template(chart, &values).expect_err(value).to_string();
         assert!(error.contains(words), "{value}: {error}");
+    }
+    // Without them tenants could call the cluster's own networks by address.
+    for values in [&[][..], &["clusterCidrs={ten}"]] {
+        let error = template("payplane-operator", values).expect_err("clusterCidrs").to_string();
+        assert!(error.contains("clusterCidrs"), "{error}");
     }
 }
 
 #[test]
 fn no_right_reaches_secrets_of_the_whole_cluster() {
-    let objects = render("payplane-operator", &[]).unwrap();
+    let objects = render("payplane-operator", required("payplane-operator")).unwrap();
     let bound: Vec<&str> = of_kind(&objects, "ClusterRoleBinding")
         .iter()
         .map(|binding| binding["roleRef"]["name"].as_str().unwrap())

@@ -34,7 +34,7 @@ impl Cluster {
             ok(apply(&admin, &object).await.unwrap());
         }
         for chart in ["payplane-crds", "payplane-operator"] {
-            for object in charts::render(chart, &[]).unwrap() {
+            for object in charts::render(chart, charts::required(chart)).unwrap() {
                 ok(apply(&admin, &object).await.unwrap());
             }
         }
@@ -47,7 +47,9 @@ impl Cluster {
     /// Policies take effect a moment after they were written: every one must show.
     async fn wait_for_policies(&self) {
         let canary = namespace("ptn-canary", Some("canary"), Some(BOOKS));
-        ok(apply(&self.admin, &canary).await.unwrap());
+        eventually(async || apply(&self.operator, &canary).await.unwrap().is_ok()).await;
+        let forged = namespace("ptn-forged", Some("forged"), None);
+        eventually(async || refused(&self.admin, &forged).await).await;
         eventually(async || refused(&self.operator, &namespace("evil", Some("evil"), None)).await).await;
         eventually(async || delete(&self.admin, &canary, true).await.unwrap().is_err()).await;
         eventually(async || delete(&self.admin, &kind("channels.payplane.io"), true).await.unwrap().is_err())
@@ -103,6 +105,13 @@ async fn what_holds_books_is_deleted_and_unmarked_by_the_operator_alone() {
         }
         let harmless = json!({"metadata": {"labels": {"note": "audited"}}});
         ok(merge(&cluster.admin, object, &harmless, true).await.unwrap());
+    }
+    // The garbage collector would delete what a missing object owns.
+    let owned = json!({"metadata": {"ownerReferences": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "01936f7e-0000-7000-8000-000000000000"},
+    ]}});
+    for object in [&home, &claim, &database] {
+        says(merge(&cluster.admin, object, &owned, true).await.unwrap(), "ownerReferences stay as they are");
     }
     let claims = api(&cluster.admin, &claim).await.unwrap();
     let all = claims
@@ -173,6 +182,30 @@ async fn the_operator_acts_only_in_namespaces_that_it_made() {
         assert!(read(namespace).await.unwrap_err().to_string().contains("is forbidden"), "{namespace}");
     }
     read("ptn-b").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_is_marked_by_the_operator_alone() {
+    let cluster = Cluster::start().await;
+    cluster.tenant("c", None).await;
+    let (admin, live) = (&cluster.admin, namespace("ptn-c", None, None));
+    let (label, uid, books) = ("makes a namespace a tenant's", "for which tenant", "as holding books");
+    let noted = |key: &str| json!({"metadata": {"annotations": {key: BOOKS}}});
+
+    let mut forged = namespace("ptn-forged", None, None);
+    ok(create(admin, &forged, true).await.unwrap());
+    says(create(admin, &namespace("ptn-forged", Some("forged"), None), true).await.unwrap(), label);
+    says(create(admin, &namespace("ptn-forged", None, Some(BOOKS)), true).await.unwrap(), books);
+    forged["metadata"]["annotations"] = json!({"payplane.io/tenant-uid": BOOKS});
+    says(create(admin, &forged, true).await.unwrap(), uid);
+
+    for tenant in [Value::Null, json!("other")] {
+        let relabel = json!({"metadata": {"labels": {"payplane.io/tenant": tenant}}});
+        says(merge(admin, &live, &relabel, true).await.unwrap(), label);
+    }
+    says(merge(admin, &live, &noted("payplane.io/tenant-uid"), true).await.unwrap(), uid);
+    says(merge(admin, &live, &noted("payplane.io/books-id"), true).await.unwrap(), books);
+    ok(merge(admin, &live, &noted("note"), true).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

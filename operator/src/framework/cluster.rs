@@ -63,7 +63,12 @@ impl Cluster {
 
     /// Notes an object as wanted that needs no apply just now.
     pub fn record(&self, object: &Object) {
-        let part = format!("{}/{}", object.kind(), object.name());
+        self.record_name(object.kind(), object.name());
+    }
+
+    /// The same for one that was made before.
+    pub fn record_name(&self, kind: &str, name: &str) {
+        let part = format!("{kind}/{name}");
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner).insert(part);
     }
 

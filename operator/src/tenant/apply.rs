@@ -137,17 +137,56 @@ async fn gateway_config(
     live: Option<&Value>,
     progress: &mut Progress,
 ) -> Result<(), ClusterError> {
-    for resolved in &progress.channels {
-        if let Some(policy) = network::build_channel_policy(tenant, &resolved.channel) {
-            writer.apply(&policy).await?;
-        }
+    if tenant.spec.paused {
+        // What pods have is what is wanted of them.
+        let live = live.and_then(live_config);
+        progress.config = live.map(|(text, epoch)| (payplane_api::config::hash(text.as_bytes()), epoch));
+        return Ok(());
     }
-    let usable: Vec<_> = progress.channels.iter().filter_map(|c| c.usable.clone()).collect();
+    for resolved in &mut progress.channels {
+        channel_flow(writer, tenant, live, resolved).await?;
+    }
+    // What our types cannot read goes on as it was: payments on it may be open.
+    for name in &world.unreadable {
+        writer.record_name("NetworkPolicy", &format!("channel-{name}"));
+    }
+    let unread = world.unreadable.iter().filter_map(|name| channels::last_good(live?, name));
+    let mut usable: Vec<_> =
+        progress.channels.iter().filter_map(|c| c.usable.clone()).chain(unread).collect();
+    usable.sort_by(|a, b| a.config.name.cmp(&b.config.name));
     let render = |epoch| config::gateway_config(tenant, settings, &usable, epoch);
     let (text, epoch) =
         epoch::next(live.and_then(live_config), tenant.config.as_ref(), world.config_epoch_min, render);
     writer.apply(&config::build_gateway_config(tenant, &text, &usable)).await?;
     progress.config = Some((payplane_api::config::hash(text.as_bytes()), epoch));
+    Ok(())
+}
+
+/// The way to a channel's network. One that cannot work, or that the API server
+/// does not take, leaves the last good entry the flow that it has.
+async fn channel_flow(
+    writer: &Cluster,
+    tenant: &Tenant,
+    live: Option<&Value>,
+    resolved: &mut Resolved,
+) -> Result<(), ClusterError> {
+    let name = resolved.channel.metadata.name.clone().unwrap_or_default();
+    if let Some(policy) = network::build_channel_policy(tenant, &resolved.channel)
+        && resolved.refused.is_none()
+    {
+        match writer.apply(&policy).await {
+            Err(ClusterError::Apply { source: kube::Error::Api(status), .. }) if status.code == 422 => {
+                let detail = "spec.simulator.podLabels: not every one is a label that a pod can have.";
+                resolved.refused = Some(Refused::new(Reason::InvalidSpec, detail));
+                resolved.usable = live.and_then(|live| channels::standing(live, &resolved.channel));
+                resolved.serves = resolved.usable.is_some();
+            }
+            done => return done.map(|_| ()),
+        }
+    }
+    if resolved.serves {
+        writer.record_name("NetworkPolicy", &format!("channel-{name}"));
+    }
     Ok(())
 }
 
@@ -190,6 +229,10 @@ async fn books(
         }
         if let Err(refused) = gates::database(&live) {
             return Ok(Err(refused));
+        }
+        // Nothing is acknowledged before the standby that it is promised to.
+        if tenant.books_id.is_none() && !gates::database_guarded(&live, tenant) {
+            return Ok(Err(Refused::new(Reason::DatabaseNotReady, "Its standbys are joining.")));
         }
     } else if let Err(refused) = database::external(writer, tenant, world, settings).await? {
         return Ok(Err(refused));

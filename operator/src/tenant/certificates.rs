@@ -41,7 +41,7 @@ pub async fn ensure(
 ) -> Result<Certificates, CertificateError> {
     let authority = ensure_authority(cluster, tenant).await?;
     let bundle = ensure_bundle(cluster, tenant, &authority.certificate).await?;
-    let mut renew_at = Timestamp::MAX;
+    let mut renew_at = pki::due(&authority.certificate).unwrap_or(Timestamp::MAX);
     let (mut operator, mut all) = (None, Vec::new());
     for (name, component, leaf) in leaves(tenant) {
         let (pair, due) =
@@ -99,8 +99,17 @@ fn leaves(tenant: &Tenant) -> Vec<(&'static str, &'static str, Leaf)> {
 }
 
 async fn ensure_authority(cluster: &Cluster, tenant: &Tenant) -> Result<Pair, CertificateError> {
-    let live = cluster.look(&resource("v1", "Secret"), Some(&tenant.namespace), "tenant-ca").await?;
-    let pair = match live.as_ref().and_then(pair_of) {
+    let (secrets, home) = (resource("v1", "Secret"), Some(tenant.namespace.as_str()));
+    let good = |secret: Option<Value>| {
+        let pair = pair_of(&secret?)?;
+        pki::due(&pair.certificate).filter(|due| *due > Timestamp::now()).map(|_| pair)
+    };
+    let mut found = good(cluster.look(&secrets, home, "tenant-ca").await?);
+    if found.is_none() {
+        // The watch may not have told of the last renewal yet.
+        found = good(cluster.get(&secrets, home, "tenant-ca").await?);
+    }
+    let pair = match found {
         Some(pair) => pair,
         None => pki::authority(&tenant.name).context(IssueSnafu { tenant: &tenant.name })?,
     };
@@ -110,8 +119,9 @@ async fn ensure_authority(cluster: &Cluster, tenant: &Tenant) -> Result<Pair, Ce
     Ok(pair)
 }
 
-/// The current CA certificate and the last former ones: during a change of CA
-/// both sides believe both.
+/// The current CA certificate and the last former ones: both sides believe both.
+/// A leaf of a former CA lives out its time, so a new CA is known everywhere
+/// before the first leaf of it is.
 async fn ensure_bundle(
     cluster: &Cluster,
     tenant: &Tenant,
@@ -157,7 +167,7 @@ async fn ensure_leaf(
 ) -> Result<(Pair, Timestamp), CertificateError> {
     let good = |secret: Option<Value>| {
         let pair = pair_of(&secret?)?;
-        let due = pki::renewal(&pair.certificate, &authority.certificate, leaf)?;
+        let due = pki::renewal(&pair.certificate, bundle, leaf)?;
         (due > Timestamp::now()).then_some((pair, due))
     };
     let (secrets, home) = (resource("v1", "Secret"), Some(tenant.namespace.as_str()));
@@ -171,7 +181,7 @@ async fn ensure_leaf(
         None => {
             let pair = pki::issue(authority, leaf, lifetime).context(IssueSnafu { tenant: &tenant.name })?;
             tracing::info!(tenant = tenant.name, secret = name, "certificate issued");
-            let due = pki::renewal(&pair.certificate, &authority.certificate, leaf);
+            let due = pki::due(&pair.certificate);
             (pair, due.unwrap_or_else(Timestamp::now))
         }
     };

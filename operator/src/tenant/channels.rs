@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::framework::cluster::{Cluster, ClusterError};
 use crate::framework::object::resource;
 use crate::tenant::build::config::channel_config;
+use crate::tenant::credentials::{self, KeyFile};
 use crate::tenant::validate::{Refused, Tenant};
 
 /// A channel's entry and its key files.
@@ -45,13 +46,27 @@ pub async fn resolve(
             Ok(usable) => (Some(usable), None),
             // A Simulator has no business in a Live tenant, last good or not.
             Err(refused) if refused.reason == Reason::SimulatorInLiveTenant => (None, Some(refused)),
-            Err(refused) => (live_config.and_then(|live| last_good(live, channel)), Some(refused)),
+            Err(refused) => (live_config.and_then(|live| standing(live, channel)), Some(refused)),
         };
         let serves = usable.is_some();
         resolved.push(Resolved { channel: channel.clone(), usable, serves, refused });
     }
     resolved.sort_by(|a, b| a.channel.metadata.name.cmp(&b.channel.metadata.name));
     Ok(resolved)
+}
+
+/// A channel on its way out serves what is open, nothing new.
+fn takes_payments(channel: &Channel) -> bool {
+    channel.spec.enabled && channel.metadata.deletion_timestamp.is_none()
+}
+
+/// The last good entry of a channel whose spec cannot work now. To stop new
+/// payments needs nothing that could be missing, so that part of the spec holds.
+#[must_use]
+pub fn standing(live: &Value, channel: &Channel) -> Option<Usable> {
+    let mut good = last_good(live, channel.metadata.name.as_deref().unwrap_or_default())?;
+    good.config.enabled &= takes_payments(channel);
+    Some(good)
 }
 
 /// What the two specs alone say against it.
@@ -95,19 +110,16 @@ async fn build(
     }
     let name = channel.metadata.name.as_deref().unwrap_or_default();
     let mut files = Vec::new();
-    for (key, suffix) in [("merchant.key", "key"), ("network.pub", "pub"), ("ca.crt", "ca")] {
+    for KeyFile { key, suffix, what, is_usable } in credentials::SIMULATOR {
         let bytes =
             live["data"][key].as_str().and_then(|t| base64::engine::general_purpose::STANDARD.decode(t).ok());
-        let pem = bytes.filter(|b| b.starts_with(b"-----BEGIN ") && b.len() < 64 * 1024);
-        let Some(pem) = pem else {
-            let detail = format!("Secret {secret}: {key} is missing or is not PEM.");
+        let Some(pem) = bytes.filter(|bytes| is_usable(bytes)) else {
+            let detail = format!("Secret {secret}: {key} is missing or is not {what}.");
             return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
         };
         files.push((format!("channel-{name}.{suffix}"), pem));
     }
-    // A channel on its way out serves what is open, nothing new.
-    let enabled = channel.spec.enabled && channel.metadata.deletion_timestamp.is_none();
-    let config = channel_config(channel, enabled, &files);
+    let config = channel_config(channel, takes_payments(channel), &files);
     Ok(match config {
         Some(config) => Ok(Usable { config, files }),
         None => Err(Refused::new(Reason::InvalidSpec, "spec.simulator.merchantId is not usable.")),
@@ -115,13 +127,14 @@ async fn build(
 }
 
 /// The entry that the gateway has now.
-fn last_good(live: &Value, channel: &Channel) -> Option<Usable> {
+#[must_use]
+pub fn last_good(live: &Value, name: &str) -> Option<Usable> {
     let decode = |key: &str| {
         let text = live["data"][key].as_str()?;
         base64::engine::general_purpose::STANDARD.decode(text).ok()
     };
     let config: GatewayConfig = serde_json::from_slice(&decode("config.json")?).ok()?;
-    let config = config.channels.into_iter().find(|c| Some(&c.name) == channel.metadata.name.as_ref())?;
+    let config = config.channels.into_iter().find(|c| c.name == name)?;
     let NetworkConfig::Simulator(network) = &config.network;
     let names = [&network.merchant_key.file, &network.network_key.file, &network.ca.file];
     let files =

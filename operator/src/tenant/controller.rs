@@ -16,6 +16,7 @@ use crate::framework::object::resource;
 use crate::tenant::apply::{self, ApplyError, Progress};
 use crate::tenant::conditions::Findings;
 use crate::tenant::context::Context;
+use crate::tenant::leaving::leaving;
 use crate::tenant::observe::{self, Seen};
 use crate::tenant::status::{self, Facts, Surroundings};
 use crate::tenant::validate::{Refused, Tenant, validate};
@@ -89,7 +90,7 @@ async fn refuse(
         Some(refused.clone())
     };
     let namespace = payplane_api::names::namespace(&object.name_any());
-    let channels = dereference::channels(&context.cluster, &namespace).await?;
+    let (channels, _) = dereference::channels(&context.cluster, &namespace).await?;
     untended::tell(&context.cluster, channels, unavailable.as_ref()).await?;
     let findings =
         Findings { blocked: Some(refused), unavailable, paused: object.spec.paused, ..Findings::default() };
@@ -169,13 +170,16 @@ async fn settle(
         degraded,
         paused: object.spec.paused,
     };
+    // Without a config no channel's edit has reached anybody.
+    let undelivered = progress.config.is_none() && seen.unavailable.is_none();
+    let undelivered = undelivered.then(|| Refused::new(Reason::TenantNotReady, ""));
     let mut waiting = findings.blocked.is_some() || findings.unavailable.is_some();
     for resolved in &progress.channels {
-        let open = leaving(context, tenant, resolved).await?;
+        let open = leaving(context, tenant, resolved, &progress, &seen).await?;
         waiting |= open.is_some();
         let around = Surroundings {
             unavailable: seen.unavailable.clone(),
-            outdated: seen.outdated.clone(),
+            outdated: undelivered.clone().or_else(|| seen.outdated.clone()),
             paused: object.spec.paused,
             open,
         };
@@ -204,48 +208,6 @@ async fn settle(
     Ok(Some(renewal.map_or(again, |r| r.min(again)).max(Duration::from_millis(100))))
 }
 
-/// A channel's finalizer: it stays until no payment on it is open.
-async fn leaving(
-    context: &Context,
-    tenant: &Tenant,
-    resolved: &crate::tenant::channels::Resolved,
-) -> Result<Option<Refused>, ClusterError> {
-    let channels = resource("payplane.io/v1alpha1", "Channel");
-    let live = serde_json::to_value(&resolved.channel).unwrap_or_default();
-    let name = resolved.channel.metadata.name.clone().unwrap_or_default();
-    if resolved.channel.metadata.deletion_timestamp.is_none() {
-        if !tenant.spec.paused {
-            finalizer::add(&context.cluster, &channels, &live).await?;
-        }
-        return Ok(None);
-    }
-    if let Some(target) = context.poller.target(&tenant.name).filter(|_| resolved.usable.is_some()) {
-        let mut open = None;
-        for address in target.gateways.values() {
-            open = target.caller.open_payments(address, &name).await.ok();
-            if open.is_some() {
-                break;
-            }
-        }
-        match open {
-            Some(open) if open.pending == 0 && open.unknown == 0 => {}
-            Some(open) => {
-                let detail = format!("{} pending, {} unknown.", open.pending, open.unknown);
-                return Ok(Some(Refused::new(Reason::OpenPayments, detail)));
-            }
-            None => return Ok(Some(Refused::new(Reason::GatewayUnreachable, ""))),
-        }
-    }
-    let policies = resource("networking.k8s.io/v1", "NetworkPolicy");
-    if let Some(policy) =
-        context.cluster.get(&policies, Some(&tenant.namespace), &format!("channel-{name}")).await?
-    {
-        context.cluster.delete(&policies, &policy).await?;
-    }
-    finalizer::remove(&context.cluster, &channels, &live).await?;
-    Ok(None)
-}
-
 async fn ending(
     context: &Context,
     object: &PaymentTenant,
@@ -256,7 +218,15 @@ async fn ending(
         return Ok(None);
     }
     context.unwatch_secrets(&object.name_any());
-    match delete::delete(&context.cluster, object).await? {
+    let name = object.name_any();
+    let ended = match delete::delete(&context.cluster, object).await {
+        Err(error) if context.failed(&name) >= FAILURES_UNTOLD => {
+            tracing::info!(tenant = name, error = chain(&error), "not deleted");
+            Err(Refused::new(Reason::ApplyFailed, error.said()))
+        }
+        ended => ended?,
+    };
+    match ended {
         Ok(()) => {
             finalizer::remove(&context.cluster, &tenants, live).await?;
             context.forget(live["metadata"]["name"].as_str().unwrap_or_default());

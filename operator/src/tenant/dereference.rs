@@ -17,6 +17,8 @@ pub struct World {
     pub database_operator: bool,
     pub cluster: Option<Value>,
     pub channels: Vec<Channel>,
+    /// Names of channels that our types cannot read.
+    pub unreadable: Vec<String>,
     /// Where an external database is just now.
     pub external: Vec<IpAddr>,
     pub facts: Facts,
@@ -48,6 +50,7 @@ pub async fn dereference(
     let books = namespace
         .as_ref()
         .and_then(|n| n["metadata"]["annotations"][payplane_api::names::ANNOTATION_BOOKS_ID].as_str());
+    let (channels, unreadable) = channels(cluster, &tenant.namespace).await?;
     Ok(World {
         config_epoch_min,
         verdict,
@@ -56,7 +59,8 @@ pub async fn dereference(
             standbys_stream: standbys_stream(tenant, database.as_ref()),
             books_marked: tenant.books_id.clone().or_else(|| books.map(str::to_owned)),
         },
-        channels: channels(cluster, &tenant.namespace).await?,
+        channels,
+        unreadable,
         external: endpoint::resolve(tenant).await,
         namespace,
         database_operator,
@@ -64,11 +68,25 @@ pub async fn dereference(
     })
 }
 
-/// The channels of a tenant's namespace. One that our types cannot read must not stop the others.
-pub async fn channels(cluster: &Cluster, namespace: &str) -> Result<Vec<Channel>, ClusterError> {
+/// The channels of a tenant's namespace, and the names of those that our types
+/// cannot read: they must not stop the others.
+pub async fn channels(
+    cluster: &Cluster,
+    namespace: &str,
+) -> Result<(Vec<Channel>, Vec<String>), ClusterError> {
     let kind = resource("payplane.io/v1alpha1", "Channel");
-    let channels = cluster.list(&kind, Some(namespace), "").await?;
-    Ok(channels.into_iter().filter_map(|c| serde_json::from_value(c).ok()).collect())
+    let (mut channels, mut unreadable) = (Vec::new(), Vec::new());
+    for live in cluster.list(&kind, Some(namespace), "").await? {
+        let name = live["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        match serde_json::from_value(live) {
+            Ok(channel) => channels.push(channel),
+            Err(error) => {
+                tracing::error!(namespace, name, %error, "a stored Channel cannot be read");
+                unreadable.push(name);
+            }
+        }
+    }
+    Ok((channels, unreadable))
 }
 
 /// Where the API server really listens: policies see addresses behind Services.

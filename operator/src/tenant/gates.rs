@@ -6,7 +6,7 @@ use payplane_api::names::{ANNOTATION_BOOKS_ID, LABEL_TENANT};
 use payplane_crds::condition::Reason;
 use serde_json::Value;
 
-use crate::tenant::validate::Refused;
+use crate::tenant::validate::{Refused, Tenant};
 
 /// Says for which tenant, not just which name, a namespace was made.
 pub const ANNOTATION_TENANT_UID: &str = "payplane.io/tenant-uid";
@@ -41,8 +41,9 @@ pub fn database(cluster: &Value) -> Result<(), Refused> {
         return waiting("No instance is ready.");
     }
     let roles = &status["managedRolesStatus"];
-    if let Some((role, why)) = roles["cannotReconcile"].as_object().and_then(|map| map.iter().next()) {
-        return waiting(&format!("Role {role} cannot be made: {why}."));
+    // Why is said there: other people's texts have no place in a status.
+    if let Some((role, _)) = roles["cannotReconcile"].as_object().and_then(|map| map.iter().next()) {
+        return waiting(&format!("Role {role} cannot be made: see its status.managedRolesStatus."));
     }
     let made: Vec<_> = roles["byStatus"]["reconciled"].as_array().into_iter().flatten().collect();
     if !["ledger", "gateway"].iter().all(|role| made.iter().any(|name| *name == role)) {
@@ -56,6 +57,13 @@ pub fn database(cluster: &Value) -> Result<(), Refused> {
 #[must_use]
 pub fn database_settled(cluster: &Value) -> bool {
     database_complete(cluster) && cluster["status"]["phase"] == "Cluster in healthy state"
+}
+
+/// Commits wait for as many standbys as the tenant is to have.
+#[must_use]
+pub fn database_guarded(cluster: &Value, tenant: &Tenant) -> bool {
+    let wanted = tenant.managed().is_some_and(|managed| managed.synchronous_standbys > 0);
+    !wanted || cluster["spec"]["postgresql"]["synchronous"].is_object()
 }
 
 /// Every declared instance is ready.

@@ -73,7 +73,8 @@ pub async fn observe(
     // A paused tenant's pods keep the config that they have: it stays valid.
     if trip.config_epoch_min < *epoch && !tenant.spec.paused {
         let waited = context.first_seen(&tenant.name, hash).elapsed() > FENCE_AFTER;
-        let due = observation.on_config(hash).next().is_some() || waited;
+        // Where pods refuse the config, the one that they have must go on booking.
+        let due = observation.on_config(hash).next().is_some() || (waited && !observation.refused());
         if !due || !fence(context, tenant, &caller, *epoch).await? {
             let detail = "The ledger is being told of the config.";
             seen.outdated.get_or_insert(Refused::new(Reason::PodsOutdated, detail));
@@ -88,7 +89,13 @@ pub async fn observe(
     }
     if seen.unavailable.is_none() {
         let wanted = fingerprint(context, hash, trip.schema_version, trip.timeline);
-        probe(&caller, &addresses, &observation, hash, wanted, &mut seen).await;
+        if seen.probe_fingerprint.as_ref() != Some(&wanted) {
+            let ledgers = running(&context.cluster, &tenant.name, "ledger").await?;
+            let image = &context.settings.payplane_image;
+            let renewed = gateways.iter().chain(&ledgers).all(|pod| runs_image(pod, image));
+            let current = observation.on_config(hash).find_map(|name| addresses.get(name));
+            probe(&caller, current.filter(|_| renewed), wanted, &mut seen).await;
+        }
     }
     Ok(seen)
 }
@@ -199,20 +206,16 @@ fn fingerprint(context: &Context, hash: &str, schema_version: u32, timeline: u32
     hex::encode(&Sha256::digest(text)[..16])
 }
 
-async fn probe(
-    caller: &Caller,
-    addresses: &BTreeMap<String, String>,
-    observation: &Observation,
-    hash: &str,
-    wanted: String,
-    seen: &mut Seen,
-) {
-    if seen.probe_fingerprint.as_ref() == Some(&wanted) {
-        return;
-    }
-    let current = observation.on_config(hash).find_map(|name| addresses.get(name));
-    let Some(address) = current else {
-        // Until some pod runs the new config, the last probe stands.
+/// A pod of a former image would prove nothing about the new one.
+fn runs_image(pod: &Value, image: &str) -> bool {
+    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    containers.into_iter().all(|container| container["image"] == image)
+}
+
+/// Probes through a gateway that runs what is wanted. Until there is one, the
+/// last probe stands.
+async fn probe(caller: &Caller, gateway: Option<&String>, wanted: String, seen: &mut Seen) {
+    let Some(address) = gateway else {
         if seen.probe_fingerprint.is_none() {
             seen.unavailable = Some(Refused::new(Reason::Probing, ""));
         }
@@ -224,5 +227,17 @@ async fn probe(
             tracing::info!(%error, "probe failed");
             seen.unavailable = Some(Refused::new(Reason::ProbeFailed, ""));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_of_a_former_image_is_not_probed() {
+        let pod = json!({"spec": {"containers": [{"name": "gateway", "image": "registry/payplane:2"}]}});
+        assert!(runs_image(&pod, "registry/payplane:2"));
+        assert!(!runs_image(&pod, "registry/payplane:1"));
     }
 }

@@ -18,7 +18,7 @@ const ANNOTATION: &str = "payplane.io/certificates";
 const MOUNTED: [(&str, [&str; 2]); 2] =
     [("gateway", ["gateway-tls", "db-gateway"]), ("ledger", ["ledger-tls", "db-ledger"])];
 
-/// Touches each pod that is older than a leaf that it mounts, once for each renewal.
+/// Touches each pod that is older than a leaf or the CA that it mounts, once for each renewal.
 pub async fn touch(
     context: &Context,
     tenant: &Tenant,
@@ -27,10 +27,12 @@ pub async fn touch(
     for (component, names) in MOUNTED {
         let mounted = certificates.leaves.iter().filter(|(name, _)| names.contains(name));
         let mounted: Vec<&str> = mounted.map(|(_, certificate)| certificate.as_str()).collect();
-        let Some(newest) = mounted.iter().filter_map(|certificate| pki::issued(certificate)).max() else {
+        // The bundle begins with the current CA.
+        let all = mounted.iter().copied().chain([certificates.bundle.as_str()]);
+        let Some(newest) = all.filter_map(pki::issued).max() else {
             continue;
         };
-        let mark = hex::encode(&Sha256::digest(mounted.concat())[..8]);
+        let mark = hex::encode(&Sha256::digest(mounted.concat() + &certificates.bundle)[..8]);
         for pod in running(&context.cluster, &tenant.name, component).await? {
             if let Some(name) = is_behind(&pod, newest, &mark) {
                 let patch = json!({"metadata": {"annotations": {ANNOTATION: mark}}});

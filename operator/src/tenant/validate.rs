@@ -168,14 +168,19 @@ fn database(spec: &raw::PaymentTenantSpec, production: bool) -> raw::EffectiveDa
 fn fill(given: Option<&Resources>, [cpu, memory, limit]: [&str; 3]) -> Resources {
     let given = given.cloned().unwrap_or_default();
     let (requests, limits) = (given.requests.unwrap_or_default(), given.limits.unwrap_or_default());
-    let memory = requests.memory.unwrap_or_else(|| Quantity(memory.to_owned()));
+    // A default request is no more than the limit that was given.
+    let least = |default: &str, limit: Option<&Quantity>| match limit {
+        Some(limit) if quantity::thousandths(&limit.0) < quantity::thousandths(default) => limit.clone(),
+        _ => Quantity(default.to_owned()),
+    };
+    let memory = requests.memory.unwrap_or_else(|| least(memory, limits.memory.as_ref()));
     let larger = if quantity::thousandths(&memory.0) > quantity::thousandths(limit) {
         memory.0.clone()
     } else {
         limit.to_owned()
     };
     let stored = |quantity: Quantity| Some(Quantity(quantity::canonical(&quantity.0)));
-    let cpu = requests.cpu.unwrap_or_else(|| Quantity(cpu.to_owned()));
+    let cpu = requests.cpu.unwrap_or_else(|| least(cpu, limits.cpu.as_ref()));
     let limit = limits.memory.unwrap_or(Quantity(larger));
     Resources {
         requests: Some(ResourceList { cpu: stored(cpu), memory: stored(memory) }),

@@ -12,6 +12,7 @@ use axum::routing::{get, put};
 use payplane_api::id::{self, AppId, MerchantId};
 use payplane_api::names::CN_ADMIN_CLIENT;
 use payplane_common::serve::Peer;
+use payplane_common::trace::Trace;
 use serde_json::{Value, json};
 
 use super::fields::Fields;
@@ -19,7 +20,6 @@ use super::problem::{Code, Problem};
 use super::read_body;
 use crate::books::{BooksError, postings};
 use crate::gateway::Gateway;
-use crate::trace::Trace;
 
 const NAME_CHARS_MAX: usize = 128;
 const KEYS_MAX: usize = 8;
@@ -75,7 +75,7 @@ async fn put_merchant(
     let settings = gateway.settings();
     let accounts = settings.value.currencies.iter();
     let accounts = accounts.map(|c| postings::merchant_account(merchant.as_str(), c.as_str())).collect();
-    gateway.books.open(accounts, Trace::of(&parts.headers)).await?;
+    gateway.books.open(accounts, Trace::of(&parts.extensions)).await?;
     gateway.store.put_merchant(merchant.as_str(), &display_name).await?;
     tracing::info!(merchant_id = %merchant, "merchant registered");
     merchant_view(&gateway, merchant.as_str()).await

@@ -10,7 +10,6 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tracing::Instrument;
 
 use super::fields;
 use super::problem::{Code, Problem};
@@ -22,7 +21,6 @@ use crate::pay::nonce_used;
 use crate::state::RefundState;
 use crate::store::orders::Order;
 use crate::store::refunds::Refund;
-use crate::trace::Trace;
 
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let order = "/v1/payments/{order_date}/{order_number}";
@@ -38,7 +36,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 /// Every request passes here: it gets a place, or is told at once to come back;
-/// it gets a span with its trace; it is counted.
+/// it is counted.
 async fn admit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
@@ -49,11 +47,11 @@ async fn admit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next
         ("GET", Some(_)) => "query",
         _ => "other",
     };
-    let span = tracing::info_span!("request", operation, trace_id = %Trace::of(request.headers()));
+    tracing::Span::current().record("operation", operation);
     let response = match gateway.places.clone().try_acquire_owned() {
         Ok(place) => {
             gateway.metrics.in_flight.inc();
-            let response = next.run(request).instrument(span).await;
+            let response = next.run(request).await;
             gateway.metrics.in_flight.dec();
             drop(place);
             response

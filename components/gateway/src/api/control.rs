@@ -2,6 +2,7 @@
 //! call it. Messages are in `payplane_api::control`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
@@ -11,16 +12,18 @@ use axum::routing::{get, post};
 use jiff::Timestamp;
 use payplane_api::control::{OpenPayments, PodStatus, ProbeRequest, RoundTrip};
 use payplane_api::names::CN_OPERATOR;
+use payplane_common::trace::Trace;
 use serde_json::{Value, json};
 
 use super::admin::only;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::read_body;
 use crate::books::postings;
 use crate::gateway::Gateway;
-use crate::trace::Trace;
 
 const FINGERPRINT_MAX: usize = 96;
+/// The operator waits 5 s for the whole trip.
+const PART_MAX: Duration = Duration::from_secs(2);
 
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
@@ -48,8 +51,14 @@ async fn status(State(gateway): State<Arc<Gateway>>) -> Json<PodStatus> {
 }
 
 async fn roundtrip(State(gateway): State<Arc<Gateway>>) -> Result<Json<RoundTrip>, Problem> {
-    let gateway_database_writable = gateway.store.is_writable().await?;
-    let ledger = gateway.books.status(Trace::new()).await?;
+    // Each part has its own time, so that a silent one is named.
+    let writable = tokio::time::timeout(PART_MAX, gateway.store.is_writable()).await;
+    let Ok(Ok(gateway_database_writable)) = writable else {
+        return Err(Problem::new(Code::DatabaseUnreachable, "the database does not answer the gateway"));
+    };
+    let ledger = tokio::time::timeout(PART_MAX, gateway.books.status(Trace::new())).await;
+    let ledger =
+        ledger.map_err(|_| Problem::new(Code::Overloaded, "the ledger did not answer in time"))??;
     Ok(Json(RoundTrip {
         books_id: ledger.books_id,
         gateway_database_writable,
@@ -66,7 +75,7 @@ async fn roundtrip(State(gateway): State<Arc<Gateway>>) -> Result<Json<RoundTrip
 /// is asked, and however often.
 async fn probe(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Json<Value>, Problem> {
     let (parts, body) = read_body(request).await?;
-    let trace = Trace::of(&parts.headers);
+    let trace = Trace::of(&parts.extensions);
     let read: Result<ProbeRequest, _> = serde_json::from_slice(&body);
     let fingerprint = read.map_err(|e| Problem::field("fingerprint", e.to_string()))?.fingerprint;
     payplane_api::id::check("fingerprint", &fingerprint, FINGERPRINT_MAX)

@@ -20,6 +20,7 @@ pub enum Code {
     RefundExceedsPayment,
     InsufficientBalance,
     Overloaded,
+    DatabaseUnreachable,
     Internal,
 }
 
@@ -38,7 +39,7 @@ impl Code {
             | Self::NoChannel
             | Self::RefundExceedsPayment
             | Self::InsufficientBalance => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::DatabaseUnreachable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -58,6 +59,7 @@ impl Code {
             Self::RefundExceedsPayment => "Refunds would exceed the payment",
             Self::InsufficientBalance => "The merchant's balance does not cover it",
             Self::Overloaded => "Too busy, or a part is away: try again with the same request",
+            Self::DatabaseUnreachable => "The database does not answer",
             Self::Internal => "It went wrong on our side",
         }
     }

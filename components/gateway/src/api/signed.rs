@@ -3,6 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::Request;
 use jiff::{SignedDuration, Timestamp};
+use payplane_common::trace::Trace;
 
 use super::problem::{Code, Problem};
 use super::read_body;
@@ -10,7 +11,6 @@ use crate::gateway::{Caller, Gateway};
 use crate::patience::{Patience, REQUEST_MAX};
 use crate::signature::{Claim, WINDOW_SECONDS};
 use crate::store::nonces::Nonce;
-use crate::trace::Trace;
 
 /// How much longer than its window a nonce is kept.
 const MARGIN_SECONDS: i64 = 10;
@@ -40,5 +40,5 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
         digest: claim.digest(),
         expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
     };
-    Ok((Caller { nonce, trace: Trace::of(&parts.headers), patience }, body))
+    Ok((Caller { nonce, trace: Trace::of(&parts.extensions), patience }, body))
 }

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use payplane_api::config::{KeyFile, SimulatorNetwork};
 use payplane_api::error::chain;
+use payplane_common::trace::Trace;
 use reqwest::{Client, Method, Url};
 use serde::Serialize;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
@@ -23,7 +24,6 @@ use self::sign::{MerchantKey, NetworkKey};
 use super::endpoint::{self, DeniedNetworks};
 use super::resolver::GuardedResolver;
 use super::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay};
-use crate::trace::Trace;
 
 /// The network refuses a request whose timestamp is further than this from its
 /// own clock.

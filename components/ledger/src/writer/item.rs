@@ -82,8 +82,11 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// True unless its caller has given up before it was sent.
+    /// False where its caller has gone or given up: nobody would hear the answer.
     pub(super) fn send(&mut self) -> bool {
+        if self.answer.is_closed() {
+            return false;
+        }
         if !self.sent {
             self.sent = !self.taken.swap(true, Ordering::AcqRel);
         }

@@ -30,9 +30,13 @@ async fn work(worker: usize, books: Books, stop: Arc<AtomicBool>, done: Arc<Atom
         let id = loop {
             match post(&books, sale(&key, worker % 8, 3)).await {
                 Ok(answer) => break answer.transaction_id.unwrap(),
-                Err(BooksError::Unknown { .. } | BooksError::Waited | BooksError::Ended) => {
-                    record.unknown += 1
-                }
+                Err(
+                    BooksError::Unknown { .. }
+                    | BooksError::Busy { .. }
+                    | BooksError::Locked
+                    | BooksError::Waited
+                    | BooksError::Ended,
+                ) => record.unknown += 1,
                 Err(_) => record.unsent += 1,
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -10,3 +10,4 @@ mod plants;
 mod posting;
 mod rules;
 mod service;
+mod unknown;

@@ -13,8 +13,8 @@ use payplane_testkit::{Pki, Postgres};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-struct Served {
-    postgres: Postgres,
+pub(crate) struct Served {
+    pub(crate) postgres: Postgres,
     folder: tempfile::TempDir,
     pki: Pki,
     address: SocketAddr,
@@ -24,7 +24,7 @@ struct Served {
 }
 
 fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], payplane_testkit::port::free().unwrap()))
 }
 
 fn text(path: PathBuf) -> String {
@@ -32,7 +32,7 @@ fn text(path: PathBuf) -> String {
 }
 
 impl Served {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let postgres = Postgres::start().await.unwrap();
         postgres.migrate().await.unwrap();
         tls::install_provider();
@@ -80,7 +80,7 @@ impl Served {
         answer
     }
 
-    fn client(&self, name: &str) -> LedgerClient<Channel> {
+    pub(crate) fn client(&self, name: &str) -> LedgerClient<Channel> {
         self.client_of(&self.pki, name)
     }
 
@@ -106,7 +106,7 @@ fn account(code: &str, normal_side: Direction, has_floor: bool) -> AccountSpec {
     AccountSpec { code: code.into(), currency: "CNY".into(), normal_side: normal_side.into(), has_floor }
 }
 
-fn sale(key: &str) -> PostRequest {
+pub(crate) fn sale(key: &str) -> PostRequest {
     let entry = |account: &str, direction: Direction, amount_minor| Entry {
         account: account.into(),
         direction: direction.into(),
@@ -130,7 +130,7 @@ fn sale(key: &str) -> PostRequest {
     }
 }
 
-async fn open(gateway: &mut LedgerClient<Channel>) -> OpenAccountsResponse {
+pub(crate) async fn open(gateway: &mut LedgerClient<Channel>) -> OpenAccountsResponse {
     let accounts = vec![
         account("channel:c:receivable", Direction::Debit, false),
         account("merchant:m:pending", Direction::Credit, true),

@@ -8,19 +8,25 @@
     reason = "what a suite relies on and does not find fails the suite; it tells figures"
 )]
 
+mod s00_database_operator;
 mod s02_calendar;
 mod s02_fields;
 mod s02_flows;
+mod s02_leaving;
 mod s02_paused;
 mod s02_production;
 mod s02_terms;
+mod s02_unreadable;
 mod s03_isolation;
 mod s03_logins;
 mod s03_payments;
 mod s03_team;
+mod s04_available;
 mod s04_crash_at_write;
 mod s04_faults;
+mod s04_power;
 mod s05_live_config;
+mod s06_authority;
 mod s06_children;
 mod s06_quiet;
 mod s07_external;

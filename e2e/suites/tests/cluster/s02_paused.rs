@@ -41,6 +41,10 @@ fn a_paused_tenant_pays_and_is_written_to_only_for_certificates_and_status() {
         return;
     }
     let app = ready("alpha", 60);
+    let mut going = tenant::channel("alpha", "going", 0);
+    going["spec"]["methods"] = json!([{"name": "qr", "fees": [{"currency": "CNY", "basisPoints": 0}]}]);
+    tenant::apply(&going);
+    tenant::await_condition(&["pch", "going", "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
     alpha(true, 1);
     let log = std::env::var("LAB_AUDIT_LOG").expect("the lab names its audit log");
     let from = audit::read(&log, 0).1;
@@ -64,8 +68,24 @@ fn a_paused_tenant_pays_and_is_written_to_only_for_certificates_and_status() {
         (&json!("Succeeded"), &json!(60)),
         "on the old fee: {paid}"
     );
-    std::thread::sleep(Duration::from_secs(5));
-    let other: Vec<_> = writes(from)
+    // A deleted channel waits too, with its flow: its payments may be open.
+    let _ = kubectl::ok(&["delete", "pch", "going", "-n", NAMESPACE, "--wait=false"]);
+    tenant::await_reason(
+        &["pch", "going", "-n", NAMESPACE],
+        "Ready",
+        "TenantPaused",
+        Duration::from_secs(30),
+    );
+    // Long after the edit the ledger still takes what the pods' old config decides.
+    std::thread::sleep(Duration::from_secs(10));
+    let paid = app.pay(&format!("still-{}", env::seed()), 10_000, "CNY").expect("payments still go on");
+    assert_eq!(paid["status"], "Succeeded", "{paid}");
+    assert!(get("pch", "going").is_some() && get("networkpolicy", "channel-going").is_some());
+    let all = writes(from);
+    // Paused, certificate and waiting edits: each condition turns once or twice.
+    let status = all.iter().filter(|write| write.contains("/status ")).count();
+    assert!(status <= 12, "{status} writes of status: {all:#?}");
+    let other: Vec<_> = all
         .into_iter()
         .filter(|write| !write.contains("/status ") && !write.starts_with("secrets "))
         .collect();
@@ -76,6 +96,9 @@ fn a_paused_tenant_pays_and_is_written_to_only_for_certificates_and_status() {
     tenant::await_condition(&["ptn", "alpha"], "Ready", "True", Duration::from_secs(120));
     tenant::await_condition(&["pch", "sim", "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
     assert!(get("networkpolicy", "migrate").is_some(), "now it is restored");
+    wait::until("the deleted channel to go", Duration::from_secs(60), || {
+        get("pch", "going").map_or(Ok(()), |channel| Err(channel["status"].to_string()))
+    });
     assert_eq!(get("deployment", "gateway").expect("it is there")["spec"]["replicas"], 2);
     let paid = app.pay(&format!("resumed-{}", env::seed()), 10_000, "CNY").expect("paid");
     assert_eq!(paid["feeMinor"], 333, "{paid}");

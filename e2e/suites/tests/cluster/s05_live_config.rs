@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use payplane_client::load::{Entry, Outcome};
 use payplane_e2e::load::{Load, Options, Run};
-use payplane_e2e::{env, kubectl, merchant::App, tenant};
-use serde_json::{Value, json};
+use payplane_e2e::{env, faults, kubectl, merchant::App, tenant};
+use serde_json::json;
 
 /// An edit is in force on every pod within this time.
 const EDIT_MAX: Duration = Duration::from_secs(5);
@@ -18,19 +18,6 @@ pub(crate) fn two_gateways(name: &str) -> App {
     object["spec"]["components"] = json!({"gateway": {"replicas": 2}, "ledger": {"replicas": 2}});
     tenant::ready(&object, 60);
     crate::s03_payments::register(name)
-}
-
-/// The uid and restart count of every gateway pod.
-fn pods(namespace: &str) -> Vec<(Value, Value)> {
-    let pods = kubectl::list(&["pods", "-n", namespace, "-l", "payplane.io/component=gateway"]);
-    let mut found: Vec<_> = pods
-        .iter()
-        .map(|pod| {
-            (pod["metadata"]["uid"].clone(), pod["status"]["containerStatuses"][0]["restartCount"].clone())
-        })
-        .collect();
-    found.sort_by_key(|(uid, _)| uid.to_string());
-    found
 }
 
 /// An edit, from being applied to being seen as Ready.
@@ -80,7 +67,8 @@ fn edits_under_load_are_in_force_once_ready_without_a_restart() {
         return;
     }
     let app = two_gateways("live");
-    let before = pods("ptn-live");
+    let gateways = || faults::incarnations("ptn-live", "payplane.io/component=gateway");
+    let before = gateways();
     assert_eq!(before.len(), 2);
     let load = Load::start(&app, "edit", &Options::fifty(env::seed()));
     let mut edits = vec![];
@@ -89,7 +77,7 @@ fn edits_under_load_are_in_force_once_ready_without_a_restart() {
         std::thread::sleep(Duration::from_secs(3));
     }
     let run = load.stop();
-    assert_eq!(pods("ptn-live"), before, "no pod was replaced or restarted");
+    assert_eq!(gateways(), before, "no pod was replaced or restarted");
     for (at, edit) in edits.iter().enumerate() {
         let mut count = 0;
         for entry in sent_under(&run, &edits, at) {

@@ -127,6 +127,10 @@ fn an_unhealthy_database_is_released_as_it_is_and_says_so() {
         (&notes["payplane.io/books-id"], &notes["payplane.io/books-state"]),
         (&json!(id), &json!("BooksUnhibernated"))
     );
+    for policy in ["default-deny", "database"] {
+        let kept = kubectl::get(&["networkpolicy", policy, "-n", "ptn-keeper"]);
+        assert!(kept.is_some(), "{policy} shuts off the database that is awake");
+    }
     let _ = ready("keeper", 60);
     assert_eq!(books_id("keeper"), id);
     let kept = format!("select status from gateway.orders where order_number = '{order}'");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use payplane_e2e::load::{Load, Options};
 use payplane_e2e::merchant::App;
-use payplane_e2e::{books, env, helm, kubectl, tenant};
+use payplane_e2e::{books, env, faults, helm, kubectl, tenant, wait};
 
 use crate::s05_live_config::two_gateways;
 
@@ -19,25 +19,52 @@ fn leaf(name: &str) -> String {
     secret["data"]["tls.crt"].as_str().expect("a certificate").to_owned()
 }
 
-fn restarts() -> Vec<String> {
-    let pods =
-        kubectl::list(&["pods", "-n", "ptn-rotate", "-l", "payplane.io/component in (gateway, ledger)"]);
-    let mut all: Vec<_> = pods
-        .iter()
-        .map(|pod| {
-            format!("{} {}", pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"])
-        })
-        .collect();
-    all.sort();
-    all
-}
-
 /// New connections everywhere: to the gateway, to the ledger, to the database.
 fn reconnect(app: &App, number: usize) {
     let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename in ('gateway', 'ledger')";
-    let _ = books::sql("rotate", end);
+    let _ = books::sql(&app.tenant, end);
     let paid = app.pay(&format!("rotated-{number}-{}", env::seed()), 100, "CNY").expect("paid");
     assert_eq!(paid["status"], "Succeeded", "{paid}");
+}
+
+/// Fails for a pod that has not read its certificates anew since a moment.
+fn all_loaded(namespace: &str, labels: &str, since: &str) -> Result<(), String> {
+    for pod in faults::pods(namespace, labels) {
+        let name = pod.split_once('/').map_or(pod.as_str(), |(_, name)| name);
+        let log = kubectl::attempt(&["logs", "-n", namespace, name, "--since-time", since])?;
+        if !log.contains("certificates loaded") {
+            return Err(format!("{pod} still has the old ones"));
+        }
+    }
+    Ok(())
+}
+
+/// The short form: leaves that are issued anew before their time.
+#[test]
+fn renewed_leaves_reach_running_pods_under_load() {
+    if !env::cluster() || env::lab_cluster().is_none() {
+        return;
+    }
+    let app = two_gateways("live");
+    let labels = "payplane.io/component in (gateway, ledger)";
+    let before = faults::incarnations("ptn-live", labels);
+    let load = Load::start(&app, "renewed", &Options::fifty(env::seed()));
+    let since = jiff::Timestamp::now().to_string();
+    for name in ["gateway-tls", "ledger-tls", "db-gateway", "db-ledger", "operator-client"] {
+        let _ = kubectl::ok(&["delete", "secret", name, "-n", "ptn-live", "--wait=false"]);
+    }
+    wait::until("every pod to load its new certificates", Duration::from_secs(60), || {
+        all_loaded("ptn-live", labels, &since)
+    });
+    for number in 0..3 {
+        reconnect(&app, number);
+    }
+    let run = load.stop();
+    let failures = run.failures();
+    assert!(failures.is_empty(), "{} failed: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
+    assert_eq!(faults::incarnations("ptn-live", labels), before, "no pod was replaced or restarted");
+    run.assert_booked();
+    tenant::await_condition(&["ptn", "live"], "Ready", "True", Duration::from_secs(60));
 }
 
 #[test]
@@ -48,11 +75,10 @@ fn leaf_certificates_rotate_twice_without_restart_or_failure() {
     }
     helm::upgrade(&[LIFETIME]);
     let app = two_gateways("rotate");
-    let before = restarts();
+    let incarnations = || faults::incarnations("ptn-rotate", "payplane.io/component in (gateway, ledger)");
+    let before = incarnations();
     let load = Load::start(&app, "rotate", &Options::fifty(env::seed()));
-    let names =
-        ["gateway-tls", "ledger-tls", "db-gateway", "db-ledger", "operator-client", "database-server"];
-    let mut seen: Vec<BTreeSet<String>> = names.iter().map(|name| [leaf(name)].into()).collect();
+    let mut seen: Vec<BTreeSet<String>> = tenant::LEAVES.iter().map(|name| [leaf(name)].into()).collect();
     let (began, mut number) = (Instant::now(), 0);
     while seen.iter().any(|certificates| certificates.len() <= ROTATIONS) {
         assert!(
@@ -61,7 +87,7 @@ fn leaf_certificates_rotate_twice_without_restart_or_failure() {
             seen.iter().map(BTreeSet::len)
         );
         std::thread::sleep(Duration::from_secs(5));
-        for (name, certificates) in names.iter().zip(&mut seen) {
+        for (name, certificates) in tenant::LEAVES.iter().zip(&mut seen) {
             certificates.insert(leaf(name));
         }
         number += 1;
@@ -72,7 +98,7 @@ fn leaf_certificates_rotate_twice_without_restart_or_failure() {
     println!("figure: longest_wait(rotation)={} ms", run.longest_wait().as_millis());
     let failures = run.failures();
     assert!(failures.is_empty(), "{} failed: {:#?}", failures.len(), &failures[..failures.len().min(5)]);
-    assert_eq!(restarts(), before, "no pod was replaced or restarted");
+    assert_eq!(incarnations(), before, "no pod was replaced or restarted");
     run.assert_booked();
     tenant::await_condition(&["ptn", "rotate"], "Ready", "True", Duration::from_secs(60));
     tenant::destroy("rotate");

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use payplane_client::call::{App, AppArgs, CallError};
 use payplane_client::message::{PayRequest, Payment, PaymentStatus, RefundRequest};
 use payplane_client::sign::Signer;
-use payplane_testkit::Postgres;
+use payplane_testkit::{Postgres, port};
 use reqwest::{Certificate, Client, Identity};
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ impl Stack {
         let done = Command::new(binary()?).args(&migrate).output()?;
         ensure!(done.status.success(), "migrate: {}", String::from_utf8_lossy(&done.stderr));
 
-        let (ledger_port, health) = (free_port()?, free_port()?);
+        let (ledger_port, health) = (port::free()?, port::free()?);
         let config = write("ledger.json", &ledger_config(&postgres))?;
         let identity = text(postgres.pki.leaf("ledger", &[])?);
         let mut ledger = strings(&["ledger", "--config", &config, "--tls", &identity, "--trust", &trust]);
@@ -68,7 +68,7 @@ impl Stack {
             .args(["simulator", "init", "--dir", &network, "--dns", "localhost"])
             .output()?;
         ensure!(made.status.success(), "simulator init: {}", String::from_utf8_lossy(&made.stderr));
-        let (simulator_port, record) = (free_port()?, free_port()?);
+        let (simulator_port, record) = (port::free()?, port::free()?);
         let file = |name: &str| format!("{network}/network/{name}");
         let mut simulator = strings(&["simulator", "--tls-cert", &file("tls.crt"), "--tls-key"]);
         simulator.extend([file("tls.key"), "--network-key".into(), file("network.key")]);
@@ -91,7 +91,7 @@ impl Stack {
         };
         let config = text(stack.configure(60, true)?);
         for number in 0..2 {
-            let ports = [free_port()?, free_port()?, free_port()?];
+            let ports = [port::free()?, port::free()?, port::free()?];
             let mut gateway =
                 strings(&["gateway", "--config", &config, "--tls", &identity, "--trust", &trust]);
             gateway.extend(listening(&[
@@ -117,32 +117,49 @@ impl Stack {
     /// Writes the gateways' config: fee in basis points, and whether the
     /// channel is enabled. Each has a higher epoch.
     pub(crate) fn configure(&mut self, basis_points: i64, enabled: bool) -> Result<PathBuf> {
-        self.epoch += 1;
-        let folder = self.folder.path().join("config");
-        std::fs::create_dir_all(&folder)?;
+        let mut channel = self.channel("sim", 1, basis_points)?;
+        channel["enabled"] = json!(enabled);
+        self.configure_channels(&[channel])
+    }
+
+    /// A channel to the simulator for method `card`.
+    pub(crate) fn channel(&self, name: &str, priority: u32, basis_points: i64) -> Result<Value> {
+        let folder = self.config_folder()?;
         let key = |name: &str| -> Result<Value> {
             let bytes = std::fs::read(self.folder.path().join("network/merchant").join(name))?;
             std::fs::write(folder.join(name), &bytes)?;
             Ok(json!({"file": name, "sha256": payplane_api::config::hash(&bytes)}))
         };
+        Ok(json!({
+            "name": name, "enabled": true,
+            "methods": [{"name": "card", "priority": priority,
+                "fees": [{"currency": "CNY", "basisPoints": basis_points, "fixedMinor": 0}],
+                "limits": [{"currency": "CNY", "perPaymentMinorMax": 10_000_000}]}],
+            "network": {"type": "Simulator",
+                "endpoint": format!("https://localhost:{}", self.simulator_port), "merchantId": "M1",
+                "merchantKey": key("merchant.key")?, "networkKey": key("network.pub")?, "ca": key("ca.crt")?},
+        }))
+    }
+
+    pub(crate) fn configure_channels(&mut self, channels: &[Value]) -> Result<PathBuf> {
+        self.epoch += 1;
+        let folder = self.config_folder()?;
         let config = json!({
             "tenant": "test", "environment": "Test", "epoch": self.epoch, "currencies": ["CNY", "USD"],
             "calendar": calendar(), "database": self.postgres.config("gateway"),
             "ledger": format!("https://localhost:{}", self.ledger_port),
-            "channels": [{
-                "name": "sim", "enabled": enabled,
-                "methods": [{"name": "card", "priority": 1,
-                    "fees": [{"currency": "CNY", "basisPoints": basis_points, "fixedMinor": 0}],
-                    "limits": [{"currency": "CNY", "perPaymentMinorMax": 10_000_000}]}],
-                "network": {"type": "Simulator",
-                    "endpoint": format!("https://localhost:{}", self.simulator_port), "merchantId": "M1",
-                    "merchantKey": key("merchant.key")?, "networkKey": key("network.pub")?, "ca": key("ca.crt")?},
-            }],
+            "channels": channels,
         });
         let path = folder.join("config.json");
         std::fs::write(folder.join("next"), serde_json::to_vec_pretty(&config)?)?;
         std::fs::rename(folder.join("next"), &path)?;
         Ok(path)
+    }
+
+    fn config_folder(&self) -> Result<PathBuf> {
+        let folder = self.folder.path().join("config");
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
     }
 
     async fn register(&self) -> Result<()> {
@@ -324,8 +341,4 @@ fn strings(texts: &[&str]) -> Vec<String> {
 
 fn listening(ports: &[(&str, u16)]) -> Vec<String> {
     ports.iter().flat_map(|(flag, port)| [(*flag).to_owned(), format!("127.0.0.1:{port}")]).collect()
-}
-
-fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -8,3 +8,5 @@ mod lost_answers;
 mod payments;
 mod process;
 mod refusals;
+mod routing;
+mod traces;

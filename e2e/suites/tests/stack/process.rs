@@ -21,6 +21,8 @@ impl Process {
         let out = std::fs::OpenOptions::new().create(true).append(true).open(&log)?;
         let child = Command::new(binary()?)
             .args(&command)
+            // Every answer is logged, with its trace.
+            .env("RUST_LOG", "info,payplane_common::trace=debug")
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)

@@ -92,7 +92,7 @@ pub fn gateway_config(tenant: &Tenant, settings: &Settings, channels: &[Usable],
         calendar: tenant.calendar.clone(),
         database: database(tenant, ROLE_GATEWAY),
         ledger: format!("https://ledger.{}.svc:{PORT_LEDGER}", tenant.namespace),
-        denied_cidrs: settings.denied_cidrs.iter().filter(|c| !c.is_empty()).cloned().collect(),
+        denied_cidrs: settings.closed().map(str::to_owned).collect(),
         channels: channels.iter().map(|channel| channel.config.clone()).collect(),
     };
     serde_json::to_string_pretty(&config).unwrap_or_default()

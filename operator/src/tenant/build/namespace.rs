@@ -42,11 +42,16 @@ pub fn build_operator_binding(tenant: &Tenant, settings: &Settings) -> Object {
 #[must_use]
 pub fn build_quota(tenant: &Tenant) -> Object {
     let quota = &tenant.effective.quota;
+    // Twice what is declared, for rolling updates, and Jobs.
+    let components = &tenant.effective.components;
+    let instances = tenant.managed().map_or(0, |managed| managed.instances);
+    let declared = [components.gateway.replicas, components.ledger.replicas, instances];
+    let pods = declared.into_iter().fold(8, |sum: i32, n| sum.saturating_add(n.saturating_mul(2))).max(64);
     Object::new(json!({
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": metadata(tenant, "tenant", "tenant", true),
-        "spec": {"hard": {"requests.cpu": quota.cpu, "requests.memory": quota.memory, "pods": "64"}},
+        "spec": {"hard": {"requests.cpu": quota.cpu, "requests.memory": quota.memory, "pods": pods.to_string()}},
     }))
 }
 

@@ -12,6 +12,9 @@ use crate::tenant::validate::Tenant;
 /// CloudNativePG's status port of an instance.
 const PORT_INSTANCE_STATUS: u16 = 8000;
 
+/// They stay with the books: a database that was released awake is as shut off as before.
+const WITH_THE_BOOKS: [&str; 2] = ["default-deny", "database"];
+
 /// Every policy of the tenant but those of its channels.
 #[must_use]
 pub fn build_policies(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Vec<Object> {
@@ -117,7 +120,7 @@ fn policy(
     Object::new(json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": metadata(tenant, part, name, true),
+        "metadata": metadata(tenant, part, name, !WITH_THE_BOOKS.contains(&name)),
         "spec": {
             "podSelector": if pods.as_object().is_some_and(|p| p.is_empty()) { json!({}) } else { json!({"matchLabels": pods}) },
             "policyTypes": types,
@@ -134,10 +137,10 @@ fn blocks(cidrs: &[String], settings: &Settings) -> Vec<Value> {
         inner.is_ok_and(|inner| outer.is_ok_and(|outer| outer.contains(&inner)))
     };
     let block = |cidr: &String| {
-        if settings.denied_cidrs.iter().any(|denied| inside(cidr, denied)) {
+        if settings.closed().any(|denied| inside(cidr, denied)) {
             return None;
         }
-        let except: Vec<_> = settings.denied_cidrs.iter().filter(|denied| inside(denied, cidr)).collect();
+        let except: Vec<_> = settings.closed().filter(|denied| inside(denied, cidr)).collect();
         Some(if except.is_empty() {
             json!({"ipBlock": {"cidr": cidr}})
         } else {

@@ -1,6 +1,12 @@
-//! W3C trace context: taken from the caller, handed on to ledger and network.
+//! W3C trace context: taken from the caller, in every log line about its request,
+//! handed on to whoever is called for it.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -12,9 +18,14 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The caller's trace; a new one where it names none, or not properly.
+    /// The trace that a request came with, or was given on arrival by [`span`].
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(extensions: &Extensions) -> Self {
+        extensions.get::<Self>().copied().unwrap_or_else(Self::new)
+    }
+
+    /// The caller's trace; a new one where it names none, or not properly.
+    fn received(headers: &HeaderMap) -> Self {
         let given = headers.get(TRACEPARENT).and_then(|v| v.to_str().ok()).and_then(Self::parse);
         given.unwrap_or_else(Self::new)
     }
@@ -54,6 +65,21 @@ impl Trace {
             headers.insert(TRACEPARENT, value);
         }
     }
+}
+
+/// Middleware: what is logged about a request names its trace. Handlers may
+/// record the `operation`.
+pub async fn span(mut request: Request, next: Next) -> Response {
+    let trace = Trace::received(request.headers());
+    request.extensions_mut().insert(trace);
+    let path = request.uri().path().to_owned();
+    let span = tracing::info_span!("request", trace_id = %trace, operation = Empty);
+    let answered = async {
+        let response = next.run(request).await;
+        tracing::debug!(path, status = response.status().as_u16(), "answered");
+        response
+    };
+    answered.instrument(span).await
 }
 
 impl Default for Trace {

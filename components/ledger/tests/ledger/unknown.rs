@@ -1,0 +1,87 @@
+//! What nobody can know is told as unknown, and nothing is sent for a caller
+//! that has gone.
+
+use std::time::Duration;
+
+use payplane_api::ledger::v1::Outcome;
+use payplane_ledger::books::BooksError;
+use tonic::Code;
+
+use crate::harness::*;
+use crate::service::{Served, open, sale as request};
+
+/// The first call of an identity is committing where the second gives up on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_identity_that_is_committing_elsewhere_is_unknown() {
+    let served = Served::start().await;
+    let mut gateway = served.client("gateway");
+    open(&mut gateway).await;
+    let elsewhere = served.postgres.connect("payplane_owner").await.unwrap();
+    elsewhere.batch_execute("BEGIN").await.unwrap();
+    elsewhere.batch_execute(&crate::hostile::post_sql("sale:1", "gateway", 5)).await.unwrap();
+    let told = gateway.post(request("sale:1")).await.unwrap_err();
+    assert_eq!(told.code(), Code::Unavailable, "{told:?}");
+    assert!(told.message().contains("unknown"), "{told:?}");
+    assert_eq!(told.metadata().get("retry-after").unwrap(), "1");
+    elsewhere.batch_execute("COMMIT").await.unwrap();
+    // The key was not unused: what the other call asked for stands under it.
+    let refusal = gateway.post(request("sale:1")).await.unwrap().into_inner().refusal.unwrap();
+    assert_eq!(refusal.subject, "identity");
+    assert_eq!(gateway.post(request("sale:2")).await.unwrap().into_inner().outcome(), Outcome::Created);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_for_a_caller_that_has_gone() {
+    let ledger = Ledger::start().await;
+    // One writer, which the fence holds up with the first posting.
+    let books = books(&ledger.postgres, 3);
+    ledger.owner.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(7813575001)").await.unwrap();
+    let start = |text: &'static str| {
+        let books = books.clone();
+        tokio::spawn(async move { post(&books, sale(text, 0, 5)).await.unwrap() })
+    };
+    let first = start("sale:first");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let gone = start("sale:gone");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled(), "it was answered too early");
+    ledger.owner.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(word(&first.await.unwrap()), "booked");
+    assert_eq!(word(&start("sale:last").await.unwrap()), "booked");
+    assert_eq!(ledger.number("SELECT count(*) FROM ledger.identities").await, 2);
+}
+
+/// The required standby is away, and somebody who is tired of waiting cancels:
+/// the primary alone has committed, which nobody may call booked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_commit_whose_wait_for_the_standby_was_cancelled_is_unknown() {
+    let ledger = Ledger::start().await;
+    let books = books(&ledger.postgres, 3);
+    assert_eq!(word(&post(&books, sale("sale:before", 0, 5)).await.unwrap()), "booked");
+    let admin = ledger.postgres.connect("postgres").await.unwrap();
+    let standby = async |names: &str| {
+        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
+        admin.batch_execute(&set).await.unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    standby("nobody").await;
+    let waiting = {
+        let books = books.clone();
+        tokio::spawn(async move { post(&books, sale("sale:alone", 0, 5)).await })
+    };
+    let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+        WHERE wait_event = 'SyncRep' AND query LIKE '%ledger.post(%'";
+    for attempt in 0.. {
+        assert!(attempt < 100, "no posting waits for the standby");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if admin.query_one(cancel, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+            break;
+        }
+    }
+    let told = waiting.await.unwrap();
+    assert!(matches!(told, Err(BooksError::Unknown { .. })), "{told:?}");
+    standby("").await;
+    assert_eq!(word(&post(&books, sale("sale:alone", 0, 5)).await.unwrap()), "replayed");
+}

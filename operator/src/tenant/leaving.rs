@@ -1,0 +1,72 @@
+//! A deleted Channel stays until no payment on it is open.
+
+use payplane_crds::condition::Reason;
+
+use crate::framework::cluster::ClusterError;
+use crate::framework::finalizer;
+use crate::framework::object::resource;
+use crate::tenant::apply::Progress;
+use crate::tenant::channels::Resolved;
+use crate::tenant::context::Context;
+use crate::tenant::observe::Seen;
+use crate::tenant::validate::{Refused, Tenant};
+
+/// Holds a channel by our finalizer, and lets a deleted one go when it can.
+/// What is given back says why it cannot yet.
+pub async fn leaving(
+    context: &Context,
+    tenant: &Tenant,
+    resolved: &Resolved,
+    progress: &Progress,
+    seen: &Seen,
+) -> Result<Option<Refused>, ClusterError> {
+    let channels = resource("payplane.io/v1alpha1", "Channel");
+    let live = serde_json::to_value(&resolved.channel).unwrap_or_default();
+    let name = resolved.channel.metadata.name.clone().unwrap_or_default();
+    let deleted = resolved.channel.metadata.deletion_timestamp.is_some();
+    if tenant.spec.paused {
+        return Ok(deleted.then(|| Refused::new(Reason::TenantPaused, "")));
+    }
+    if !deleted {
+        finalizer::add(&context.cluster, &channels, &live).await?;
+        return Ok(None);
+    }
+    // Without books there was never a payment.
+    let paid = progress.books_id.is_some() || tenant.books_id.is_some();
+    if paid && let Some(kept) = kept(context, tenant, &name, progress, seen).await {
+        return Ok(Some(kept));
+    }
+    let policies = resource("networking.k8s.io/v1", "NetworkPolicy");
+    let policy = format!("channel-{name}");
+    if let Some(policy) = context.cluster.get(&policies, Some(&tenant.namespace), &policy).await? {
+        context.cluster.delete(&policies, &policy).await?;
+    }
+    finalizer::remove(&context.cluster, &channels, &live).await?;
+    Ok(None)
+}
+
+/// Why the channel is still needed. Its payments are counted only when no pod
+/// takes new ones any more: every one is on the config without it, and the
+/// ledger books nothing that was decided on an older one.
+async fn kept(
+    context: &Context,
+    tenant: &Tenant,
+    name: &str,
+    progress: &Progress,
+    seen: &Seen,
+) -> Option<Refused> {
+    let before = seen.outdated.clone().or_else(|| seen.unavailable.clone());
+    if before.is_some() || progress.config.is_none() {
+        return Some(before.unwrap_or_else(|| Refused::new(Reason::Reconciling, "")));
+    }
+    let unreachable = || Refused::new(Reason::GatewayUnreachable, "");
+    let Some(target) = context.poller.target(&tenant.name) else { return Some(unreachable()) };
+    for address in target.gateways.values() {
+        if let Ok(open) = target.caller.open_payments(address, name).await {
+            let detail = format!("{} pending, {} unknown.", open.pending, open.unknown);
+            let none = open.pending == 0 && open.unknown == 0;
+            return (!none).then(|| Refused::new(Reason::OpenPayments, detail));
+        }
+    }
+    Some(unreachable())
+}
