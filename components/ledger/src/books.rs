@@ -25,7 +25,7 @@ use crate::writer::{Item, Writer};
 const OTHER_CALLS: usize = 2;
 /// Calls that run or wait for a connection. One more is refused at once.
 const CALLS_MAX: usize = 512;
-const FOLD_MAX: Duration = Duration::from_secs(10);
+const TEND_MAX: Duration = Duration::from_secs(10);
 const DRAIN_MAX: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Debug, Snafu)]
@@ -143,10 +143,12 @@ impl Books {
 
     /// Folds up to so many raisings into balances; says how many.
     pub async fn fold_raisings(&self, at_most: i32) -> Result<i64, BooksError> {
-        let now = Instant::now();
-        let by = now.checked_add(FOLD_MAX).unwrap_or(now);
-        let row = self.call("SELECT ledger.fold_raisings($1)", vec![Box::new(at_most)], by).await?;
-        Ok(row.get(0))
+        self.tend("SELECT ledger.fold_raisings($1)", at_most).await
+    }
+
+    /// Gives positions to up to so many committed batches; says to how many.
+    pub async fn give_positions(&self, at_most: i32) -> Result<i64, BooksError> {
+        self.tend("SELECT ledger.give_positions($1)", at_most).await
     }
 
     /// Batches that the database refused as a whole since the start.
@@ -162,6 +164,12 @@ impl Books {
         if tokio::time::timeout(DRAIN_MAX, self.calls.wait()).await.is_err() {
             tracing::warn!(calls = self.calls.len(), "calls left open at the end of the drain");
         }
+    }
+
+    async fn tend(&self, sql: &'static str, at_most: i32) -> Result<i64, BooksError> {
+        let now = Instant::now();
+        let by = now.checked_add(TEND_MAX).unwrap_or(now);
+        Ok(self.call(sql, vec![Box::new(at_most)], by).await?.get(0))
     }
 
     /// Until the call is sent the deadline ends it; from then on only the wait

@@ -12,6 +12,7 @@ pub mod reads;
 pub mod request;
 pub mod service;
 pub mod stream;
+mod tend;
 pub mod writer;
 
 use std::net::SocketAddr;
@@ -79,8 +80,6 @@ pub enum LedgerError {
 const WRITERS: usize = 6;
 /// Reads have connections of their own, so that they never delay a posting.
 const READERS: usize = 4;
-const FOLD_MAX: i32 = 10_000;
-const FOLD_EVERY: Duration = Duration::from_secs(1);
 const FIRST_CONTACT_RETRY: Duration = Duration::from_millis(500);
 /// The largest message: 64 entries or 100 accounts are far smaller.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
@@ -129,7 +128,8 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
         tokio::spawn(database_tls.follow()),
         tokio::spawn(metrics.clone().follow_config(config)),
         tokio::spawn(first_contact(readers, met.clone())),
-        tokio::spawn(fold(books.clone())),
+        tokio::spawn(tend::fold(books.clone())),
+        tokio::spawn(tend::seal(books.clone())),
     ];
     let listener = serve::listen(args.listen).await.context(ServeSnafu)?;
     let health_listener = serve::listen(args.health).await.context(ServeSnafu)?;
@@ -165,19 +165,5 @@ async fn first_contact(readers: deadpool_postgres::Pool, met: Arc<AtomicBool>) {
             Err(error) => tracing::info!(error = telemetry::chain(&error), "the books are not there yet"),
         }
         tokio::time::sleep(FIRST_CONTACT_RETRY).await;
-    }
-}
-
-/// Keeps the queue of what accounts gained short. Whoever lowers an account folds
-/// it himself; this is for those that nobody lowers.
-async fn fold(books: Books) {
-    loop {
-        match books.fold_raisings(FOLD_MAX).await {
-            Ok(rows) if rows >= i64::from(FOLD_MAX) => continue,
-            Ok(_) => {}
-            // Balances stay right: what is not folded is added up by whoever reads.
-            Err(error) => tracing::info!(error = telemetry::chain(&error), "nothing was folded"),
-        }
-        tokio::time::sleep(FOLD_EVERY).await;
     }
 }

@@ -2,10 +2,10 @@
 -- for is the same everywhere: the fence, new identities by digest, originals,
 -- floored accounts, each sorted; what is decided is read in a later statement.
 
--- Takes the fence, shared or alone. Whatever is decided is read after it, in a
--- later statement, hence from a later snapshot: that needs READ COMMITTED. The
--- commit is synchronous whatever the session asked for.
-CREATE FUNCTION ledger.take_fence(alone boolean) RETURNS void LANGUAGE plpgsql AS $$
+-- Whatever writes the books reads after its locks in a later statement, hence
+-- from a later snapshot: that needs READ COMMITTED. The commit is synchronous
+-- whatever the session asked for.
+CREATE FUNCTION ledger.commit_durably() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'the ledger is written in READ COMMITTED only' USING ERRCODE = 'feature_not_supported';
@@ -13,6 +13,12 @@ BEGIN
     IF current_setting('synchronous_commit') <> 'remote_apply' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
+END $$;
+
+-- Takes the fence, shared or alone. Whatever is decided is read after it.
+CREATE FUNCTION ledger.take_fence(alone boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM ledger.commit_durably();
     IF alone THEN
         PERFORM pg_advisory_xact_lock(7813575001);
     ELSE

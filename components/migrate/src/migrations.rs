@@ -25,6 +25,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V6__ledger_guards",
     "V7__ledger_posting",
     "V8__ledger_accounts",
+    "V9__ledger_positions",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -138,10 +138,16 @@ impl Ledger {
         self.owner.query_one(sql, &[&account]).await.unwrap().get(0)
     }
 
+    /// Gives every committed batch its position.
+    pub(crate) async fn seal(&self) {
+        while self.books.give_positions(7).await.unwrap() > 0 {}
+    }
+
     /// Walks every invariant over the books.
     pub(crate) async fn check(&self) {
-        let rows =
-            self.owner.query("SELECT invariant, subject FROM ledger.check_books()", &[]).await.unwrap();
+        self.seal().await;
+        let sql = "SELECT * FROM ledger.check_books() UNION ALL SELECT * FROM ledger.check_order()";
+        let rows = self.owner.query(sql, &[]).await.unwrap();
         let broken: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         assert_eq!(broken, vec![]);
     }

@@ -7,6 +7,7 @@ mod harness;
 mod hostile;
 mod model;
 mod plants;
+mod positions;
 mod posting;
 mod rules;
 mod service;

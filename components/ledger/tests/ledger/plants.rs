@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::{hostile, model, posting, rules};
+use crate::{hostile, model, positions, posting, rules};
 
 thread_local! {
     static PLANT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -66,7 +66,7 @@ const PLANTS: &[Plant] = &[
     ("post", "i.config_epoch >= epoch_min AND ", "", posting::a_stale_config_leaves_the_identity_unused),
     // The commit is as weak as the session asks for.
     (
-        "take_fence",
+        "commit_durably",
         "PERFORM set_config('synchronous_commit', 'on', true)",
         "NULL",
         hostile::a_weak_session_still_commits_durably,
@@ -86,8 +86,29 @@ const PLANTS: &[Plant] = &[
     ("fold", "coalesce(g.amount_minor, 0)", "0", || {
         model::the_books_are_the_fold_of_what_was_acknowledged();
     }),
+    // Positions are given in the order of transaction ids.
+    (
+        "give_positions",
+        "OVER (ORDER BY u.batch_number)",
+        "OVER (ORDER BY u.xmin::text::bigint)",
+        positions::what_a_batch_was_decided_on_stands_before_it,
+    ),
+    // They are given up to the highest number, whoever commits a lower one later.
+    (
+        "give_positions",
+        "FROM ledger.unsealed_batches u ORDER BY n",
+        "FROM ledger.unsealed_batches u WHERE u.batch_number > (SELECT coalesce(max(p.batch_number), 0) FROM ledger.positions p) ORDER BY n",
+        positions::a_writer_paused_before_its_commit_delays_and_loses_nothing,
+    ),
+    // A batch is passed over.
+    (
+        "give_positions",
+        "ORDER BY n LIMIT",
+        "ORDER BY n OFFSET 1 LIMIT",
+        positions::sealers_at_once_leave_no_gap,
+    ),
     // Any isolation level is let in.
-    ("take_fence", "<> 'read committed'", "= 'none'", hostile::the_login_can_post_and_nothing_else),
+    ("commit_durably", "<> 'read committed'", "= 'none'", hostile::the_login_can_post_and_nothing_else),
 ];
 
 /// The function as it is in the migrations, to be replaced.

@@ -1,0 +1,107 @@
+-- The order of the books. A batch draws its number after its last read, so what
+-- it was decided on has a lower one. Positions follow that order among the
+-- batches that one snapshot sees committed: without gaps, once, for ever. A batch
+-- that commits later gets a later position, whatever its number: nothing that has
+-- a position was decided on it. What cuts the books in two cuts at a position.
+
+CREATE TABLE ledger.positions (
+    position     bigint PRIMARY KEY CHECK (position > 0),
+    -- It rises when older books are brought back, as positions after them were
+    -- given already: (epoch, position) is never given twice.
+    epoch        integer NOT NULL CHECK (epoch > 0),
+    batch_number bigint NOT NULL UNIQUE,
+    given_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+ALTER TABLE ledger.control ADD COLUMN books_epoch integer NOT NULL DEFAULT 1 CHECK (books_epoch > 0);
+
+-- One row for each batch that has none yet.
+CREATE TABLE ledger.unsealed_batches (
+    batch_number bigint PRIMARY KEY
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+INSERT INTO ledger.unsealed_batches (batch_number) SELECT b.batch_number FROM ledger.batches b;
+
+CREATE FUNCTION ledger.batch_waits() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO ledger.unsealed_batches (batch_number) VALUES (NEW.batch_number);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER waits AFTER INSERT ON ledger.batches FOR EACH ROW EXECUTE FUNCTION ledger.batch_waits();
+
+CREATE FUNCTION ledger.positions_follow() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    wrong bigint;
+BEGIN
+    SELECT a.position INTO wrong
+      FROM added a LEFT JOIN ledger.positions p ON p.position = a.position - 1
+      LEFT JOIN ledger.batches b ON b.batch_number = a.batch_number
+     WHERE (a.position > 1 AND (p.position IS NULL OR p.epoch > a.epoch)) OR b.batch_number IS NULL LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'position % does not follow another one, or is no batch''s', wrong
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER follow AFTER INSERT ON ledger.positions REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.positions_follow();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.positions
+    FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.positions
+    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.unsealed_batches
+    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
+
+-- Gives positions to up to so many committed batches that have none, and says to
+-- how many. One at a time: whoever comes second finds nothing to do. A
+-- transaction that is left open elsewhere holds nobody up.
+CREATE FUNCTION ledger.give_positions(p_max int) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    given bigint := 0;
+BEGIN
+    PERFORM ledger.commit_durably();
+    IF EXISTS (SELECT FROM ledger.unsealed_batches) AND pg_try_advisory_xact_lock(7813575003) THEN
+        WITH ready AS MATERIALIZED (
+            SELECT u.batch_number, row_number() OVER (ORDER BY u.batch_number) AS n
+              FROM ledger.unsealed_batches u ORDER BY n LIMIT least(p_max, 10000)),
+        taken AS (
+            DELETE FROM ledger.unsealed_batches u USING ready r WHERE r.batch_number = u.batch_number)
+        INSERT INTO ledger.positions (position, epoch, batch_number)
+        SELECT r.n + (SELECT coalesce(max(p.position), 0) FROM ledger.positions p), c.books_epoch, r.batch_number
+          FROM ready r, ledger.control c ORDER BY r.n;
+        GET DIAGNOSTICS given = ROW_COUNT;
+    END IF;
+    RETURN given;
+END $$;
+
+-- Walks the order over all the books that have positions. No row is good.
+CREATE FUNCTION ledger.check_order() RETURNS TABLE (invariant text, subject text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT 'a batch has a position or waits for one', coalesce(b.batch_number, p.batch_number, u.batch_number)::text
+      FROM ledger.batches b FULL JOIN ledger.positions p USING (batch_number)
+      FULL JOIN ledger.unsealed_batches u USING (batch_number)
+     WHERE b.batch_number IS NULL OR (p.position IS NULL) = (u.batch_number IS NULL)
+    UNION ALL
+    SELECT 'positions have no gap', max(p.position)::text FROM ledger.positions p HAVING count(*) <> max(p.position)
+    UNION ALL
+    SELECT 'a link stands behind its original', t.transaction_id::text
+      FROM ledger.transactions t JOIN ledger.positions own USING (batch_number)
+      JOIN ledger.transactions o ON o.transaction_id = t.original_id
+      LEFT JOIN ledger.positions first ON first.batch_number = o.batch_number
+     WHERE (first.position <= own.position) IS NOT TRUE
+    UNION ALL
+    SELECT 'a floor holds at every position', f.code || ' ' || f.currency || ' at ' || f.position
+      FROM (SELECT a.code, a.currency, a.floor_minor, p.position,
+                   sum(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor ELSE -e.amount_minor END))
+                       OVER (PARTITION BY a.account_id ORDER BY p.position) AS balance
+              FROM ledger.entries e JOIN ledger.accounts a USING (account_id)
+              JOIN ledger.transactions t USING (transaction_id) JOIN ledger.positions p USING (batch_number)
+             WHERE a.floor_minor IS NOT NULL
+             GROUP BY a.account_id, a.code, a.currency, a.floor_minor, p.position) f
+     WHERE f.balance < f.floor_minor;
+$$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.give_positions TO ledger;
+GRANT SELECT ON ledger.positions, ledger.unsealed_batches TO ledger;
