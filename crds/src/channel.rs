@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod method;
@@ -106,7 +106,7 @@ pub struct Simulator {
     pub service: ServiceReference,
     /// Labels of the network's pods, so that the tenant's gateway may reach
     /// nothing else. 1 to 8.
-    #[schemars(schema_with = "pod_labels")]
+    #[schemars(schema_with = "crate::labels::of_pods")]
     pub pod_labels: BTreeMap<String, String>,
     /// The merchant number that the network gave, 1 to 32 characters. Immutable.
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[A-Za-z0-9._-]+$"))]
@@ -164,13 +164,4 @@ fn enabled() -> bool {
 
 fn https_port() -> u16 {
     8443
-}
-
-fn pod_labels(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "minProperties": 1,
-        "maxProperties": 8,
-        "additionalProperties": { "type": "string", "maxLength": 63 },
-    })
 }

@@ -11,6 +11,7 @@
 pub mod channel;
 pub mod condition;
 pub mod generate;
+mod labels;
 pub mod quantity;
 pub mod reference;
 pub mod resources;

@@ -24,6 +24,7 @@ pub mod pace;
 pub mod rotation;
 pub mod status;
 pub mod sweep;
+pub mod unreadable;
 pub mod untended;
 pub mod validate;
 pub mod verdict;

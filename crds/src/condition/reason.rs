@@ -99,6 +99,8 @@ reasons! {
 
     InvalidSpec: World, "The spec says something that cannot work, and was stored before a rule refused it.",
         "Correct the field that the message names.";
+    Unreadable: World, "The object holds something that this release cannot read: it is left as it is, and not deleted.",
+        "Correct the field that the message names, or run the release that wrote it.";
     DestroyBooksMismatch: World, "destroyBooks is not the id of the books, so nothing is destroyed.",
         "Set spec.destroyBooks to status.booksId, or spec.deletionPolicy to Retain.";
     DatabaseOperatorMissing: World, "CloudNativePG is not installed.",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1;
 use kube::KubeSchema;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where the scheduler may put the tenant's pods, the database's included.
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Placement {
     /// Labels that a node must have, e.g. `pool: payments`. At most 16.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "labels")]
+    #[schemars(schema_with = "crate::labels::of_nodes")]
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the pods bear. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,12 +88,4 @@ impl From<&Toleration> for v1::Toleration {
             toleration_seconds: None,
         }
     }
-}
-
-fn labels(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": 16,
-        "additionalProperties": { "type": "string", "maxLength": 63 },
-    })
 }

@@ -14,6 +14,7 @@ use crate::tenant::certificates::{self, CertificateError, Certificates};
 use crate::tenant::channels::{self, Resolved};
 use crate::tenant::delete::ANNOTATION_BOOKS_STATE;
 use crate::tenant::dereference::World;
+use crate::tenant::unreadable::Unreadable;
 use crate::tenant::validate::{Refused, Tenant};
 use crate::tenant::{database, epoch, gates, migration};
 
@@ -143,14 +144,14 @@ async fn gateway_config(
         progress.config = live.map(|(text, epoch)| (payplane_api::config::hash(text.as_bytes()), epoch));
         return Ok(());
     }
-    for resolved in &mut progress.channels {
-        channel_flow(writer, tenant, live, resolved).await?;
+    for resolved in &progress.channels {
+        channel_flow(writer, tenant, resolved).await?;
     }
     // What our types cannot read goes on as it was: payments on it may be open.
-    for name in &world.unreadable {
+    for name in world.unreadable.iter().map(Unreadable::name) {
         writer.record_name("NetworkPolicy", &format!("channel-{name}"));
     }
-    let unread = world.unreadable.iter().filter_map(|name| channels::last_good(live?, name));
+    let unread = world.unreadable.iter().filter_map(|odd| channels::last_good(live?, odd.name()));
     let mut usable: Vec<_> =
         progress.channels.iter().filter_map(|c| c.usable.clone()).chain(unread).collect();
     usable.sort_by(|a, b| a.config.name.cmp(&b.config.name));
@@ -162,30 +163,19 @@ async fn gateway_config(
     Ok(())
 }
 
-/// The way to a channel's network. One that cannot work, or that the API server
-/// does not take, leaves the last good entry the flow that it has.
-async fn channel_flow(
-    writer: &Cluster,
-    tenant: &Tenant,
-    live: Option<&Value>,
-    resolved: &mut Resolved,
-) -> Result<(), ClusterError> {
-    let name = resolved.channel.metadata.name.clone().unwrap_or_default();
-    if let Some(policy) = network::build_channel_policy(tenant, &resolved.channel)
-        && resolved.refused.is_none()
-    {
-        match writer.apply(&policy).await {
-            Err(ClusterError::Apply { source: kube::Error::Api(status), .. }) if status.code == 422 => {
-                let detail = "spec.simulator.podLabels: not every one is a label that a pod can have.";
-                resolved.refused = Some(Refused::new(Reason::InvalidSpec, detail));
-                resolved.usable = live.and_then(|live| channels::standing(live, &resolved.channel));
-                resolved.serves = resolved.usable.is_some();
-            }
-            done => return done.map(|_| ()),
+/// The way to a channel's network. One that cannot work leaves the last good
+/// entry the flow that it has.
+async fn channel_flow(writer: &Cluster, tenant: &Tenant, resolved: &Resolved) -> Result<(), ClusterError> {
+    let policy = network::build_channel_policy(tenant, &resolved.channel);
+    match policy.filter(|_| resolved.refused.is_none()) {
+        Some(policy) => {
+            writer.apply(&policy).await?;
         }
-    }
-    if resolved.serves {
-        writer.record_name("NetworkPolicy", &format!("channel-{name}"));
+        None if resolved.serves => {
+            let name = resolved.channel.metadata.name.as_deref().unwrap_or_default();
+            writer.record_name("NetworkPolicy", &format!("channel-{name}"));
+        }
+        None => {}
     }
     Ok(())
 }

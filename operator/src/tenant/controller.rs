@@ -20,7 +20,7 @@ use crate::tenant::leaving::leaving;
 use crate::tenant::observe::{self, Seen};
 use crate::tenant::status::{self, Facts, Surroundings};
 use crate::tenant::validate::{Refused, Tenant, validate};
-use crate::tenant::{delete, dereference, events, orphans, sweep, untended};
+use crate::tenant::{delete, dereference, events, orphans, sweep, unreadable, untended};
 
 /// A tenant that waits for something without a watch is looked at this often.
 const WAITING: Duration = Duration::from_secs(3);
@@ -58,10 +58,10 @@ async fn once(context: &Context, name: &str) -> Result<Option<Duration>, ApplyEr
         orphans::reconcile(&context.cluster, &payplane_api::names::namespace(name)).await?;
         return Ok(None);
     };
-    let object: PaymentTenant = match serde_json::from_value(live.clone()) {
+    let object: PaymentTenant = match unreadable::read(&live) {
         Ok(object) => object,
-        Err(error) => {
-            tracing::error!(tenant = name, %error, "a stored PaymentTenant cannot be read");
+        Err(odd) => {
+            odd.tell(&context.cluster).await;
             return Ok(Some(SETTLED));
         }
     };
@@ -90,7 +90,10 @@ async fn refuse(
         Some(refused.clone())
     };
     let namespace = payplane_api::names::namespace(&object.name_any());
-    let (channels, _) = dereference::channels(&context.cluster, &namespace).await?;
+    let (channels, odd_ones) = dereference::channels(&context.cluster, &namespace).await?;
+    for odd in &odd_ones {
+        odd.tell(&context.cluster).await;
+    }
     untended::tell(&context.cluster, channels, unavailable.as_ref()).await?;
     let findings =
         Findings { blocked: Some(refused), unavailable, paused: object.spec.paused, ..Findings::default() };
@@ -116,6 +119,9 @@ async fn tending(
     let verdict = context.verdicts.standing(&tenant.name, generation);
     let epoch_min = context.poller.config_epoch_min(&tenant.name);
     let world = dereference::dereference(cluster, tenant, epoch_min, verdict).await?;
+    for odd in &world.unreadable {
+        odd.tell(cluster).await;
+    }
     let recording = writer.recording();
     let mut progress = Progress::default();
     if let Err(error) = apply::apply(&recording, tenant, &world, &context.settings, &mut progress).await {

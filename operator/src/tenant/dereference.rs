@@ -9,6 +9,7 @@ use crate::framework::cluster::{Cluster, ClusterError};
 use crate::framework::object::resource;
 use crate::tenant::build::Facts;
 use crate::tenant::endpoint;
+use crate::tenant::unreadable::{self, Unreadable};
 use crate::tenant::validate::{Refused, Tenant};
 
 /// What there is, beside the tenant itself.
@@ -17,8 +18,8 @@ pub struct World {
     pub database_operator: bool,
     pub cluster: Option<Value>,
     pub channels: Vec<Channel>,
-    /// Names of channels that our types cannot read.
-    pub unreadable: Vec<String>,
+    /// Channels that our types cannot read.
+    pub unreadable: Vec<Unreadable>,
     /// Where an external database is just now.
     pub external: Vec<IpAddr>,
     pub facts: Facts,
@@ -68,25 +69,21 @@ pub async fn dereference(
     })
 }
 
-/// The channels of a tenant's namespace, and the names of those that our types
-/// cannot read: they must not stop the others.
+/// The channels of a tenant's namespace, and those that our types cannot read:
+/// they must not stop the others.
 pub async fn channels(
     cluster: &Cluster,
     namespace: &str,
-) -> Result<(Vec<Channel>, Vec<String>), ClusterError> {
+) -> Result<(Vec<Channel>, Vec<Unreadable>), ClusterError> {
     let kind = resource("payplane.io/v1alpha1", "Channel");
-    let (mut channels, mut unreadable) = (Vec::new(), Vec::new());
+    let (mut channels, mut odd_ones) = (Vec::new(), Vec::new());
     for live in cluster.list(&kind, Some(namespace), "").await? {
-        let name = live["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        match serde_json::from_value(live) {
+        match unreadable::read(&live) {
             Ok(channel) => channels.push(channel),
-            Err(error) => {
-                tracing::error!(namespace, name, %error, "a stored Channel cannot be read");
-                unreadable.push(name);
-            }
+            Err(odd) => odd_ones.push(odd),
         }
     }
-    Ok((channels, unreadable))
+    Ok((channels, odd_ones))
 }
 
 /// Where the API server really listens: policies see addresses behind Services.

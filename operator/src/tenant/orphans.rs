@@ -9,6 +9,7 @@ use crate::framework::finalizer;
 use crate::framework::object::resource;
 use crate::tenant::channels::Resolved;
 use crate::tenant::status::{Surroundings, write_channel};
+use crate::tenant::unreadable;
 use crate::tenant::validate::Refused;
 
 /// Looks after the channels of a namespace without a tenant.
@@ -20,7 +21,13 @@ pub async fn reconcile(cluster: &Cluster, namespace: &str) -> Result<(), Cluster
             finalizer::remove(cluster, &channels, &live).await?;
             continue;
         }
-        let Ok(channel) = serde_json::from_value::<Channel>(live) else { continue };
+        let channel: Channel = match unreadable::read(&live) {
+            Ok(channel) => channel,
+            Err(odd) => {
+                odd.tell(cluster).await;
+                continue;
+            }
+        };
         let refused = Some(Refused::new(Reason::TenantMissing, ""));
         write_channel(
             cluster,

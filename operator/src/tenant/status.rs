@@ -111,7 +111,8 @@ fn channel_states(resolved: &Resolved, around: &Surroundings) -> Vec<State> {
     vec![ready, available, progressing]
 }
 
-async fn write(
+/// Writes a whole status of ours; an object that has gone needs none.
+pub async fn write(
     cluster: &Cluster,
     kind: &str,
     namespace: Option<&str>,

@@ -76,6 +76,11 @@ fn an_object_that_cannot_be_read_delays_nobody() {
     let by_odd = App { method: "qr".into(), ..app.clone() };
     let paid = by_odd.pay(&format!("odd-{}", env::seed()), 100, "CNY").expect("the last good entry pays");
     assert_eq!(paid["status"], "Succeeded", "{paid}");
+    for (target, field) in [(&odd[..], "spec.simulator.service.port"), (&["ptn", "huge"], "spec.profile")] {
+        tenant::await_reason(target, "Ready", "Unreadable", Duration::from_secs(30));
+        let live = kubectl::get(target).expect("it is there");
+        assert!(live["status"]["conditions"].to_string().contains(field), "{live}");
+    }
 
     let said = kubectl::patch(&odd, &port(8443));
     assert!(said.is_ok(), "{said:?}");
