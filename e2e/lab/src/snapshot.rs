@@ -6,6 +6,12 @@ use std::path::Path;
 
 use crate::{cgroup, dirs, machine, process, sys};
 
+/// What another program does inside a group of its own is not a cluster's: those
+/// are ours by their name, or stand at the top.
+fn counts(group: &str) -> bool {
+    group.contains("pplab") || group.split('/').count() <= 2
+}
+
 /// One line for each thing that a cluster could leave behind.
 pub fn lines() -> sys::Result<BTreeSet<String>> {
     let mut lines = BTreeSet::new();
@@ -15,7 +21,7 @@ pub fn lines() -> sys::Result<BTreeSet<String>> {
     for command in processes() {
         add("process", &command);
     }
-    for group in cgroup::all() {
+    for group in cgroup::all().into_iter().filter(|group| counts(group)) {
         add("cgroup", &group);
     }
     for line in sys::read(Path::new("/proc/self/mountinfo"))?.lines() {
