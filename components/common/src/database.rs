@@ -1,5 +1,6 @@
 //! A pool of PostgreSQL connections: TLS with the server's name verified, a
-//! client certificate that is read again for every new connection, and bounds.
+//! client certificate or a password that is read again for every new connection,
+//! and bounds.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -73,7 +74,7 @@ pub fn pool(
 ) -> Result<Pool, DatabaseError> {
     let manager = Manager::from_connect(
         options(config, application)?,
-        Connector { tls: tls.files.clone() },
+        Connector::new(config, tls),
         ManagerConfig { recycling_method: RecyclingMethod::Fast },
     );
     let timeouts = deadpool_postgres::Timeouts {
@@ -91,9 +92,8 @@ pub async fn connect(
     tls: &DatabaseTls,
     application: &str,
 ) -> Result<(tokio_postgres::Client, JoinHandle<()>), DatabaseError> {
-    let connector = Connector { tls: tls.files.clone() };
     let options = options(config, application)?;
-    connector.connect(&options).await.context(ConnectSnafu { host: &config.host })
+    Connector::new(config, tls).connect(&options).await.context(ConnectSnafu { host: &config.host })
 }
 
 fn options(config: &DatabaseConfig, application: &str) -> Result<tokio_postgres::Config, DatabaseError> {
@@ -121,6 +121,13 @@ fn options(config: &DatabaseConfig, application: &str) -> Result<tokio_postgres:
 
 struct Connector {
     tls: Arc<Followed<ClientConfig>>,
+    password_file: Option<String>,
+}
+
+impl Connector {
+    fn new(config: &DatabaseConfig, tls: &DatabaseTls) -> Self {
+        Self { tls: tls.files.clone(), password_file: config.password_file.clone() }
+    }
 }
 
 impl Connect for Connector {
@@ -135,7 +142,11 @@ impl Connect for Connector {
         >,
     > {
         let tls = MakeRustlsConnect::new((*self.tls.current()).clone());
-        let options = options.clone();
+        let mut options = options.clone();
+        // It may have been changed since; where it cannot be read, the last one is tried.
+        if let Some(Ok(password)) = self.password_file.as_ref().map(std::fs::read_to_string) {
+            options.password(password.trim_end());
+        }
         Box::pin(async move {
             let (client, connection) = options.connect(tls).await?;
             Ok((client, tokio::spawn(drive(connection))))

@@ -52,6 +52,17 @@ impl Posting {
         }
         digest(&SHA256, text.as_bytes()).as_ref().to_vec()
     }
+
+    /// About as much memory as it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        const BESIDE: usize = 512;
+        let lines = self.entries.iter().map(|line| size_of::<Line>().saturating_add(line.account.len()));
+        let references = self.references.iter().map(|(kind, value)| {
+            size_of::<(String, String)>().saturating_add(kind.len()).saturating_add(value.len())
+        });
+        lines.chain(references).fold(BESIDE, usize::saturating_add)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -53,8 +53,9 @@ CREATE TYPE ledger.answer AS (
 );
 
 -- The service checks requests and names the field; this is against our own
--- mistakes and against a stolen login, and so only says no.
-CREATE FUNCTION ledger.check_arguments(p_items ledger.item[]) RETURNS void LANGUAGE plpgsql AS $$
+-- mistakes and against a stolen login, and so only says no. Each item has entries:
+-- one without would use its identity up for nothing.
+CREATE FUNCTION ledger.check_arguments(p_items ledger.item[], p_entry_items int[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     wrong int;
 BEGIN
@@ -70,7 +71,9 @@ BEGIN
         AND i.accounting_date BETWEEN (i.effective_time AT TIME ZONE 'UTC')::date - 2
                                   AND (i.effective_time AT TIME ZONE 'UTC')::date + 2) IS NOT TRUE
      LIMIT 1;
-    IF FOUND OR (cardinality(p_items) BETWEEN 1 AND 1024) IS NOT TRUE THEN
+    IF FOUND OR (cardinality(p_items) BETWEEN 1 AND 1024) IS NOT TRUE
+        OR (SELECT count(DISTINCT e.item) = cardinality(p_items) AND min(e.item) = 1 AND max(e.item) = cardinality(p_items)
+              FROM unnest(p_entry_items) e (item)) IS NOT TRUE THEN
         RAISE EXCEPTION 'a posting with such arguments is refused' USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END $$;

@@ -28,14 +28,21 @@ LANGUAGE sql AS $$
      WHERE n.side = 'debit' GROUP BY n.currency;
 $$;
 
+-- The caps that items with these originals touch: the original's, and where it is
+-- itself a link, which a reversal gives its part back, that one's original's.
+CREATE FUNCTION ledger.touched_caps(p_originals uuid[]) RETURNS TABLE (original uuid, cap uuid)
+LANGUAGE sql STABLE ROWS 20 AS $$
+    SELECT o.id, o.id FROM unnest(p_originals) o (id) UNION
+    SELECT o.id, t.original_id FROM unnest(p_originals) o (id)
+      JOIN ledger.transactions t ON t.transaction_id = o.id AND t.original_id IS NOT NULL;
+$$;
+
 -- Locks the caps that links and reversals touch, then the balances that are
 -- lowered, each in order.
 CREATE FUNCTION ledger.lock_guards(p_originals uuid[], p_lowered bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM ledger.caps c
-      WHERE c.original_id IN (SELECT o.id FROM unnest(p_originals) o (id) UNION
-                              SELECT t.original_id FROM unnest(p_originals) o (id)
-                                JOIN ledger.transactions t ON t.transaction_id = o.id)
+      WHERE c.original_id IN (SELECT t.cap FROM ledger.touched_caps(p_originals) t)
       ORDER BY c.original_id, c.currency FOR UPDATE;
     PERFORM FROM ledger.balances b WHERE b.account_id = ANY (p_lowered) ORDER BY b.account_id FOR UPDATE;
 END $$;
@@ -44,20 +51,21 @@ END $$;
 -- so that nothing is ever waited for out of order.
 CREATE FUNCTION ledger.held(INOUT p_originals uuid[], INOUT p_lowered bigint[]) LANGUAGE plpgsql AS $$
 DECLARE
-    free_originals uuid[];
+    free_caps uuid[];
     free_balances bigint[];
 BEGIN
-    SELECT array_agg(s.id) INTO free_originals FROM (
-        SELECT c.original_id AS id FROM ledger.caps c WHERE c.original_id = ANY (p_originals)
-          FOR UPDATE SKIP LOCKED) s;
+    SELECT array_agg(s.id) INTO free_caps FROM (
+        SELECT c.original_id AS id FROM ledger.caps c
+         WHERE c.original_id IN (SELECT t.cap FROM ledger.touched_caps(p_originals) t)
+           FOR UPDATE SKIP LOCKED) s;
     SELECT array_agg(s.id) INTO free_balances FROM (
         SELECT b.account_id AS id FROM ledger.balances b WHERE b.account_id = ANY (p_lowered)
           FOR UPDATE SKIP LOCKED) s;
     RAISE EXCEPTION 'seen' USING ERRCODE = 'triggered_action_exception';
 EXCEPTION WHEN triggered_action_exception THEN
-    SELECT array_agg(o.id) INTO p_originals FROM unnest(p_originals) o (id)
-     WHERE NOT o.id = ANY (coalesce(free_originals, '{}'))
-       AND EXISTS (SELECT FROM ledger.caps c WHERE c.original_id = o.id);
+    SELECT array_agg(t.original) INTO p_originals FROM ledger.touched_caps(p_originals) t
+     WHERE NOT t.cap = ANY (coalesce(free_caps, '{}'))
+       AND EXISTS (SELECT FROM ledger.caps c WHERE c.original_id = t.cap);
     SELECT array_agg(l.id) INTO p_lowered FROM unnest(p_lowered) l (id)
      WHERE NOT l.id = ANY (coalesce(free_balances, '{}'));
 END $$;

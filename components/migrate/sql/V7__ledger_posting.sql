@@ -30,8 +30,11 @@ BEGIN
     SELECT array_agg(b.floor_minor ORDER BY b.account_id) INTO floors
       FROM ledger.balances b WHERE b.account_id = ANY (p_accounts);
     FOR it IN
-        SELECT i.*, g.places, g.changes, g.codes
+        SELECT i.*, g.places, g.changes, g.codes, o.entries
           FROM unnest(p_items) i LEFT JOIN (
+               SELECT e.item, array_agg(e) AS entries FROM unnest(p_entries) e GROUP BY e.item) o
+            ON o.item = i.n AND (i.kind IN ('refund', 'reversal') OR i.original_key IS NOT NULL)
+          LEFT JOIN (
                SELECT l.item, array_agg(array_position(p_accounts, l.account_id)) AS places,
                       array_agg(l.change_minor) AS changes, array_agg(l.code) AS codes
                  FROM ledger.lowerings(p_entries) l GROUP BY l.item) g ON g.item = i.n
@@ -39,8 +42,7 @@ BEGIN
          ORDER BY i.n LOOP
         refusal := NULL;
         IF it.kind IN ('refund', 'reversal') OR it.original_key IS NOT NULL THEN
-            refusal := ledger.check_original(ARRAY(SELECT e FROM unnest(p_entries) e WHERE e.item = it.n),
-                it.kind, p_originals[it.n]);
+            refusal := ledger.check_original(it.entries, it.kind, p_originals[it.n]);
         END IF;
         FOR n IN 1 .. coalesce(cardinality(it.places), 0) LOOP
             place := it.places[n];
@@ -58,8 +60,7 @@ BEGIN
             balances[it.places[n]] := balances[it.places[n]] + it.changes[n];
         END LOOP;
         IF p_originals[it.n] IS NOT NULL THEN
-            PERFORM ledger.use_cap(ARRAY(SELECT e FROM unnest(p_entries) e WHERE e.item = it.n),
-                it.kind, p_originals[it.n], it.transaction_id);
+            PERFORM ledger.use_cap(it.entries, it.kind, p_originals[it.n], it.transaction_id);
         END IF;
     END LOOP;
     UPDATE ledger.balances b SET posted_minor = w.posted_minor
@@ -165,7 +166,7 @@ BEGIN
             p_accounting_dates, p_settlement_dates, p_original_key_dates, p_original_keys, p_config_epochs)
             WITH ORDINALITY AS i (id, caller, key_date, key, hash, kind, effective, accounting, settlement,
             original_date, original_key, epoch, n));
-    PERFORM ledger.check_arguments(items);
+    PERFORM ledger.check_arguments(items, p_entry_items);
     PERFORM ledger.take_fence(false);
     SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date INTO STRICT epoch_min, today
       FROM ledger.control l, payplane.control c;

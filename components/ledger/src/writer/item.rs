@@ -20,13 +20,23 @@ pub struct Item {
     pub request_hash: Vec<u8>,
     pub accounting_date: Date,
     pub deadline: Instant,
+    /// About as much memory as it takes.
+    pub bytes: usize,
 }
 
 impl Item {
     #[must_use]
     pub fn new(caller: String, posting: Posting, accounting_date: Date, deadline: Instant) -> Self {
-        let request_hash = posting.hash();
-        Self { transaction_id: Uuid::now_v7(), caller, posting, request_hash, accounting_date, deadline }
+        let (request_hash, bytes) = (posting.hash(), posting.bytes());
+        Self {
+            transaction_id: Uuid::now_v7(),
+            caller,
+            posting,
+            request_hash,
+            accounting_date,
+            deadline,
+            bytes,
+        }
     }
 
     pub(super) fn ticket(self) -> (Ticket, Waiting) {

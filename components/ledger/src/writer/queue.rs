@@ -19,6 +19,11 @@ const SIZE_MAX: usize = 1024;
 /// Postings that wait. One more of a caller, or of all, is refused at once.
 const CALLER_MAX: usize = 8_192;
 const QUEUE_MAX: usize = 16_384;
+/// The same in bytes, as postings of many entries are some 15 KiB each.
+const CALLER_BYTES_MAX: usize = 16 << 20;
+const QUEUE_BYTES_MAX: usize = 32 << 20;
+/// A batch takes no more once it holds so much.
+const BATCH_BYTES_ENOUGH: usize = 2 << 20;
 
 #[derive(Default)]
 pub(super) struct Queue {
@@ -39,15 +44,19 @@ struct State {
 struct Callers {
     turns: VecDeque<(String, VecDeque<Waiting>)>,
     len: usize,
+    bytes: usize,
 }
 
 impl Queue {
     pub(super) fn push(&self, waiting: Waiting, lane: Lane) -> Result<(), BooksError> {
         let mut state = self.state();
-        let full = state.raising.len.saturating_add(state.lowering.len) >= QUEUE_MAX;
+        let bytes = state.raising.bytes.saturating_add(state.lowering.bytes);
+        let full =
+            state.raising.len.saturating_add(state.lowering.len) >= QUEUE_MAX || bytes >= QUEUE_BYTES_MAX;
         let closed = state.closed;
         let callers = if lane == Lane::Raising { &mut state.raising } else { &mut state.lowering };
-        if closed || full || callers.of(&waiting.item.caller) >= CALLER_MAX {
+        let (count, bytes) = callers.of(&waiting.item.caller);
+        if closed || full || count >= CALLER_MAX || bytes >= CALLER_BYTES_MAX {
             return Err(BooksError::Full);
         }
         callers.push(waiting);
@@ -121,9 +130,12 @@ impl State {
 }
 
 impl Callers {
-    /// How many of a caller wait.
-    fn of(&self, caller: &str) -> usize {
-        self.turns.iter().find(|(name, _)| name == caller).map_or(0, |(_, queue)| queue.len())
+    /// How many of a caller wait, and how large they are. Adding up is for when it is close.
+    fn of(&self, caller: &str) -> (usize, usize) {
+        let queue = self.turns.iter().find(|(name, _)| name == caller).map(|(_, queue)| queue);
+        let close = self.bytes >= CALLER_BYTES_MAX;
+        let bytes = queue.filter(|_| close).into_iter().flatten().map(|waiting| waiting.item.bytes);
+        (queue.map_or(0, VecDeque::len), bytes.fold(0, usize::saturating_add))
     }
 
     fn queue(&mut self, caller: &str) -> &mut VecDeque<Waiting> {
@@ -137,14 +149,19 @@ impl Callers {
 
     fn push(&mut self, waiting: Waiting) {
         let caller = waiting.item.caller.clone();
+        self.count(&waiting);
         self.queue(&caller).push_back(waiting);
-        self.len = self.len.saturating_add(1);
     }
 
     fn push_front(&mut self, waiting: Waiting) {
         let caller = waiting.item.caller.clone();
+        self.count(&waiting);
         self.queue(&caller).push_front(waiting);
+    }
+
+    fn count(&mut self, waiting: &Waiting) {
         self.len = self.len.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(waiting.item.bytes);
     }
 
     /// When its first batch may leave; none where nothing waits.
@@ -160,10 +177,12 @@ impl Callers {
         let mut batch = Vec::with_capacity(self.len.min(size));
         let mut identities = HashSet::new();
         let mut later = vec![];
-        while batch.len() < size {
+        let mut bytes = 0_usize;
+        while batch.len() < size && bytes < BATCH_BYTES_ENOUGH {
             let Some((caller, mut queue)) = self.turns.pop_front() else { break };
             let Some(waiting) = queue.pop_front() else { continue };
             self.len = self.len.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(waiting.item.bytes);
             if waiting.alone && batch.is_empty() && later.is_empty() {
                 self.put_back(caller, queue);
                 return vec![waiting];
@@ -171,6 +190,7 @@ impl Callers {
             let identity = &waiting.item.posting.identity;
             let identity = (waiting.item.caller.clone(), identity.date, identity.key.clone());
             if !waiting.alone && identities.insert(identity) {
+                bytes = bytes.saturating_add(waiting.item.bytes);
                 batch.push(waiting);
             } else {
                 later.push(waiting);

@@ -76,6 +76,7 @@ pub(crate) async fn the_login_can_post_and_nothing_else() {
         good.replace("'{1,2}'", "'{1,1}'"),
         good.replace("'{1,2}'", "'{1,3}'"),
         good.replace("'{1,1}'", "'{1,2}'"),
+        good.replace("'{1,1}'", "'{2,2}'"),
         good.replace("'{gateway}'", "E'{gate\\nway}'"),
         good.replace("'{gateway}'", "'{NULL}'"),
         good.replace("'{gateway}'", "'{gateway,gateway}'"),

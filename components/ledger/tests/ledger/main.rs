@@ -6,6 +6,8 @@ mod crash;
 mod harness;
 mod hostile;
 mod model;
+mod neighbours;
+mod passwords;
 mod plants;
 mod positions;
 mod posting;

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::{hostile, model, positions, posting, rules};
+use crate::{hostile, model, neighbours, positions, posting, rules};
 
 thread_local! {
     static PLANT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -106,6 +106,20 @@ const PLANTS: &[Plant] = &[
         "ORDER BY n LIMIT",
         "ORDER BY n OFFSET 1 LIMIT",
         positions::sealers_at_once_leave_no_gap,
+    ),
+    // The cap that a reversed link gives back to is not locked with the others.
+    (
+        "touched_caps",
+        "SELECT o.id, t.original_id FROM",
+        "SELECT o.id, o.id FROM",
+        neighbours::a_held_row_keeps_no_neighbour,
+    ),
+    // Nobody knows whose cap is held, so all in the batch wait.
+    (
+        "held",
+        "NOT t.cap = ANY (coalesce(free_caps, '{}'))",
+        "false",
+        neighbours::a_held_row_keeps_no_neighbour,
     ),
     // Any isolation level is let in.
     ("commit_durably", "<> 'read committed'", "= 'none'", hostile::the_login_can_post_and_nothing_else),

@@ -81,3 +81,19 @@ fn a_flooding_caller_leaves_room_for_another() {
     queue.close();
     assert!(matches!(queue.push(waiting("b", "2"), Lane::Raising), Err(BooksError::Full)));
 }
+
+#[tokio::test]
+async fn large_postings_are_bounded_by_their_bytes() {
+    let queue = Queue::default();
+    let large = |caller: &str, n: usize| {
+        let mut waiting = waiting(caller, &n.to_string());
+        waiting.item.bytes = 16 << 10;
+        waiting
+    };
+    let taken =
+        |caller: &str| (0..).take_while(|n| queue.push(large(caller, *n), Lane::Raising).is_ok()).count();
+    assert_eq!(taken("a"), CALLER_BYTES_MAX >> 14, "a caller has half of it");
+    assert_eq!(taken("b"), (QUEUE_BYTES_MAX - CALLER_BYTES_MAX) >> 14);
+    assert_eq!(queue.next().await.unwrap().len(), BATCH_BYTES_ENOUGH >> 14);
+    assert_eq!(taken("c"), BATCH_BYTES_ENOUGH >> 14, "what has left makes room");
+}

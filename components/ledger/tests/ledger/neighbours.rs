@@ -1,0 +1,45 @@
+//! A row that somebody holds keeps those who need it, and nobody beside them.
+
+use std::time::Duration;
+
+use payplane_ledger::request::Posting;
+
+use crate::harness::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+pub(crate) async fn a_held_row_keeps_no_neighbour() {
+    let ledger = Ledger::start().await;
+    ledger.post(sale("sale:1", 0, 100)).await;
+    ledger.post(sale("sale:2", 1, 100)).await;
+    let refunded = refund("refund:1", "sale:1", 0, 10);
+    ledger.post(refunded.clone()).await;
+    // Out of an account without a floor: nothing but the cap is in its way.
+    let lines = [(FEE, "debit", 1), (CLEARING, "credit", 1)];
+    let linked = Posting { original: Some(key("sale:1")), ..posting("refund", "refund:2", &lines) };
+    let balance = "SELECT FROM ledger.balances b JOIN ledger.accounts a USING (account_id)
+                    WHERE a.code = 'merchant:m0:pending' FOR UPDATE OF b";
+    let cap = "SELECT FROM ledger.caps c JOIN ledger.transactions t ON t.transaction_id = c.original_id
+                WHERE t.key = 'sale:1' FOR UPDATE OF c";
+    let held = [
+        (balance, payout("payout:1", 0, 1)),
+        (cap, linked),
+        // It gives its part back to the original of what it reverses.
+        (cap, reversal("reversal:1", &refunded)),
+    ];
+    for (n, (hold, kept)) in held.into_iter().enumerate() {
+        // One writer, so that both are in its batches.
+        let books = books(&ledger.postgres, 3);
+        ledger.owner.batch_execute(&format!("BEGIN; {hold}")).await.unwrap();
+        let kept = tokio::spawn({
+            let books = books.clone();
+            async move { post(&books, kept).await.unwrap() }
+        });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let neighbour = post(&books, payout(&format!("beside:{n}"), 1, 1)).await.unwrap();
+        assert_eq!(word(&neighbour), "booked", "beside {n}");
+        assert!(!kept.is_finished(), "{n} did not need the row");
+        ledger.owner.batch_execute("COMMIT").await.unwrap();
+        assert_eq!(word(&kept.await.unwrap()), "booked", "{n}");
+    }
+    ledger.check().await;
+}
