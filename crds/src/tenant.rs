@@ -62,6 +62,9 @@ pub use status::*;
     validation = Rule::new("!oldSelf.?status.?booksId.hasValue() || self.spec.timezone == oldSelf.spec.timezone")
         .field_path(".spec.timezone")
         .message("once the books exist, timezone is immutable: they are cut by its days"),
+    validation = Rule::new("!oldSelf.?status.?booksId.hasValue() || !self.?spec.?database.?external.hasValue() || !oldSelf.?spec.?database.?external.hasValue() || (self.spec.database.external.host == oldSelf.spec.database.external.host && self.spec.database.external.port == oldSelf.spec.database.external.port && self.spec.database.external.database == oldSelf.spec.database.external.database)")
+        .field_path(".spec.database.external.host")
+        .message("once the books exist, host, port and database are immutable: running pods would go on writing to the old ones"),
     validation = Rule::new("self.spec.deletionPolicy != 'Delete' || (self.?spec.?destroyBooks.hasValue() && self.?status.?booksId.hasValue() && self.spec.destroyBooks == self.status.booksId)")
         .field_path(".spec.destroyBooks")
         .message("deletionPolicy Delete needs destroyBooks to equal status.booksId, so it can only be set once the books exist"),

@@ -102,18 +102,26 @@ pub fn renewal(certificate: &str, bundle: &str, leaf: &Leaf) -> Option<Timestamp
         let authority = X509Certificate::from_der(&pem.contents);
         authority.is_ok_and(|(_, ca)| ours.verify_signature(Some(ca.public_key())).is_ok())
     });
-    let name = ours.subject().iter_common_name().next()?.as_str().ok()?;
-    let mut names: Vec<String> = Vec::new();
-    if let Ok(Some(extension)) = ours.subject_alternative_name() {
-        names.extend(extension.value.general_names.iter().filter_map(|n| match n {
+    if !trusted || said(certificate)? != *leaf {
+        return None;
+    }
+    due(certificate)
+}
+
+/// What a leaf says.
+#[must_use]
+pub fn said(certificate: &str) -> Option<Leaf> {
+    let der = der(certificate)?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let common_name = certificate.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
+    let mut dns_names: Vec<String> = Vec::new();
+    if let Ok(Some(extension)) = certificate.subject_alternative_name() {
+        dns_names.extend(extension.value.general_names.iter().filter_map(|n| match n {
             x509_parser::extensions::GeneralName::DNSName(dns) => Some((*dns).to_owned()),
             _ => None,
         }));
     }
-    if !trusted || name != leaf.common_name || names != leaf.dns_names {
-        return None;
-    }
-    due(certificate)
+    Some(Leaf { common_name, dns_names })
 }
 
 /// Two thirds of a certificate's life.
@@ -179,5 +187,6 @@ mod tests {
         let moved = Leaf { dns_names: vec!["gateway".into()], ..leaf() };
         assert!(renewal(&pair.certificate, &ca.certificate, &moved).is_none());
         assert!(renewal("", &ca.certificate, &leaf()).is_none());
+        assert_eq!(said(&pair.certificate), Some(leaf()));
     }
 }

@@ -28,15 +28,22 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// What the API server said, for a condition: its message has no times or counters.
+    /// What failed, for a condition: the object, the API server's word for it, and
+    /// the fields. Its sentences may hold times and counters: they are in the log.
     #[must_use]
     pub fn said(&self) -> String {
-        match self {
-            Self::Apply { source: kube::Error::Api(status), .. }
-            | Self::Read { source: kube::Error::Api(status), .. }
-            | Self::Delete { source: kube::Error::Api(status), .. } => status.message.clone(),
-            _ => self.to_string(),
-        }
+        let (Self::Read { kind, name, source }
+        | Self::Apply { kind, name, source }
+        | Self::Delete { kind, name, source }) = self
+        else {
+            return self.to_string();
+        };
+        let kube::Error::Api(status) = source else { return format!("{self}.") };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        let fields: BTreeSet<_> =
+            causes.map(|cause| cause.field.as_str()).filter(|f| !f.is_empty()).collect();
+        let fields = fields.into_iter().take(8).map(|field| format!(" {field}")).collect::<String>();
+        format!("{kind} {name} was refused: {}{fields}.", status.reason)
     }
 }
 

@@ -63,7 +63,8 @@ pub fn resource(api_version: &str, kind: &str) -> ApiResource {
 /// Does `live` have everything that `wanted` says? Maps may hold more; lists
 /// must be of equal length, since we own the lists that we write. `null`,
 /// empty maps and empty lists are what the API server leaves out.
-fn contains(live: &Value, wanted: &Value) -> bool {
+#[must_use]
+pub fn contains(live: &Value, wanted: &Value) -> bool {
     match wanted {
         Value::Object(fields) => fields.iter().all(|(name, value)| {
             let empty = value.is_null()

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::framework::cluster::{Cluster, ClusterError};
 use crate::framework::object::{Object, resource};
 use crate::settings::Settings;
-use crate::tenant::build::{self, Foundation, Services, config, namespace, network, workload};
+use crate::tenant::build::{self, Facts, Foundation, Services, config, namespace, network, workload};
 use crate::tenant::certificates::{self, CertificateError, Certificates};
 use crate::tenant::channels::{self, Resolved};
 use crate::tenant::delete::ANNOTATION_BOOKS_STATE;
@@ -95,7 +95,8 @@ pub async fn apply(
     if let Err(refused) = books(writer, tenant, world, settings, progress).await? {
         progress.block(refused);
     }
-    if progress.books_id.is_some() {
+    if let Some(books_id) = &progress.books_id {
+        mark(writer, tenant, world, settings, books_id).await?;
         taken_up(writer, tenant, world).await?;
         if progress.config.is_none() {
             gateway_config(writer, tenant, world, settings, live_config.as_ref(), progress).await?;
@@ -107,6 +108,25 @@ pub async fn apply(
         if !conflict {
             services(writer, tenant, settings, progress).await?;
         }
+    }
+    Ok(())
+}
+
+/// What holds books says so before anything is booked.
+async fn mark(
+    writer: &Cluster,
+    tenant: &Tenant,
+    world: &World,
+    settings: &Settings,
+    books_id: &str,
+) -> Result<(), ClusterError> {
+    if world.facts.books_marked.is_some() {
+        return Ok(());
+    }
+    let facts = Facts { books_marked: Some(books_id.to_owned()), ..world.facts.clone() };
+    writer.apply(&namespace::build_namespace(tenant, Some(books_id))).await?;
+    if let Some(database) = build::database::build_cluster(tenant, &facts, settings) {
+        writer.apply(&database).await?;
     }
     Ok(())
 }
@@ -212,7 +232,10 @@ async fn books(
         if let Err(refused) = database::storage_class(writer, tenant, world).await? {
             return Ok(Err(refused));
         }
-        let live = writer.apply(&wanted).await?;
+        let live = match database::adopted(tenant, world, &said.report) {
+            Some(books) => database::wake(writer, tenant, books, &wanted).await?,
+            None => writer.apply(&wanted).await?,
+        };
         if !gates::database_settled(&live) {
             progress.degraded =
                 Some(Refused::new(Reason::DatabaseNotReady, "Instances are missing or being replaced."));
@@ -221,7 +244,8 @@ async fn books(
             return Ok(Err(refused));
         }
         // Nothing is acknowledged before the standby that it is promised to.
-        if tenant.books_id.is_none() && !gates::database_guarded(&live, tenant) {
+        let adopting = database::adopted(tenant, world, &said.report).is_some();
+        if tenant.books_id.is_none() && !adopting && !gates::database_guarded(&live, tenant) {
             return Ok(Err(Refused::new(Reason::DatabaseNotReady, "Its standbys are joining.")));
         }
     } else if let Err(refused) = database::external(writer, tenant, world, settings).await? {

@@ -71,6 +71,52 @@ pub async fn standing(cluster: &Cluster, namespace: &str) -> Result<Option<Certi
     }))
 }
 
+/// Every leaf that a tenant may have.
+const LEAVES: [&str; 9] = [
+    "gateway-tls",
+    "ledger-tls",
+    "operator-client",
+    "admin-client",
+    "db-owner",
+    "db-ledger",
+    "db-gateway",
+    "database-server",
+    "database-replication",
+];
+
+/// Renews what is due, as it is, where nothing else may be done: while a spec is
+/// refused or cannot be read, or a deletion waits. Payments go on meanwhile. Says
+/// when the next one is due.
+pub async fn renew(
+    cluster: &Cluster,
+    namespace: &str,
+    lifetime: SignedDuration,
+) -> Result<Timestamp, CertificateError> {
+    let (secrets, home) = (resource("v1", "Secret"), Some(namespace));
+    let authority = cluster.look(&secrets, home, "tenant-ca").await?.as_ref().and_then(pair_of);
+    let bundle = cluster.look(&resource("v1", "ConfigMap"), home, "trust-bundle").await?;
+    let bundle = bundle.as_ref().and_then(|b| b["data"]["ca.crt"].as_str());
+    let Some((authority, bundle)) = authority.zip(bundle) else { return Ok(Timestamp::MAX) };
+    let mut next = Timestamp::MAX;
+    for name in LEAVES {
+        let live = cluster.get(&secrets, home, name).await?;
+        let Some(pair) = live.as_ref().and_then(pair_of) else { continue };
+        let Some(leaf) = pki::said(&pair.certificate) else { continue };
+        // What leads to none of our CAs is not ours to renew.
+        let Some(mut due) = pki::renewal(&pair.certificate, bundle, &leaf) else { continue };
+        if due <= Timestamp::now() {
+            let renewed =
+                pki::issue(&authority, &leaf, lifetime).context(IssueSnafu { tenant: namespace })?;
+            let data = json!({"tls.crt": encode(&renewed.certificate), "tls.key": encode(&renewed.key)});
+            cluster.merge(&secrets, home, name, &json!({"data": data})).await?;
+            tracing::info!(namespace, secret = name, "certificate renewed");
+            due = pki::due(&renewed.certificate).unwrap_or(due);
+        }
+        next = next.min(due);
+    }
+    Ok(next)
+}
+
 fn leaves(tenant: &Tenant) -> Vec<(&'static str, &'static str, Leaf)> {
     let client = |name: &str| Leaf { common_name: name.to_owned(), dns_names: Vec::new() };
     let server = |name: &str| {

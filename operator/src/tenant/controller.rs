@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use payplane_api::error::chain;
 use payplane_crds::PaymentTenant;
@@ -20,7 +20,7 @@ use crate::tenant::leaving::leaving;
 use crate::tenant::observe::{self, Seen};
 use crate::tenant::status::{self, Facts, Surroundings};
 use crate::tenant::validate::{Refused, Tenant, validate};
-use crate::tenant::{delete, dereference, events, orphans, sweep, unreadable, untended};
+use crate::tenant::{certificates, delete, dereference, events, orphans, sweep, unreadable, untended};
 
 /// A tenant that waits for something without a watch is looked at this often.
 const WAITING: Duration = Duration::from_secs(3);
@@ -62,34 +62,36 @@ async fn once(context: &Context, name: &str) -> Result<Option<Duration>, ApplyEr
         Ok(object) => object,
         Err(odd) => {
             odd.tell(&context.cluster).await;
-            return Ok(Some(SETTLED));
+            let serves = live["status"]["booksId"].is_string();
+            return Ok(Some(renew(context, name, serves).await));
         }
     };
     if object.metadata.deletion_timestamp.is_some() {
-        return Ok(ending(context, &object, &live).await?);
+        return ending(context, &object, &live).await;
     }
     finalizer::add(&context.cluster, &tenants, &live).await?;
     let tenant = match validate(&object) {
         Ok(tenant) => tenant,
-        Err(refused) => return Ok(refuse(context, &object, refused).await?),
+        Err(refused) => return held(context, &object, refused).await,
     };
     tending(context, &object, &tenant).await
 }
 
-/// A spec that cannot work does not stop what is serving.
-async fn refuse(
+/// A spec that cannot work, or a deletion that waits, does not stop what is serving.
+async fn held(
     context: &Context,
     object: &PaymentTenant,
     refused: Refused,
-) -> Result<Option<Duration>, ClusterError> {
+) -> Result<Option<Duration>, ApplyError> {
+    let namespace = payplane_api::names::namespace(&object.name_any());
     let serves = object.status.as_ref().is_some_and(|s| s.books_id.is_some());
+    let again = renew(context, &object.name_any(), serves).await;
     let unavailable = if serves {
         let Some(seen) = observe::standing(context, object).await? else { return Ok(Some(WAITING)) };
         seen.unavailable
     } else {
         Some(refused.clone())
     };
-    let namespace = payplane_api::names::namespace(&object.name_any());
     let (channels, odd_ones) = dereference::channels(&context.cluster, &namespace).await?;
     for odd in &odd_ones {
         odd.tell(&context.cluster).await;
@@ -98,7 +100,27 @@ async fn refuse(
     let findings =
         Findings { blocked: Some(refused), unavailable, paused: object.spec.paused, ..Findings::default() };
     tell(context, object, &findings).await?;
-    Ok(Some(SETTLED))
+    Ok(Some(again))
+}
+
+/// Certificates run out also where nothing else is done. Says when to look again;
+/// a renewal that fails is tried again, and hides nothing.
+async fn renew(context: &Context, tenant: &str, serves: bool) -> Duration {
+    if !serves {
+        return SETTLED;
+    }
+    let lifetime = SignedDuration::from_secs(context.settings.leaf_lifetime_seconds);
+    let namespace = payplane_api::names::namespace(tenant);
+    match certificates::renew(&context.cluster, &namespace, lifetime).await {
+        Ok(due) => {
+            let ahead = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+            ahead.clamp(WAITING, SETTLED)
+        }
+        Err(error) => {
+            tracing::info!(tenant, error = chain(&error), "certificates are not renewed");
+            WAITING
+        }
+    }
 }
 
 /// Says of a tenant what keeps it.
@@ -218,13 +240,13 @@ async fn ending(
     context: &Context,
     object: &PaymentTenant,
     live: &Value,
-) -> Result<Option<Duration>, ClusterError> {
+) -> Result<Option<Duration>, ApplyError> {
     let tenants = resource("payplane.io/v1alpha1", "PaymentTenant");
     if !finalizer::is_held(live) {
         return Ok(None);
     }
-    context.unwatch_secrets(&object.name_any());
     let name = object.name_any();
+    context.unwatch_secrets(&name);
     let ended = match delete::delete(&context.cluster, object).await {
         Err(error) if context.failed(&name) >= FAILURES_UNTOLD => {
             tracing::info!(tenant = name, error = chain(&error), "not deleted");
@@ -235,8 +257,11 @@ async fn ending(
     match ended {
         Ok(()) => {
             finalizer::remove(&context.cluster, &tenants, live).await?;
-            context.forget(live["metadata"]["name"].as_str().unwrap_or_default());
+            context.forget(&name);
             Ok(None)
+        }
+        Err(refused) if matches!(refused.reason, Reason::DeletionPaused | Reason::DestroyBooksMismatch) => {
+            held(context, object, refused).await
         }
         Err(refused) => {
             let findings = Findings {

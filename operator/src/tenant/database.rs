@@ -1,11 +1,13 @@
 //! What a database needs before it is made or called: a managed one its volume's
 //! class, an external one an address and Secrets.
 
+use payplane_api::config::MigrateReport;
 use payplane_crds::SECRET_TYPE_DATABASE_CREDENTIALS;
 use payplane_crds::condition::Reason;
+use serde_json::Value;
 
 use crate::framework::cluster::{Cluster, ClusterError};
-use crate::framework::object::resource;
+use crate::framework::object::{Object, contains, resource};
 use crate::settings::Settings;
 use crate::tenant::dereference::{World, clusters};
 use crate::tenant::endpoint;
@@ -19,6 +21,39 @@ pub async fn hibernate(writer: &Cluster, tenant: &Tenant) -> Result<(), ClusterE
         return Ok(());
     }
     writer.merge(&clusters(), Some(&tenant.namespace), "database", &patch).await
+}
+
+/// A former tenant's database whose books this one has yet to agree with.
+#[must_use]
+pub fn adopted<'a>(tenant: &Tenant, world: &'a World, said: &Option<MigrateReport>) -> Option<&'a Value> {
+    let agreed = tenant.books_id.is_some() || matches!(said, Some(MigrateReport::Migrated { .. }));
+    world.cluster.as_ref().filter(|_| !agreed && world.facts.books_marked.is_some())
+}
+
+/// What a database needs to run at all, wherever it is to run now.
+const PLACE: [&str; 4] = ["affinity", "topologySpreadConstraints", "imageName", "imagePullSecrets"];
+
+/// Wakes a database as it was left, but for its place: a successor that does not
+/// agree with the books changes nothing else about what holds them.
+pub async fn wake(
+    writer: &Cluster,
+    tenant: &Tenant,
+    books: &Value,
+    wanted: &Object,
+) -> Result<Value, ClusterError> {
+    writer.record(wanted);
+    let mut patch = serde_json::json!({});
+    if books["metadata"]["annotations"]["cnpg.io/hibernation"] == "on" {
+        patch["metadata"] = serde_json::json!({"annotations": {"cnpg.io/hibernation": "off"}});
+    }
+    for field in PLACE.into_iter().filter(|field| !contains(&books["spec"][field], &wanted.0["spec"][field]))
+    {
+        patch["spec"][field] = wanted.0["spec"][field].clone();
+    }
+    if patch != serde_json::json!({}) {
+        writer.merge(&clusters(), Some(&tenant.namespace), "database", &patch).await?;
+    }
+    Ok(books.clone())
 }
 
 /// A volume of a class that is not there would wait without a word.

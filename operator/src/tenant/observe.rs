@@ -177,10 +177,9 @@ fn outdated(addresses: &BTreeMap<String, String>, observation: &Observation, has
         return None;
     }
     let behind = addresses.keys().find(|name| !observation.on_config(hash).any(|on| on == name.as_str()));
-    let error = observation.pods.values().flatten().find_map(|status| status.config_error.clone());
-    let error = error.map(|e| format!(" It says: {e}.")).unwrap_or_default();
+    let refused = if observation.refused() { " It was refused by a pod, whose log says why." } else { "" };
     let behind = behind.map(String::as_str).unwrap_or_default();
-    let detail = format!("{current} of {} pods work by it; {behind} does not.{error}", addresses.len());
+    let detail = format!("{current} of {} pods work by it; {behind} does not.{refused}", addresses.len());
     Some(Refused::new(Reason::PodsOutdated, detail))
 }
 

@@ -65,7 +65,8 @@ pub fn build_cluster(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Opt
                 "serverCASecret": "database-ca", "serverTLSSecret": "database-server",
                 "clientCASecret": "database-ca", "replicationTLSSecret": "database-replication",
             },
-            "managed": {"roles": [role(ROLE_LEDGER), role(ROLE_GATEWAY)]},
+            // The ledger tells whether the required standby streams.
+            "managed": {"roles": [role(ROLE_LEDGER, &["pg_monitor"]), role(ROLE_GATEWAY, &[])]},
             "postgresql": postgresql,
             "storage": storage,
             "resources": managed.resources,
@@ -81,13 +82,15 @@ pub fn build_cluster(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Opt
     Some(Object::new(cluster))
 }
 
-fn role(name: &str) -> Value {
-    json!({
+fn role(name: &str, member_of: &[&str]) -> Value {
+    let mut role = json!({
         "name": name, "ensure": "present", "login": true, "disablePassword": true, "superuser": false,
         "createdb": false, "createrole": false, "replication": false, "inherit": true,
-        // To tell whether the required standby streams.
-        "inRoles": ["pg_monitor"],
-    })
+    });
+    if !member_of.is_empty() {
+        role["inRoles"] = json!(member_of);
+    }
+    role
 }
 
 /// What is empty is left out: CloudNativePG takes an empty list and none for

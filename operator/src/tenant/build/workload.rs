@@ -98,6 +98,13 @@ pub fn build_deployment(tenant: &Tenant, settings: &Settings, kind: Kind) -> Obj
     let mut pod = pod(tenant, settings, name, config, Some(&format!("{name}-tls")), container);
     pod["terminationGracePeriodSeconds"] = 30.into();
     pod["topologySpreadConstraints"] = spread(tenant, &selector(tenant, name));
+    if let Some(constraints) = pod["topologySpreadConstraints"].as_array_mut() {
+        // Where zones do not part them, nodes should.
+        constraints.push(json!({
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": selector(tenant, name)},
+        }));
+    }
     Object::new(json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
