@@ -51,7 +51,7 @@ check: prerequisites ## Format, lints, tidy: before every commit
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo clippy --release --locked --workspace --test cluster -- -D warnings
-	cargo test --release --locked --workspace --test tidy --test dependencies
+	cargo test --release --locked --workspace --test tidy --test dependencies -- --nocapture
 
 test: build images ## Everything, fault suites in their short form
 	e2e/scripts/test.sh short

@@ -177,6 +177,13 @@ impl Run {
         }
     }
 
+    /// Requests that were taken, and decided well a moment after their answer.
+    #[must_use]
+    pub fn decided_later(&self) -> usize {
+        let entries = self.record.entries.values();
+        entries.filter(|e| e.answered.as_ref().is_some_and(|a| a.outcome == Outcome::Processing)).count()
+    }
+
     /// Requests that were not answered with a success, with the reason.
     #[must_use]
     pub fn failures(&self) -> Vec<&Entry> {

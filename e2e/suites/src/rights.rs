@@ -66,8 +66,8 @@ pub fn unused<'a>(rights: &'a BTreeSet<Right>, requests: &[Request]) -> Vec<&'a 
 }
 
 /// Requests of the operator that authorization refused. Left out are those in a
-/// namespace within `RACE_SECONDS` after the operator's binding there, or the
-/// namespace itself, was written or deleted: rights take a moment to be believed,
+/// namespace within `RACE_SECONDS` after the operator's binding there was written
+/// or deleted, or the namespace itself was written by the operator or deleted: rights take a moment to be believed,
 /// and end before the last request. And those after its chart was removed, or
 /// after a suite restarted the API server, which knows no rights while it reads them.
 #[must_use]
@@ -111,7 +111,11 @@ fn turn(request: &Request) -> Option<Turn<'_>> {
     let own = request.name == "payplane-operator";
     let home = match request.resource.as_str() {
         "namespaces" if request.name == OPERATORS_HOME && request.verb == "patch" => None,
-        "namespaces" if request.name.starts_with("ptn-") => Some(request.name.as_str()),
+        "namespaces"
+            if request.name.starts_with("ptn-") && (request.is_operators() || request.verb == "delete") =>
+        {
+            Some(request.name.as_str())
+        }
         "rolebindings" if own && request.namespace.starts_with("ptn-") => Some(request.namespace.as_str()),
         "clusterrolebindings" if own && request.verb == "delete" => None,
         _ => return None,

@@ -9,6 +9,8 @@ use crate::s03_payments::register;
 
 pub(crate) const NAMESPACE: &str = "ptn-fields";
 const POOL: &str = "e2e.payplane.io/pool";
+/// Not the cluster's default, which is what a tenant gets that names none.
+const CLASS: &str = "e2e-second";
 
 /// The second instance, which takes its time, comes in the long form.
 fn instances() -> usize {
@@ -23,7 +25,7 @@ pub(crate) fn fields() -> Value {
         "timezone": "America/New_York",
         "database": {"managed": {
             "instances": instances(),
-            "storage": {"size": "2Gi", "className": "standard"},
+            "storage": {"size": "2Gi", "className": CLASS},
             "resources": sized("110m", "272Mi", "544Mi"),
             "parameters": {"work_mem": "7MB", "max_connections": "90"},
         }},
@@ -73,6 +75,7 @@ fn placement_size_database_and_quota_are_as_declared() {
         return;
     }
     tenant::destroy("fields");
+    second_class();
     let pool = Pool::set_apart();
     tenant::ready(&fields(), 60);
     let app = register("fields");
@@ -87,13 +90,24 @@ fn placement_size_database_and_quota_are_as_declared() {
     assert_eq!(claims.len(), instances(), "a volume for each instance");
     for claim in claims {
         assert_eq!(claim["status"]["capacity"]["storage"], "2Gi");
-        assert_eq!(claim["spec"]["storageClassName"], "standard");
+        assert_eq!(claim["spec"]["storageClassName"], CLASS);
     }
     grows();
     quota();
     a_currency_is_added(&app);
     an_unknown_merchant_number_is_refused_by_the_network(&app);
     tenant::destroy("fields");
+}
+
+/// A class like the cluster's own, under another name.
+fn second_class() {
+    let like = kubectl::get(&["storageclass", "standard"]).expect("the cluster has volumes");
+    let mut class =
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": CLASS}});
+    for field in ["provisioner", "reclaimPolicy", "volumeBindingMode", "allowVolumeExpansion"] {
+        class[field] = like[field].clone();
+    }
+    tenant::apply(&class);
 }
 
 /// Every pod stands in the pool, and spreads over its zones.

@@ -118,6 +118,7 @@ fn the_deletion_of_a_paused_tenant_waits() {
     tenant::await_reason(&["ptn", "keeper"], "Ready", "DeletionPaused", Duration::from_secs(30));
     let paid = app.pay(&format!("waits-{}", env::seed()), 100, "CNY").expect("payments go on");
     assert_eq!(paid["status"], "Succeeded", "{paid}");
+    tenant::await_condition(&["ptn", "keeper"], "Available", "True", Duration::from_secs(30));
     kubectl::patch(&["ptn", "keeper"], &json!({"spec": {"paused": false}})).expect("accepted");
     wait::until("the tenant to go", Duration::from_secs(180), || {
         kubectl::get(&["ptn", "keeper"]).map_or(Ok(()), |object| Err(object["status"].to_string()))

@@ -59,10 +59,12 @@ fn a_tenants_team_does_not_get_at_logins_or_the_ca() {
         let at = ["-n", "ptn-alpha"];
         refused(&ADMIN, &[&["get", "secret", name][..], &at].concat(), None);
         refused(&ADMIN, &[&["delete", "secret", name][..], &at].concat(), None);
-        for kind in ["payplane.io/channel-credentials", "kubernetes.io/tls"] {
-            let written = kubectl::run(&[&APPLY[..], &ADMIN].concat(), Some(&secret(name, kind).to_string()));
-            assert!(!written.status.success(), "{name} was overwritten as {kind}");
-        }
+        // As another type it is refused whoever asks; as its own, by the policy alone.
+        let other = secret(name, "payplane.io/channel-credentials");
+        let written = kubectl::run(&[&APPLY[..], &ADMIN].concat(), Some(&other.to_string()));
+        assert!(!written.status.success(), "{name} was overwritten");
+        let live = kubectl::get(&[&["secret", name][..], &at].concat()).expect("it is there");
+        refused(&ADMIN, &APPLY, Some(&secret(name, live["type"].as_str().expect("a type"))));
         refused(&ADMIN, &APPLY, Some(&pod(name)));
     }
     refused(&ADMIN, &["get", "secrets", "-n", "ptn-alpha"], None);

@@ -95,6 +95,12 @@ impl Target {
         Self { kind: group, name: name.to_owned() }
     }
 
+    /// The kind as requests name it.
+    fn resource(&self) -> String {
+        let kind = self.kind.split('.').next().unwrap_or_default();
+        kind.strip_suffix('y').map_or_else(|| format!("{kind}s"), |stem| format!("{stem}ies"))
+    }
+
     fn args(&self) -> [&str; 4] {
         [&self.kind, &self.name, "-n", "ptn-alpha"]
     }
@@ -150,7 +156,8 @@ impl Target {
             writes.into_iter().partition(|r| r.resource.ends_with("/status") || r.resource == "events");
         assert!(status.iter().all(|r| r.group == "payplane.io" || r.resource == "events"), "{status:#?}");
         assert!(!others.is_empty(), "{} {} was restored by somebody else", self.kind, self.name);
-        assert!(others.iter().all(|r| r.name == self.name), "{} {}: {others:#?}", self.kind, self.name);
+        let own = |r: &audit::Request| r.name == self.name && r.resource == self.resource();
+        assert!(others.iter().all(own), "{} {}: {others:#?}", self.kind, self.name);
     }
 }
 

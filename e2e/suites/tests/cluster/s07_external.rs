@@ -26,7 +26,11 @@ fn secret(name: &str, data: Value) {
 }
 
 fn logins(owner: &str) {
-    secret("bank-logins", json!({"payplane_owner": owner, "ledger": "of-ledger", "gateway": "of-gateway"}));
+    logins_with(owner, "of-ledger");
+}
+
+fn logins_with(owner: &str, ledger: &str) {
+    secret("bank-logins", json!({"payplane_owner": owner, "ledger": ledger, "gateway": "of-gateway"}));
 }
 
 /// The reason is there, names what is wrong, and says what to do.
@@ -110,6 +114,9 @@ async fn an_external_database_is_judged_named_and_used() {
     assert_eq!(generation, 1, "nobody touched the tenant");
     pays(&bank).await;
     comes_back(&mut bank).await;
+    if env::full() {
+        a_password_changes(&bank).await;
+    }
     stays(&bank, &outer).await;
 }
 
@@ -141,6 +148,27 @@ async fn comes_back(bank: &mut Bank) {
     assert_eq!(paid["status"], "Succeeded", "{paid}");
 }
 
+/// A login is rotated: running pods use the new password once the kubelet has
+/// brought it, without a restart.
+async fn a_password_changes(bank: &Bank) {
+    let pods = ["pods", "-n", &format!("ptn-{}", *NAME), "-l", "payplane.io/component=ledger"];
+    let uids =
+        || kubectl::list(&pods).iter().map(|pod| pod["metadata"]["uid"].to_string()).collect::<Vec<_>>();
+    let before = uids();
+    bank.sql("ALTER ROLE ledger PASSWORD 'rotated'").await;
+    logins_with("of-payplane_owner", "rotated");
+    bank.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ledger'").await;
+    let changed = Instant::now();
+    let app = register(&NAME);
+    wait::until("a payment on the new password", Duration::from_secs(240), || {
+        let paid = app.pay(&format!("rotated-{}", env::seed()), 100, "CNY")?;
+        if paid["status"] == "Succeeded" { Ok(()) } else { Err(paid.to_string()) }
+    });
+    println!("figure: external_password_in_use={} s", changed.elapsed().as_secs());
+    tenant::await_condition(&target(), "Ready", "True", Duration::from_secs(60));
+    assert_eq!(uids(), before, "no pod was replaced");
+}
+
 /// The books are the bank's: they are never destroyed from here, and found again.
 async fn stays(bank: &Bank, outer: &Value) {
     let id = kubectl::get(&target()).expect("there")["status"]["booksId"].as_str().expect("books").to_owned();
@@ -157,6 +185,7 @@ async fn stays(bank: &Bank, outer: &Value) {
     tenant::apply(outer);
     says("DatabaseUnreachable", "password");
     logins("of-payplane_owner");
+    bank.sql("ALTER ROLE ledger PASSWORD 'of-ledger'").await;
     let folder = tempfile::tempdir().expect("a folder");
     let strangers = Pki::create(folder.path()).expect("a CA of strangers");
     let stranger = std::fs::read_to_string(strangers.trust().join("ca.crt")).expect("it can be read");

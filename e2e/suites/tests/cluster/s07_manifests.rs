@@ -81,10 +81,17 @@ async fn show(client: &Client, row: &Value) -> Result<(), String> {
     wait_for(FOUND_WITHIN, &what, async || says(row, reason, read(client, subject).await)).await?;
     mend(client, row, subject).await?;
     wait_for(HEALED_WITHIN, &format!("{what} mended"), async || match read(client, subject).await {
-        Some(live) if ready(&live)["reason"] == reason => Err(live["status"].to_string()),
-        _ => Ok(()),
+        None if row["delete"] == true => Ok(()),
+        live => healed(reason, &live.ok_or("it is gone")?),
     })
     .await
+}
+
+/// The present generation was looked at, and is said to be something else.
+fn healed(reason: &str, live: &Value) -> Result<(), String> {
+    let now = ready(live);
+    let told = now["observedGeneration"] == live["metadata"]["generation"] && now["reason"].is_string();
+    if told && now["reason"] != reason { Ok(()) } else { Err(live["status"].to_string()) }
 }
 
 /// The reason is there for the present generation, with the words and the remedy.

@@ -50,6 +50,12 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
     let paid = app.pay(&order, 4_200, "CNY").expect("paid");
     assert_eq!(paid["status"], "Succeeded", "{paid}");
     let id = books_id("keeper");
+    let spec = || {
+        kubectl::get(&["cluster.postgresql.cnpg.io", "database", "-n", "ptn-keeper"])
+            .expect("it holds books and stays")["spec"]
+            .clone()
+    };
+    let as_left = spec();
     delete("keeper");
     asleep("ptn-keeper");
     for target in [
@@ -71,11 +77,13 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
 
     let mut other = tenant::development("keeper");
     other["spec"]["currencies"] = json!(["USD"]);
+    other["spec"]["database"] = json!({"managed": {"parameters": {"work_mem": "9MB"}}});
     tenant::apply(&other);
     let said = tenant::await_reason(&["ptn", "keeper"], "Ready", "BooksConflict", Duration::from_secs(240));
     let (_, _, message) = tenant::condition(&said, "Ready").expect("just seen");
     assert!(message.contains("CNY"), "it says what the books are kept in: {message}");
     asleep("ptn-keeper");
+    assert_eq!(spec(), as_left, "a successor that is refused changes nothing about what holds the books");
     if env::full() {
         // Deleting the wrong successor leaves the books alone too.
         delete("keeper");

@@ -17,6 +17,12 @@ fn assert_nobody_noticed(run: &Run, what: &str) {
     run.print_gaps();
     println!("figure: longest_wait({what})={} ms", run.longest_wait().as_millis());
     println!("figure: failed({what})={} requests of {}", run.failures().len(), run.record.entries.len());
+    let later = run.decided_later();
+    println!("figure: decided_after_their_answer({what})={later} requests");
+    assert!(
+        later * 100 <= run.record.entries.len(),
+        "{what}: more than one in a hundred waited for a decision"
+    );
     let failures = run.failures();
     assert!(
         failures.is_empty(),

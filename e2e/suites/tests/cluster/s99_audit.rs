@@ -96,7 +96,7 @@ fn without_bind_no_tenant_is_made_and_it_heals() {
             let said =
                 tenant::await_reason(&["ptn", PLANTED], "Ready", "ApplyFailed", Duration::from_secs(60));
             let (_, _, message) = tenant::condition(&said, "Ready").expect("just seen");
-            assert!(message.contains("rolebindings") && message.contains("forbidden"), "{message}");
+            assert!(message.contains("RoleBinding") && message.contains("Forbidden"), "{message}");
         },
     );
     tenant::await_reason(&["ptn", PLANTED], "Ready", "StorageClassMissing", Duration::from_secs(60));
