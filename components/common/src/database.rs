@@ -72,8 +72,29 @@ pub fn pool(
     application: &str,
     size: usize,
 ) -> Result<Pool, DatabaseError> {
+    pool_of(options(config, application)?, config, tls, size)
+}
+
+/// The same for reading alone: a read that nobody waits for any more ends.
+pub fn read_pool(
+    config: &DatabaseConfig,
+    tls: &DatabaseTls,
+    application: &str,
+    size: usize,
+) -> Result<Pool, DatabaseError> {
+    let mut options = options(config, application)?;
+    options.options("-c statement_timeout=30s");
+    pool_of(options, config, tls, size)
+}
+
+fn pool_of(
+    options: tokio_postgres::Config,
+    config: &DatabaseConfig,
+    tls: &DatabaseTls,
+    size: usize,
+) -> Result<Pool, DatabaseError> {
     let manager = Manager::from_connect(
-        options(config, application)?,
+        options,
         Connector::new(config, tls),
         ManagerConfig { recycling_method: RecyclingMethod::Fast },
     );

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
+use tokio::sync::Semaphore;
 
 use crate::request::{Line, Posting};
 
@@ -35,14 +36,16 @@ enum Floor {
 #[derive(Clone)]
 pub struct Accounts {
     pool: Pool,
+    /// Connections that batches leave alone.
+    others: Arc<Semaphore>,
     hasher: RandomState,
     known: Arc<RwLock<HashMap<u64, Floor>>>,
 }
 
 impl Accounts {
     #[must_use]
-    pub fn new(pool: Pool) -> Self {
-        Self { pool, hasher: RandomState::new(), known: Arc::default() }
+    pub fn new(pool: Pool, others: Arc<Semaphore>) -> Self {
+        Self { pool, others, hasher: RandomState::new(), known: Arc::default() }
     }
 
     pub async fn lane(&self, posting: &Posting) -> Lane {
@@ -81,6 +84,7 @@ impl Accounts {
         const SQL: &str = "SELECT code, currency, normal_side::text, floor_minor IS NOT NULL
                              FROM ledger.accounts WHERE code = ANY ($1)";
         let codes: Vec<&str> = lines.iter().map(|line| line.account.as_str()).collect();
+        let Ok(_turn) = self.others.acquire().await else { return };
         let Ok(connection) = self.pool.get().await else { return };
         let rows = match connection.prepare_cached(SQL).await {
             Ok(statement) => connection.query(&statement, &[&codes]).await,

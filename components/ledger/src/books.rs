@@ -90,6 +90,7 @@ pub type Params = Vec<Box<dyn ToSql + Sync + Send>>;
 #[derive(Clone)]
 pub struct Books {
     pool: Pool,
+    others: Arc<Semaphore>,
     places: Arc<Semaphore>,
     calls: TaskTracker,
     writer: Writer,
@@ -104,7 +105,8 @@ impl Books {
         let writers = pool.status().max_size.saturating_sub(OTHER_CALLS).max(1);
         let writer = Writer::start(&pool, writers, &calls);
         let places = Arc::new(Semaphore::new(CALLS_MAX));
-        Self { accounts: Accounts::new(pool.clone()), pool, places, calls, writer }
+        let others = Arc::new(Semaphore::new(OTHER_CALLS));
+        Self { accounts: Accounts::new(pool.clone(), others.clone()), pool, others, places, calls, writer }
     }
 
     /// Books one transaction. The accounting date is the tenant's; the database
@@ -177,11 +179,14 @@ impl Books {
     /// of its own, which a caller that goes away does not take with it.
     async fn call(&self, sql: &'static str, params: Params, deadline: Instant) -> Result<Row, BooksError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| BooksError::Full)?;
+        // However many these calls are, batches keep their connections.
+        let turn = tokio::time::timeout_at(deadline, self.others.clone().acquire_owned()).await;
+        let turn = turn.ok().and_then(Result::ok).ok_or(BooksError::TooLate)?;
         let connection = tokio::time::timeout_at(deadline, self.pool.get())
             .await
             .map_err(|_| BooksError::TooLate)?
             .map_err(|source| BooksError::Unreachable { source: Arc::new(source) })?;
-        let task = self.calls.spawn(send(connection, sql, params, place));
+        let task = self.calls.spawn(send(connection, sql, params, [place, turn]));
         match tokio::time::timeout_at(deadline, task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => EndedSnafu.fail(),
@@ -194,7 +199,7 @@ async fn send(
     connection: Object,
     sql: &'static str,
     params: Params,
-    _place: OwnedSemaphorePermit,
+    _places: [OwnedSemaphorePermit; 2],
 ) -> Result<Row, BooksError> {
     let mut rows = rows(connection, sql, params).await?;
     rows.pop().ok_or(BooksError::Ended)

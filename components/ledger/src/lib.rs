@@ -106,9 +106,9 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
     let identity = certificate.then_some(args.database_tls.as_str());
     let database_tls = DatabaseTls::load(identity, &args.database_trust).context(DatabaseSnafu)?;
     let settings = config.current();
-    let pool = |size| database::pool(&settings.value.database, &database_tls, "payplane-ledger", size);
-    let writers = pool(WRITERS).context(DatabaseSnafu)?;
-    let readers = pool(READERS).context(DatabaseSnafu)?;
+    let (address, name) = (&settings.value.database, "payplane-ledger");
+    let writers = database::pool(address, &database_tls, name, WRITERS).context(DatabaseSnafu)?;
+    let readers = database::read_pool(address, &database_tls, name, READERS).context(DatabaseSnafu)?;
     let files = Files { identity: Some(args.tls.clone()), trust: Some(args.trust.clone()) };
     let server_tls = tls::server(files).context(TlsSnafu)?;
     let mut registry = prometheus_client::registry::Registry::default();

@@ -67,14 +67,35 @@ async fn query(
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, ReadError> {
     let connection = pool.get().await.context(UnreachableSnafu)?;
-    let rows = match connection.prepare_cached(sql).await {
-        Ok(statement) => connection.query(&statement, params).await,
-        Err(error) => Err(error),
+    let unanswered = Unanswered(Some(connection));
+    let rows = match &unanswered.0 {
+        Some(connection) => match connection.prepare_cached(sql).await {
+            Ok(statement) => connection.query(&statement, params).await,
+            Err(error) => Err(error),
+        },
+        None => Ok(Vec::new()),
     };
-    rows.map_err(|source| {
-        drop(Object::take(connection));
-        ReadError::Query { what, source }
-    })
+    let rows = rows.context(QuerySnafu { what })?;
+    unanswered.answered();
+    Ok(rows)
+}
+
+/// A connection whose answer nobody waited for still works on it: it is closed,
+/// or the next read would stand behind.
+struct Unanswered(Option<Object>);
+
+impl Unanswered {
+    fn answered(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(Object::take(connection));
+        }
+    }
 }
 
 pub async fn balances(pool: &Pool, codes: &[String], currency: &str) -> Result<Vec<Balance>, ReadError> {

@@ -84,20 +84,27 @@ CREATE FUNCTION ledger.take_keys_and_guards(p_items ledger.item[], p_entries led
 DECLARE
     held record;
     originals uuid[];
+    guarding boolean;
 BEGIN
     busy := array_fill(false, ARRAY[cardinality(p_items)]);
-    FOR attempt IN 1 .. 3 LOOP
+    FOR attempt IN 1 .. 4 LOOP
+        guarding := false;
         originals := ARRAY(SELECT o.id FROM unnest(p_originals, busy) AS o (id, busy) WHERE o.id IS NOT NULL AND NOT o.busy);
         lowered := ARRAY(SELECT DISTINCT l.account_id FROM ledger.lowerings(p_entries) l WHERE NOT busy[l.item] ORDER BY 1);
         BEGIN
             fresh := ledger.take_keys(p_items, ARRAY(SELECT o.open AND NOT o.busy FROM unnest(p_open, busy) AS o (open, busy)));
+            guarding := true;
             PERFORM set_config('lock_timeout', '50ms', true);
             PERFORM ledger.lock_guards(originals, lowered);
             PERFORM set_config('lock_timeout', '5s', true);
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
+            -- An identity that is being decided elsewhere: the fence is not held for longer.
+            IF NOT guarding THEN
+                RAISE;
+            END IF;
             SELECT * INTO held FROM ledger.held(originals, lowered);
-            busy := ARRAY(SELECT u.busy OR (attempt > 1 AND (p_originals[u.n] IS NOT NULL OR l.item IS NOT NULL))
+            busy := ARRAY(SELECT u.busy OR (attempt > 2 AND (p_originals[u.n] IS NOT NULL OR l.item IS NOT NULL))
                               OR p_originals[u.n] = ANY (coalesce(held.p_originals, '{}')) IS TRUE OR l.held IS TRUE
                             FROM unnest(busy) WITH ORDINALITY u (busy, n)
                             LEFT JOIN (SELECT w.item, bool_or(w.account_id = ANY (coalesce(held.p_lowered, '{}'))) AS held

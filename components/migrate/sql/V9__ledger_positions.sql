@@ -18,7 +18,6 @@ ALTER TABLE ledger.control ADD COLUMN books_epoch integer NOT NULL DEFAULT 1 CHE
 CREATE TABLE ledger.unsealed_batches (
     batch_number bigint PRIMARY KEY
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
-INSERT INTO ledger.unsealed_batches (batch_number) SELECT b.batch_number FROM ledger.batches b;
 
 CREATE FUNCTION ledger.batch_waits() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -27,9 +26,12 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER waits AFTER INSERT ON ledger.batches FOR EACH ROW EXECUTE FUNCTION ledger.batch_waits();
+-- The trigger has waited for every batch before it: none slips through between the two.
+INSERT INTO ledger.unsealed_batches (batch_number) SELECT b.batch_number FROM ledger.batches b;
 
 CREATE FUNCTION ledger.positions_follow() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
+SET enable_mergejoin = off AS $$
 DECLARE
     wrong bigint;
 BEGIN

@@ -3,6 +3,7 @@
 use snafu::ResultExt;
 use tokio_postgres::Client;
 
+use payplane_api::config::MigrateConfig;
 use payplane_api::names::{ROLE_GATEWAY, ROLE_LEDGER};
 
 use crate::{MigrateError, NotReadySnafu, QuerySnafu, UnfitSnafu};
@@ -10,10 +11,11 @@ use crate::{MigrateError, NotReadySnafu, QuerySnafu, UnfitSnafu};
 const VERSION_MIN: i32 = 140_000;
 
 /// Refuses with the setting's name and the remedy.
-pub(crate) async fn check(client: &Client, external: bool) -> Result<(), MigrateError> {
+pub(crate) async fn check(client: &Client, config: &MigrateConfig) -> Result<(), MigrateError> {
     server(client).await?;
+    timezone(client, &config.timezone).await?;
     owner(client).await?;
-    logins(client, external).await?;
+    logins(client, config.external).await?;
     overrides(client).await
 }
 
@@ -63,6 +65,16 @@ async fn server(client: &Client) -> Result<(), MigrateError> {
     Ok(())
 }
 
+/// The books are cut by its days inside the database.
+async fn timezone(client: &Client, zone: &str) -> Result<(), MigrateError> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE lower(name) = lower($1))";
+    let row = client.query_one(sql, &[&zone]).await.context(QuerySnafu { what: "looking at time zones" })?;
+    if row.get(0) {
+        return Ok(());
+    }
+    unfit(format!("timezone {zone} is not known to the server; update its time zone data"))
+}
+
 async fn owner(client: &Client) -> Result<(), MigrateError> {
     let sql = "SELECT rolname::text, rolsuper, has_database_privilege(current_database(), 'CREATE')
                  FROM pg_roles WHERE rolname = current_user";
@@ -83,8 +95,12 @@ async fn owner(client: &Client) -> Result<(), MigrateError> {
 /// The logins of the components exist and can reach nothing but their grants.
 async fn logins(client: &Client, external: bool) -> Result<(), MigrateError> {
     let sql = "SELECT rolcanlogin, rolsuper OR rolbypassrls OR rolcreaterole OR rolreplication,
-                      pg_has_role(oid, current_user::regrole, 'MEMBER')
-                 FROM pg_roles WHERE rolname = $1";
+                      pg_has_role(oid, current_user::regrole, 'MEMBER'),
+                      (SELECT min(m.rolname::text) FROM pg_roles m
+                        WHERE m.oid <> r.oid AND pg_has_role(r.oid, m.oid, 'MEMBER')
+                          AND (m.rolsuper OR m.rolname IN ('pg_write_all_data', 'pg_read_all_data',
+                               'pg_write_server_files', 'pg_read_server_files', 'pg_execute_server_program')))
+                 FROM pg_roles r WHERE rolname = $1";
     for role in [ROLE_LEDGER, ROLE_GATEWAY] {
         let row = client
             .query_opt(sql, &[&role])
@@ -106,6 +122,9 @@ async fn logins(client: &Client, external: bool) -> Result<(), MigrateError> {
         }
         if row.get(2) {
             return unfit(format!("role {role} is a member of the owner's role; REVOKE that membership"));
+        }
+        if let Some(mighty) = row.get::<_, Option<&str>>(3) {
+            return unfit(format!("role {role} is a member of {mighty}; REVOKE {mighty} FROM {role}"));
         }
     }
     Ok(())

@@ -134,7 +134,7 @@ async fn connect_and_migrate(
 /// lets go of it.
 pub async fn migrate(client: &mut Client, config: &MigrateConfig) -> Result<MigrateReport, MigrateError> {
     lock(client).await?;
-    fitness::check(client, config.external).await?;
+    fitness::check(client, config).await?;
     let known = books::read(client).await?;
     books::compare(known.as_ref(), config)?;
     let schema_version = migrations::apply(client).await?;

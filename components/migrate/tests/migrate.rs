@@ -132,6 +132,11 @@ async fn roles_with_too_many_or_too_few_rights_are_refused() {
         ("ALTER ROLE gateway BYPASSRLS", "ALTER ROLE gateway NOBYPASSRLS", "gateway"),
         ("GRANT payplane_owner TO ledger", "REVOKE payplane_owner FROM ledger", "member"),
         (
+            "GRANT pg_write_all_data TO gateway",
+            "REVOKE pg_write_all_data FROM gateway",
+            "member of pg_write_all_data",
+        ),
+        (
             "ALTER ROLE ledger SET synchronous_commit = off",
             "ALTER ROLE ledger RESET ALL",
             "synchronous_commit",
@@ -149,6 +154,12 @@ async fn roles_with_too_many_or_too_few_rights_are_refused() {
         assert_eq!(tables(&postgres).await, 0, "{wrong}");
         admin.batch_execute(right).await.unwrap();
     }
+    let nowhere = MigrateConfig { timezone: "Nowhere/Else".into(), ..postgres.migrate_config() };
+    let error = attempt(&postgres, &nowhere).await.unwrap_err();
+    assert!(
+        matches!(&error, MigrateError::Unfit { .. }) && error.to_string().contains("timezone"),
+        "{error}"
+    );
     admin.batch_execute("DROP ROLE gateway").await.unwrap();
     let managed = attempt(&postgres, &postgres.migrate_config()).await.unwrap_err();
     assert!(matches!(managed, MigrateError::NotReady { .. }), "{managed}");

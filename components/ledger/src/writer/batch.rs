@@ -85,16 +85,17 @@ pub(super) fn answer(items: Vec<Waiting>, rows: Vec<Row>, queue: &Arc<Queue>) {
     items.into_iter().flatten().for_each(|waiting| waiting.answer(Err(BooksError::Ended)));
 }
 
-/// The whole call failed. A batch that was rejected for one item's sake is sent
-/// again item by item, so that it drags no neighbours along.
+/// The whole call failed. A batch that was rejected, or locked out, for one item's
+/// sake is sent again item by item, so that it drags no neighbours along.
 pub(super) fn fail(items: Vec<Waiting>, error: &BooksError, queue: &Arc<Queue>) {
-    let together = items.len() > 1;
+    let one_by_one =
+        items.len() > 1 && matches!(error, BooksError::Rejected { .. } | BooksError::Busy { .. });
     if matches!(error, BooksError::Rejected { .. }) {
         queue.rejected.fetch_add(1, Ordering::Relaxed);
         tracing::error!(error = chain(error), items = items.len(), "a batch was rejected");
     }
     for mut waiting in items.into_iter().rev() {
-        if together && matches!(error, BooksError::Rejected { .. }) {
+        if one_by_one {
             waiting.alone = true;
             queue.back(waiting);
         } else {
@@ -103,10 +104,12 @@ pub(super) fn fail(items: Vec<Waiting>, error: &BooksError, queue: &Arc<Queue>) 
     }
 }
 
-/// Nothing was sent.
+/// Nothing was sent, this time.
 pub(super) fn unreachable(items: Vec<Waiting>, source: PoolError) {
     let source = Arc::new(source);
     for waiting in items {
-        waiting.answer(Err(BooksError::Unreachable { source: source.clone() }));
+        let sent_before = waiting.tries > 0 || waiting.alone;
+        let error = BooksError::Unreachable { source: source.clone() };
+        waiting.answer(Err(if sent_before { BooksError::Locked } else { error }));
     }
 }

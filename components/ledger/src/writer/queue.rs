@@ -53,21 +53,25 @@ impl Queue {
         let bytes = state.raising.bytes.saturating_add(state.lowering.bytes);
         let full =
             state.raising.len.saturating_add(state.lowering.len) >= QUEUE_MAX || bytes >= QUEUE_BYTES_MAX;
-        let closed = state.closed;
-        let callers = if lane == Lane::Raising { &mut state.raising } else { &mut state.lowering };
-        let (count, bytes) = callers.of(&waiting.item.caller);
-        if closed || full || count >= CALLER_MAX || bytes >= CALLER_BYTES_MAX {
+        let (count, bytes) = state.of(&waiting.item.caller);
+        if state.closed || full || count >= CALLER_MAX || bytes >= CALLER_BYTES_MAX {
             return Err(BooksError::Full);
         }
-        callers.push(waiting);
+        if lane == Lane::Raising {
+            state.raising.push(waiting)
+        } else {
+            state.lowering.push(waiting)
+        }
         drop(state);
         self.changed.notify_one();
         Ok(())
     }
 
-    /// Puts back what could not be decided now, before everything else of its caller.
-    pub(super) fn back(&self, waiting: Waiting) {
+    /// Puts back what could not be decided now, before everything else of its
+    /// caller. It waits from now on, or it would go before whatever else waits.
+    pub(super) fn back(&self, mut waiting: Waiting) {
         let mut state = self.state();
+        waiting.queued = Instant::now();
         state.lowering.push_front(waiting);
         drop(state);
         self.changed.notify_one();
@@ -113,6 +117,12 @@ impl Queue {
 }
 
 impl State {
+    /// How many of a caller wait, and how large they are.
+    fn of(&self, caller: &str) -> (usize, usize) {
+        let (raising, lowering) = (self.raising.of(caller), self.lowering.of(caller));
+        (raising.0.saturating_add(lowering.0), raising.1.saturating_add(lowering.1))
+    }
+
     /// When the next batch may leave.
     fn due(&self) -> Option<Instant> {
         [self.raising.due(), self.lowering.due()].into_iter().flatten().min()
@@ -130,10 +140,10 @@ impl State {
 }
 
 impl Callers {
-    /// How many of a caller wait, and how large they are. Adding up is for when it is close.
+    /// Adding up is for when it is close: half of what a caller may have.
     fn of(&self, caller: &str) -> (usize, usize) {
         let queue = self.turns.iter().find(|(name, _)| name == caller).map(|(_, queue)| queue);
-        let close = self.bytes >= CALLER_BYTES_MAX;
+        let close = self.bytes >= CALLER_BYTES_MAX / 2;
         let bytes = queue.filter(|_| close).into_iter().flatten().map(|waiting| waiting.item.bytes);
         (queue.map_or(0, VecDeque::len), bytes.fold(0, usize::saturating_add))
     }

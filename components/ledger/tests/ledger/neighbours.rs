@@ -37,6 +37,8 @@ pub(crate) async fn a_held_row_keeps_no_neighbour() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let neighbour = post(&books, payout(&format!("beside:{n}"), 1, 1)).await.unwrap();
         assert_eq!(word(&neighbour), "booked", "beside {n}");
+        let raising = post(&books, sale(&format!("raising:{n}"), 0, 1)).await.unwrap();
+        assert_eq!(word(&raising), "booked", "a sale waits for no row, nor for who does, {n}");
         assert!(!kept.is_finished(), "{n} did not need the row");
         ledger.owner.batch_execute("COMMIT").await.unwrap();
         assert_eq!(word(&kept.await.unwrap()), "booked", "{n}");

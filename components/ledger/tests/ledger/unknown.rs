@@ -30,6 +30,24 @@ async fn an_identity_that_is_committing_elsewhere_is_unknown() {
     assert_eq!(gateway.post(request("sale:2")).await.unwrap().into_inner().outcome(), Outcome::Created);
 }
 
+/// It hangs there for longer than a lock is waited for: that is its own affair.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_identity_that_hangs_elsewhere_drags_no_neighbour_along() {
+    let ledger = Ledger::start().await;
+    let elsewhere = ledger.postgres.connect("ledger").await.unwrap();
+    elsewhere.batch_execute("BEGIN").await.unwrap();
+    elsewhere.batch_execute(&crate::hostile::post_sql("sale:held", "gateway", 5)).await.unwrap();
+    // One writer: both are in its batch.
+    let books = books(&ledger.postgres, 3);
+    let (held, other) =
+        tokio::join!(post(&books, sale("sale:held", 0, 5)), post(&books, sale("sale:other", 0, 5)));
+    assert!(matches!(held, Err(BooksError::Busy { .. })), "{held:?}");
+    assert_eq!(word(&other.unwrap()), "booked");
+    elsewhere.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(ledger.word(sale("sale:held", 0, 5)).await, "booked");
+    ledger.check().await;
+}
+
 #[tokio::test]
 async fn nothing_is_sent_for_a_caller_that_has_gone() {
     let ledger = Ledger::start().await;
