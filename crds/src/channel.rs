@@ -102,7 +102,9 @@ pub enum ChannelType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Simulator {
-    /// The network's Service; it is called by https.
+    /// The network's Service; it is called by https. Its name and namespace are
+    /// immutable: what is open there is asked for there.
+    #[x_kube(validation = Rule::new("self.namespace == oldSelf.namespace && self.name == oldSelf.name").message("the network's Service is immutable: make another Channel, and delete this one"))]
     pub service: ServiceReference,
     /// Labels of the network's pods, so that the tenant's gateway may reach
     /// nothing else. 1 to 8.

@@ -12,6 +12,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use snafu::{ResultExt, Snafu};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,9 @@ const CONNECTIONS_MAX: usize = 2048;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 const HEADERS_MAX: Duration = Duration::from_secs(10);
 const STREAMS_MAX: u32 = 256;
+/// A peer that vanished without a word is noticed so.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Snafu)]
 pub enum ServeError {
@@ -94,9 +98,20 @@ async fn connection(stream: TcpStream, config: Arc<ServerConfig>, router: Router
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let peer = Peer(certificate.and_then(|der| common_name(der)));
     let service = router.layer(axum::Extension(peer));
+    // Which protocol it is shows in the first bytes, for which the server itself has no timer.
+    let mut stream = BufReader::new(stream);
+    let silent = tokio::select! {
+        first = tokio::time::timeout(HEADERS_MAX, stream.fill_buf()) => !matches!(first, Ok(Ok([_, ..]))),
+        () = shutdown.closing.cancelled() => true,
+    };
+    if silent {
+        return tracing::debug!("closed before it said anything");
+    }
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_MAX);
-    server.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    let mut http2 = server.http2();
+    http2.timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    http2.keep_alive_interval(Some(PING_EVERY)).keep_alive_timeout(PING_MAX);
     let serving = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {

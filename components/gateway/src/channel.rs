@@ -14,7 +14,7 @@ pub mod resolver;
 pub mod simulator;
 
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use payplane_api::money::Money;
 use snafu::Snafu;
 
@@ -93,9 +93,34 @@ pub trait Channel: Send + Sync {
     fn send(&self, prepared: Prepared, trace: Trace) -> BoxFuture<'_, Outcome>;
     /// Asks for a payment or a refund by the number that was sent.
     fn query<'a>(&'a self, number: &'a str, trace: Trace) -> BoxFuture<'a, Found>;
-    /// When the network's clock has passed this, it can no longer accept a
-    /// request that was signed at `signed_at`.
+    /// Once a "not found" bears a later time than this, the network looked when it
+    /// could no longer accept a request that was signed at `signed_at`.
     fn closed_at(&self, signed_at: Timestamp) -> Timestamp;
+}
+
+/// How far a network's clock may be ahead of ours.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(1);
+const TEXT_MAX: usize = 128;
+
+impl Outcome {
+    /// A success whose id and time can be booked, whatever the network sent: the
+    /// money has moved, so the answer is never refused for them.
+    #[must_use]
+    pub fn succeeded(network_id: &str, network_time: Timestamp) -> Self {
+        let now = Timestamp::now();
+        let network_time = if network_time.duration_since(now) > AHEAD_MAX { now } else { network_time };
+        Self::Succeeded { network_id: storable(network_id), network_time }
+    }
+}
+
+/// A network's text as books and database take it: 1 to 128 printable ASCII
+/// characters, else its digest, by which it is found again.
+#[must_use]
+pub fn storable(text: &str) -> String {
+    if (1..=TEXT_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return text.to_owned();
+    }
+    format!("sha256:{}", payplane_api::config::hash(text.as_bytes()))
 }
 
 impl Found {
@@ -103,5 +128,27 @@ impl Found {
     #[must_use]
     pub fn is_never(&self, channel: &dyn Channel, signed_at: Timestamp) -> bool {
         matches!(self, Self::NotFound { at } if *at > channel.closed_at(signed_at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_network_says_can_always_be_booked() {
+        assert_eq!(storable("N-1"), "N-1");
+        let long = "9".repeat(129);
+        for odd in ["", "a b", "\0", "\u{7ea2}", &long] {
+            let text = storable(odd);
+            assert!(text.starts_with("sha256:") && text.len() <= TEXT_MAX && text.is_ascii(), "{text}");
+        }
+        let now = Timestamp::now();
+        let late = now.saturating_add(SignedDuration::from_hours(48)).unwrap();
+        let Outcome::Succeeded { network_time, .. } = Outcome::succeeded("N-1", late) else { unreachable!() };
+        assert!(network_time < late);
+        let early = now.saturating_sub(SignedDuration::from_hours(48)).unwrap();
+        let told = Outcome::Succeeded { network_id: "N-1".into(), network_time: early };
+        assert_eq!(Outcome::succeeded("N-1", early), told);
     }
 }

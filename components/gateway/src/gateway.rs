@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use payplane_common::config::{Live, Loaded};
 use payplane_common::trace::Trace;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::api::problem::{Code, Problem};
@@ -38,6 +38,9 @@ pub struct Gateway {
 pub struct Caller {
     pub nonce: Nonce,
     pub trace: Trace,
+    /// Its place among those that are served at once. Work that outlives the
+    /// request holds it too.
+    pub place: Arc<OwnedSemaphorePermit>,
     /// How long it waits, from the request's arrival.
     pub patience: Patience,
 }

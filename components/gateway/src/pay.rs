@@ -68,8 +68,11 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
     // From here on it goes on also when the caller hangs up.
     let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
     let span = tracing::info_span!("payment", %order_id);
-    let rest =
-        async move { work.carry_out(&settings, order, request.amount, &routes, (trace, patience)).await };
+    let place = caller.place.clone();
+    let rest = async move {
+        let _place = place;
+        work.carry_out(&settings, order, request.amount, &routes, (trace, patience)).await
+    };
     let rest = gateway.work.spawn(tokio::time::timeout_at(patience.until(), rest).instrument(span));
     let order = match rest.await {
         Ok(Ok(Ok(order))) => order,
@@ -148,7 +151,14 @@ impl Gateway {
         if begun.is_none() {
             return Ok(None);
         }
-        let outcome = channel.client.send(prepared, trace).await;
+        // A channel that was disabled or deleted meanwhile takes nothing new. It is
+        // looked at after the attempt is stored: whoever counts a deleted channel's
+        // open payments either sees this one, or has made us see the deletion.
+        let outcome = if self.settings().value.channel(&channel.name).is_some_and(|now| now.enabled) {
+            channel.client.send(prepared, trace).await
+        } else {
+            Outcome::NotSent { why: "the channel takes no payments any more".to_owned() }
+        };
         let ending = ending(&channel.name, attempt_id, outcome);
         let counted =
             crate::metrics::Outcome { channel: channel.name.clone(), outcome: ending.status.as_str() };

@@ -42,15 +42,17 @@ pub async fn refund(
     request: &RefundRequest,
 ) -> Result<Refunded, Problem> {
     let new = prepare(gateway, &order, request)?;
+    let settings = gateway.settings();
+    if let Some(gone) = order.channel.as_deref().filter(|name| settings.value.channel(name).is_none()) {
+        // What was accepted before stays accepted.
+        let known = || gateway.store.find_refund(&order, &new.refund_number);
+        let known = caller.patience.keep(known).await?;
+        let detail = format!("channel {gone}, which took the payment, is not configured any more");
+        return same_refund(known.ok_or_else(|| Problem::new(Code::NoChannel, detail))?, &new);
+    }
     let refund = match caller.patience.keep(|| gateway.store.create_refund(&new, &caller.nonce)).await? {
         CreatedRefund::New(refund) => *refund,
-        CreatedRefund::Known(refund) if refund.request_hash == new.request_hash => {
-            return Ok(Refunded { refund: *refund, is_new: false });
-        }
-        CreatedRefund::Known(_) => {
-            let detail = format!("refund {} was another request", new.refund_number);
-            return Err(Problem::new(Code::OrderConflict, detail));
-        }
+        CreatedRefund::Known(refund) => return same_refund(*refund, &new),
         CreatedRefund::NonceUsed => return Err(nonce_used()),
         CreatedRefund::Exceeds { left_minor } => {
             let detail = format!("{left_minor} minor units of this order can still be refunded");
@@ -61,13 +63,26 @@ pub async fn refund(
     tracing::info!(%refund_id, order_id = %order.order_id, "refund created");
     let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
     let span = tracing::info_span!("refund", %refund_id);
-    let rest = async move { advance(&work, &order, refund, (trace, patience), Turn::First).await };
+    let place = caller.place.clone();
+    let rest = async move {
+        let _place = place;
+        advance(&work, &order, refund, (trace, patience), Turn::First).await
+    };
     let rest = gateway.work.spawn(tokio::time::timeout_at(patience.until(), rest).instrument(span));
     if let Ok(Ok(Err(error))) = rest.await {
         settle::log_unfinished(&error, refund_id);
     }
     let refund = caller.patience.keep(|| gateway.store.refund(refund_id)).await?;
     Ok(Refunded { refund, is_new: true })
+}
+
+/// A known refund answers the same request; another one is refused.
+fn same_refund(refund: Refund, new: &NewRefund) -> Result<Refunded, Problem> {
+    if refund.request_hash != new.request_hash {
+        let detail = format!("refund {} was another request", new.refund_number);
+        return Err(Problem::new(Code::OrderConflict, detail));
+    }
+    Ok(Refunded { refund, is_new: false })
 }
 
 fn prepare(gateway: &Gateway, order: &Order, request: &RefundRequest) -> Result<NewRefund, Problem> {
@@ -133,6 +148,8 @@ async fn debit_and_send(
     refund: &Refund,
     (trace, patience): (Trace, Patience),
 ) -> Result<bool, SettleError> {
+    let settings = gateway.settings();
+    let channel = find_channel(&settings.value, refund)?;
     let transaction_id = match post(gateway, order, refund, postings::refund, (trace, patience)).await {
         Ok(transaction_id) => transaction_id,
         Err(SettleError::Owed { source: BooksError::Refused { reason, message } }) => {
@@ -151,8 +168,6 @@ async fn debit_and_send(
         }
         Err(error) => return Err(error),
     };
-    let settings = gateway.settings();
-    let channel = find_channel(&settings.value, refund)?;
     let attempt = patience.keep(|| gateway.store.latest_attempt(order.order_id)).await?;
     let original = attempt.map(|attempt| Store::number(attempt.attempt_id)).unwrap_or_default();
     let amount = Money::new(refund.amount_minor, settle::amount(order)?.currency());
@@ -180,6 +195,11 @@ async fn ask(
     let found = channel.client.query(&Store::number(refund.refund_id), trace).await;
     let signed_at = refund.signed_at.unwrap_or(Timestamp::MAX);
     match found {
+        // A network that said "processing" knew it: then this is a contradiction.
+        _ if found.is_never(channel.client.as_ref(), signed_at) && refund.network_id.is_some() => {
+            tracing::error!(refund_id = %refund.refund_id, "the network forgot a refund that it knew");
+            Ok(false)
+        }
         _ if found.is_never(channel.client.as_ref(), signed_at) => {
             patience.keep(|| gateway.store.reverse_refund(refund.refund_id, "NotReceived")).await?;
             Ok(true)
@@ -208,7 +228,11 @@ async fn take(
             tracing::info!(refund_id = %refund.refund_id, why, "refund not sent");
             reverse("ChannelUnavailable").await?;
         }
-        Outcome::Processing { .. } => return Ok(false),
+        Outcome::Processing { network_id } => {
+            let id = network_id.unwrap_or_default();
+            patience.keep(|| gateway.store.note_refund(refund.refund_id, &id)).await?;
+            return Ok(false);
+        }
         Outcome::Unknown { why } => {
             tracing::info!(refund_id = %refund.refund_id, why, "outcome unknown");
             return Ok(false);

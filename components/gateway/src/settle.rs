@@ -112,7 +112,8 @@ async fn post_sale(
                     amount,
                     attempt.fee_minor,
                 );
-                attempt = patience.keep(|| gateway.store.decide_again(&attempt, &decision)).await?;
+                let least = i64::try_from(epoch_min).unwrap_or(i64::MAX);
+                attempt = patience.keep(|| gateway.store.decide_again(&attempt, &decision, least)).await?;
             }
             Err(BooksError::Away { .. }) if patience.outlasts(POST_AGAIN) => {
                 tokio::time::sleep(POST_AGAIN).await;

@@ -37,7 +37,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 
 /// Every request passes here: it gets a place, or is told at once to come back;
 /// it is counted.
-async fn admit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let operation = match (request.method().as_str(), path.as_deref()) {
@@ -51,9 +51,9 @@ async fn admit(State(gateway): State<Arc<Gateway>>, request: Request, next: Next
     let response = match gateway.places.clone().try_acquire_owned() {
         Ok(place) => {
             gateway.metrics.in_flight.inc();
+            request.extensions_mut().insert(Arc::new(place));
             let response = next.run(request).await;
             gateway.metrics.in_flight.dec();
-            drop(place);
             response
         }
         Err(_) => Problem::overloaded("this replica has its hands full").into_response(),

@@ -1,9 +1,12 @@
 //! From a request to its verified sender.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::Request;
 use jiff::{SignedDuration, Timestamp};
 use payplane_common::trace::Trace;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::problem::{Code, Problem};
 use super::read_body;
@@ -40,5 +43,7 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
         digest: claim.digest(),
         expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
     };
-    Ok((Caller { nonce, trace: Trace::of(&parts.extensions), patience }, body))
+    let place = parts.extensions.get::<Arc<OwnedSemaphorePermit>>().cloned();
+    let place = place.ok_or_else(|| Problem::new(Code::Internal, "the request has no place"))?;
+    Ok((Caller { nonce, trace: Trace::of(&parts.extensions), place, patience }, body))
 }

@@ -220,7 +220,9 @@ impl Channel for Simulator {
     }
 
     fn closed_at(&self, signed_at: Timestamp) -> Timestamp {
-        signed_at.saturating_add(WINDOW).unwrap_or(Timestamp::MAX)
+        // It may have looked before it stamped its answer, by as long as we wait for one.
+        let late = SignedDuration::try_from(ANSWER_MAX).unwrap_or(SignedDuration::MAX);
+        signed_at.saturating_add(WINDOW.saturating_add(late)).unwrap_or(Timestamp::MAX)
     }
 }
 

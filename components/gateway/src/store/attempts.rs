@@ -151,18 +151,24 @@ impl Store {
         Attempt::read(&row.context(MissingSnafu { what: "attempt", id: attempt_id })?)
     }
 
-    /// Replaces what a posting is decided on by something newer. What is in
-    /// force then is returned, whoever stored it.
-    pub async fn decide_again(&self, attempt: &Attempt, newer: &Decision) -> Result<Attempt, StoreError> {
+    /// Replaces what a posting is decided on by something newer, where it is older
+    /// than the ledger takes: what may be booked already stays. What is in force
+    /// then is returned, whoever stored it.
+    pub async fn decide_again(
+        &self,
+        attempt: &Attempt,
+        newer: &Decision,
+        epoch_min: i64,
+    ) -> Result<Attempt, StoreError> {
         let sql = format!(
             "UPDATE gateway.attempts SET
-                fee_minor = CASE WHEN config_epoch < $4 THEN $2 ELSE fee_minor END,
-                config_hash = CASE WHEN config_epoch < $4 THEN $3 ELSE config_hash END,
-                config_epoch = greatest(config_epoch, $4)
+                fee_minor = CASE WHEN config_epoch < $5 THEN $2 ELSE fee_minor END,
+                config_hash = CASE WHEN config_epoch < $5 THEN $3 ELSE config_hash END,
+                config_epoch = CASE WHEN config_epoch < $5 THEN $4 ELSE config_epoch END
              WHERE attempt_id = $1 RETURNING {COLUMNS}"
         );
         let params: super::Params<'_> =
-            &[&attempt.attempt_id, &newer.fee_minor, &newer.config_hash, &newer.config_epoch];
+            &[&attempt.attempt_id, &newer.fee_minor, &newer.config_hash, &newer.config_epoch, &epoch_min];
         Attempt::read(&one(&self.client().await?, "decide an attempt again", &sql, params).await?)
     }
 

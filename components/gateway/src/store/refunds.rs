@@ -17,7 +17,8 @@ use super::{
 use crate::state::{OrderState, RefundState};
 
 const COLUMNS: &str = "refund_id, order_id, refund_number, request_hash, amount_minor, channel, stored_date,
-    settlement_date, config_epoch, status, ledger_transaction_id, signed_at, failure_code, created_at";
+    settlement_date, config_epoch, status, ledger_transaction_id, signed_at, network_id, failure_code,
+    created_at";
 
 /// A refund as it is stored.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Refund {
     pub status: RefundState,
     pub ledger_transaction_id: Option<Uuid>,
     pub signed_at: Option<Timestamp>,
+    /// There once the network has said that it knows the refund; it may be empty.
+    pub network_id: Option<String>,
     pub failure_code: Option<String>,
     pub created_at: Timestamp,
 }
@@ -54,6 +57,7 @@ impl Refund {
                 status: RefundState::Requested,
                 ledger_transaction_id: row.try_get("ledger_transaction_id")?,
                 signed_at: row.try_get("signed_at")?,
+                network_id: row.try_get("network_id")?,
                 failure_code: row.try_get("failure_code")?,
                 created_at: row.try_get("created_at")?,
             };
@@ -188,6 +192,15 @@ impl Store {
         );
         let what = "raise a refund's config epoch";
         Refund::read(&one(&self.client().await?, what, &sql, &[&refund_id, &epoch]).await?)
+    }
+
+    /// The network knows it, and will decide later.
+    pub async fn note_refund(&self, refund_id: Uuid, network_id: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE gateway.refunds SET network_id = coalesce(nullif($2, ''), network_id, '')
+             WHERE refund_id = $1 AND status = 'Sending'";
+        execute(&self.client().await?, "note that a refund is known", sql, &[&refund_id, &network_id])
+            .await?;
+        Ok(())
     }
 
     /// The network declined it for good: the debit has to be reversed.

@@ -78,12 +78,21 @@ fn a_channel_opens_the_way_to_its_network_alone() {
     for other in [
         json!({"podLabels": {"app.kubernetes.io/name": "something-else"}}),
         json!({"service": {"namespace": "simnet", "name": "simulator", "port": 9443}}),
-        json!({"service": {"namespace": "somewhere", "name": "simulator", "port": 8443}}),
     ] {
         tenant::apply(&merged(&tenant::channel("alpha", "sim", 60), &json!({"spec": {"simulator": other}})));
         comes(&format!("{other} is named"), "timeout", dial);
         tenant::apply(&tenant::channel("alpha", "sim", 60));
         comes("its pods are named again", "open", dial);
     }
+    // Another namespace is another Channel.
+    let anew = |namespace: &str| {
+        let _ = kubectl::ok(&["delete", "pch", "sim", "-n", "ptn-alpha", "--timeout=60s"]);
+        let other = json!({"spec": {"simulator": {"service": {"namespace": namespace}}}});
+        tenant::apply(&merged(&tenant::channel("alpha", "sim", 60), &other));
+    };
+    anew("somewhere");
+    comes("another namespace is named", "timeout", dial);
+    anew("simnet");
     let _ = ready("alpha", 60);
+    comes("its own is named again", "open", dial);
 }

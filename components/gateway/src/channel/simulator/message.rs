@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use payplane_api::currency::Currency;
 use serde::{Deserialize, Serialize};
 
-use crate::channel::Outcome;
+use crate::channel::{Outcome, storable};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,13 +61,16 @@ impl Answer {
         }
         match (answer.state, answer.network_id, answer.network_time) {
             (State::Succeeded, Some(network_id), Some(network_time)) => {
-                Outcome::Succeeded { network_id, network_time }
+                Outcome::succeeded(&network_id, network_time)
             }
             (State::Succeeded, _, _) => unknown("a success without network id and time"),
-            (State::Declined, network_id, _) => {
-                Outcome::Declined { code: answer.code.unwrap_or_else(|| "Declined".to_owned()), network_id }
+            (State::Declined, network_id, _) => Outcome::Declined {
+                code: answer.code.map_or_else(|| "Declined".to_owned(), |code| storable(&code)),
+                network_id: network_id.as_deref().map(storable),
+            },
+            (State::Processing, network_id, _) => {
+                Outcome::Processing { network_id: network_id.as_deref().map(storable) }
             }
-            (State::Processing, network_id, _) => Outcome::Processing { network_id },
         }
     }
 }
