@@ -81,7 +81,7 @@ async fn show(client: &Client, row: &Value) -> Result<(), String> {
     wait_for(FOUND_WITHIN, &what, async || says(row, reason, read(client, subject).await)).await?;
     mend(client, row, subject).await?;
     wait_for(HEALED_WITHIN, &format!("{what} mended"), async || match read(client, subject).await {
-        None if row["delete"] == true => Ok(()),
+        None if row["delete"] == true || row["mend"]["delete"].is_array() => Ok(()),
         live => healed(reason, &live.ok_or("it is gone")?),
     })
     .await
