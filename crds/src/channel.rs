@@ -104,7 +104,6 @@ pub enum ChannelType {
 pub struct Simulator {
     /// The network's Service; it is called by https. Its name and namespace are
     /// immutable: what is open there is asked for there.
-    #[x_kube(validation = Rule::new("self.namespace == oldSelf.namespace && self.name == oldSelf.name").message("the network's Service is immutable: make another Channel, and delete this one"))]
     pub service: ServiceReference,
     /// Labels of the network's pods, so that the tenant's gateway may reach
     /// nothing else. 1 to 8.
@@ -124,10 +123,12 @@ pub struct Simulator {
 pub struct ServiceReference {
     /// The Service's namespace.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("!self.startsWith('ptn-') && !self.startsWith('kube-')").message("a network runs in a namespace of its own, not in a tenant's or the system's"))]
+    #[x_kube(validation = Rule::new("!self.startsWith('ptn-') && !self.startsWith('kube-')").message("a network runs in a namespace of its own, not in a tenant's or the system's"),
+        validation = Rule::new("self == oldSelf").message("a network's Service is immutable: make another Channel, and delete this one"))]
     pub namespace: String,
     /// The Service's name.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("a network's Service is immutable: make another Channel, and delete this one"))]
     pub name: String,
     /// The Service's port, 1 to 65535; the pods must listen on the same one.
     #[serde(default = "https_port")]

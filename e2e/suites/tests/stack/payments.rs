@@ -118,6 +118,17 @@ async fn config_is_live_and_a_bad_one_changes_nothing() -> Result<()> {
     assert_eq!(code(app.pay(&payment("closed", 10_000)).await), "NoChannel");
     assert_eq!(app.pay(&payment("still", 10_000)).await?.fee_minor, Some(100), "a replay is answered");
     assert_eq!(app.refund(DATE, "still", &refund("r", 9_000)).await?.status, Succeeded, "refunds go on");
+
+    // The channel is deleted: what it cannot pay back is refused before the books are touched.
+    stack.configure_channels(&[])?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(code(app.refund(DATE, "still", &refund("late", 500)).await), "NoChannel");
+    assert_eq!(
+        app.refund(DATE, "still", &refund("r", 9_000)).await?.status,
+        Succeeded,
+        "a replay is answered"
+    );
+    assert_eq!(stack.count("SELECT count(*) FROM gateway.refunds").await?, 1);
     stack.check_agreement().await
 }
 

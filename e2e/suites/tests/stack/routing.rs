@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use payplane_client::message::PaymentStatus::{Processing, Succeeded};
+use payplane_client::message::PaymentStatus::{Failed, Processing, Succeeded};
 use payplane_testkit::port;
 use serde_json::json;
 
@@ -37,5 +37,25 @@ async fn what_was_surely_not_sent_goes_to_the_next_channel_and_nothing_else_does
     let silent = app.pay(&payment("silent", 19_003)).await?;
     assert_eq!(silent.status, Processing);
     assert_eq!(attempts(&stack, "silent").await?, ["first Unknown"]);
+    Ok(())
+}
+
+/// The second channel is deleted while the first one is waited for: nothing new leaves through it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_is_taken_out_meanwhile_takes_nothing() -> Result<()> {
+    let mut stack = Stack::start().await?;
+    let app = stack.app("app1", 1)?;
+    // It lets itself be called and says nothing, not even who it is.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let mut first = stack.channel("mute", 1, 10)?;
+    first["network"]["endpoint"] = json!(format!("https://localhost:{}", mute.local_addr()?.port()));
+    stack.configure_channels(&[first.clone(), stack.channel("sim", 2, 60)?])?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let under_way = tokio::spawn(async move { app.pay(&payment("taken-out", 10_000)).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stack.configure_channels(&[first])?;
+    let paid = under_way.await??;
+    assert_eq!((paid.status, paid.failure_code.as_deref()), (Failed, Some("ChannelUnavailable")));
+    assert_eq!(attempts(&stack, "taken-out").await?, ["mute NotSent", "sim NotSent"]);
     Ok(())
 }
