@@ -195,12 +195,12 @@ async fn ask(
     let found = channel.client.query(&Store::number(refund.refund_id), trace).await;
     let signed_at = refund.signed_at.unwrap_or(Timestamp::MAX);
     match found {
-        // A network that said "processing" knew it: then this is a contradiction.
-        _ if found.is_never(channel.client.as_ref(), signed_at) && refund.network_id.is_some() => {
-            tracing::error!(refund_id = %refund.refund_id, "the network forgot a refund that it knew");
-            Ok(false)
-        }
         _ if found.is_never(channel.client.as_ref(), signed_at) => {
+            // A network that said "processing" knew it: then this is a contradiction.
+            if refund.network_id.is_some() {
+                tracing::error!(refund_id = %refund.refund_id, "the network forgot a refund that it knew");
+                return Ok(false);
+            }
             patience.keep(|| gateway.store.reverse_refund(refund.refund_id, "NotReceived")).await?;
             Ok(true)
         }

@@ -6,9 +6,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::Pool;
 use tokio::sync::Semaphore;
 
+use crate::query::query;
 use crate::request::{Line, Posting};
 
 /// Some 16 MB. When it is full it is learned anew.
@@ -86,14 +87,7 @@ impl Accounts {
         let codes: Vec<&str> = lines.iter().map(|line| line.account.as_str()).collect();
         let Ok(_turn) = self.others.acquire().await else { return };
         let Ok(connection) = self.pool.get().await else { return };
-        let rows = match connection.prepare_cached(SQL).await {
-            Ok(statement) => connection.query(&statement, &[&codes]).await,
-            Err(error) => Err(error),
-        };
-        let Ok(rows) = rows else {
-            drop(Object::take(connection));
-            return;
-        };
+        let Ok(rows) = query(connection, SQL, &[&codes]).await else { return };
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN_MAX {
             known.clear();

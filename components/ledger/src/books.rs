@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::accounts::Accounts;
+use crate::query::query;
 use crate::request::Posting;
 use crate::writer::{Item, Writer};
 
@@ -208,15 +209,7 @@ async fn send(
 /// One call, to its end.
 pub(crate) async fn rows(connection: Object, sql: &str, params: Params) -> Result<Vec<Row>, BooksError> {
     let borrowed: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect();
-    let answered = match connection.prepare_cached(sql).await {
-        Ok(statement) => connection.query(&statement, &borrowed).await,
-        Err(error) => Err(error),
-    };
-    answered.map_err(|error| {
-        // A session that failed once may sit on a server that was demoted.
-        drop(Object::take(connection));
-        classify(error)
-    })
+    query(connection, sql, &borrowed).await.map_err(classify)
 }
 
 /// Only an error that the server sent before it began to commit says that this

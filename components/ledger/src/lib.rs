@@ -8,6 +8,7 @@ pub mod access;
 pub mod accounts;
 pub mod books;
 pub mod metrics;
+mod query;
 pub mod reads;
 pub mod request;
 pub mod service;

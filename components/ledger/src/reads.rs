@@ -1,6 +1,6 @@
 //! What is read from the primary, each in one statement and so in one snapshot.
 
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::Pool;
 use jiff::civil::Date;
 use payplane_api::ledger::v1::{
     Balance, Direction, Entry, GetStatusResponse, GetTransactionResponse, GetTrialBalanceResponse,
@@ -67,35 +67,7 @@ async fn query(
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, ReadError> {
     let connection = pool.get().await.context(UnreachableSnafu)?;
-    let unanswered = Unanswered(Some(connection));
-    let rows = match &unanswered.0 {
-        Some(connection) => match connection.prepare_cached(sql).await {
-            Ok(statement) => connection.query(&statement, params).await,
-            Err(error) => Err(error),
-        },
-        None => Ok(Vec::new()),
-    };
-    let rows = rows.context(QuerySnafu { what })?;
-    unanswered.answered();
-    Ok(rows)
-}
-
-/// A connection whose answer nobody waited for still works on it: it is closed,
-/// or the next read would stand behind.
-struct Unanswered(Option<Object>);
-
-impl Unanswered {
-    fn answered(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Drop for Unanswered {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            drop(Object::take(connection));
-        }
-    }
+    crate::query::query(connection, sql, params).await.context(QuerySnafu { what })
 }
 
 pub async fn balances(pool: &Pool, codes: &[String], currency: &str) -> Result<Vec<Balance>, ReadError> {

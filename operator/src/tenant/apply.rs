@@ -169,7 +169,7 @@ async fn gateway_config(
     }
     // What our types cannot read goes on as it was: payments on it may be open.
     for name in world.unreadable.iter().map(Unreadable::name) {
-        writer.record_name("NetworkPolicy", &format!("channel-{name}"));
+        writer.record_name("NetworkPolicy", &network::channel_policy_name(name));
     }
     let unread = world.unreadable.iter().filter_map(|odd| channels::last_good(live?, odd.name()));
     let mut usable: Vec<_> =
@@ -193,7 +193,7 @@ async fn channel_flow(writer: &Cluster, tenant: &Tenant, resolved: &Resolved) ->
         }
         None if resolved.serves => {
             let name = resolved.channel.metadata.name.as_deref().unwrap_or_default();
-            writer.record_name("NetworkPolicy", &format!("channel-{name}"));
+            writer.record_name("NetworkPolicy", &network::channel_policy_name(name));
         }
         None => {}
     }
@@ -232,7 +232,8 @@ async fn books(
         if let Err(refused) = database::storage_class(writer, tenant, world).await? {
             return Ok(Err(refused));
         }
-        let live = match database::adopted(tenant, world, &said.report) {
+        let adopted = database::adopted(tenant, world, &said.report);
+        let live = match adopted {
             Some(books) => database::wake(writer, tenant, books, &wanted).await?,
             None => writer.apply(&wanted).await?,
         };
@@ -244,8 +245,7 @@ async fn books(
             return Ok(Err(refused));
         }
         // Nothing is acknowledged before the standby that it is promised to.
-        let adopting = database::adopted(tenant, world, &said.report).is_some();
-        if tenant.books_id.is_none() && !adopting && !gates::database_guarded(&live, tenant) {
+        if tenant.books_id.is_none() && adopted.is_none() && !gates::database_guarded(&live, tenant) {
             return Ok(Err(Refused::new(Reason::DatabaseNotReady, "Its standbys are joining.")));
         }
     } else if let Err(refused) = database::external(writer, tenant, world, settings).await? {

@@ -6,6 +6,7 @@ use crate::framework::cluster::ClusterError;
 use crate::framework::finalizer;
 use crate::framework::object::resource;
 use crate::tenant::apply::Progress;
+use crate::tenant::build::network;
 use crate::tenant::channels::Resolved;
 use crate::tenant::context::Context;
 use crate::tenant::observe::Seen;
@@ -37,7 +38,7 @@ pub async fn leaving(
         return Ok(Some(kept));
     }
     let policies = resource("networking.k8s.io/v1", "NetworkPolicy");
-    let policy = format!("channel-{name}");
+    let policy = network::channel_policy_name(&name);
     if let Some(policy) = context.cluster.get(&policies, Some(&tenant.namespace), &policy).await? {
         context.cluster.delete(&policies, &policy).await?;
     }

@@ -125,15 +125,15 @@ pub fn tolerations(tenant: &Tenant) -> Vec<Value> {
 
 /// Even zones, as strictly as the tenant wants them.
 #[must_use]
-pub fn spread(tenant: &Tenant, pods: &Value) -> Value {
+pub fn spread(tenant: &Tenant, pods: &Value) -> Vec<Value> {
     let unsatisfiable = match tenant.effective.zone_spread {
         ZoneSpread::Required => "DoNotSchedule",
         ZoneSpread::Preferred => "ScheduleAnyway",
     };
-    json!([{
+    vec![json!({
         "maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": unsatisfiable,
         "labelSelector": {"matchLabels": pods},
-    }])
+    })]
 }
 
 /// Pull secrets as pods name them.

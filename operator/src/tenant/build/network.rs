@@ -95,6 +95,12 @@ fn build_database_policy(tenant: &Tenant, facts: &Facts, settings: &Settings) ->
     policy(tenant, "database", "database", &json!({"cnpg.io/cluster": "database"}), &ingress, &egress)
 }
 
+/// The name of a channel's flow.
+#[must_use]
+pub fn channel_policy_name(channel: &str) -> String {
+    format!("channel-{channel}")
+}
+
 /// The flow to a simulated network: pods of one namespace by their labels.
 #[must_use]
 pub fn build_channel_policy(tenant: &Tenant, channel: &payplane_crds::Channel) -> Option<Object> {
@@ -105,7 +111,7 @@ pub fn build_channel_policy(tenant: &Tenant, channel: &payplane_crds::Channel) -
         "podSelector": {"matchLabels": network.pod_labels},
     });
     let egress = [rule("to", &[to], &[network.service.port])];
-    Some(policy(tenant, "channel", &format!("channel-{name}"), &selector(tenant, "gateway"), &[], &egress))
+    Some(policy(tenant, "channel", &channel_policy_name(name), &selector(tenant, "gateway"), &[], &egress))
 }
 
 fn policy(

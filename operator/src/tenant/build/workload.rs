@@ -97,14 +97,13 @@ pub fn build_deployment(tenant: &Tenant, settings: &Settings, kind: Kind) -> Obj
     container["startupProbe"] = probe("/livez", 1, 60);
     let mut pod = pod(tenant, settings, name, config, Some(&format!("{name}-tls")), container);
     pod["terminationGracePeriodSeconds"] = 30.into();
-    pod["topologySpreadConstraints"] = spread(tenant, &selector(tenant, name));
-    if let Some(constraints) = pod["topologySpreadConstraints"].as_array_mut() {
-        // Where zones do not part them, nodes should.
-        constraints.push(json!({
-            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": selector(tenant, name)},
-        }));
-    }
+    let mut constraints = spread(tenant, &selector(tenant, name));
+    // Where zones do not part them, nodes should.
+    constraints.push(json!({
+        "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector(tenant, name)},
+    }));
+    pod["topologySpreadConstraints"] = constraints.into();
     Object::new(json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
