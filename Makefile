@@ -20,7 +20,9 @@ prerequisites:
 	@e2e/scripts/prerequisites.sh
 
 build: prerequisites ## Build every Rust program once, for images and tests alike
+	e2e/scripts/sources.sh restore
 	cargo build --release --locked --workspace --all-targets
+	e2e/scripts/sources.sh remember
 
 programs: prerequisites ## Build the third-party programs of the local cluster
 	cargo build --release --locked --workspace
@@ -52,6 +54,7 @@ check: prerequisites ## Format, lints, tidy: before every commit
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo clippy --release --locked --workspace --test cluster -- -D warnings
 	cargo test --release --locked --workspace --test tidy --test dependencies -- --nocapture
+	e2e/scripts/sources.sh remember
 
 test: build images ## Everything, fault suites in their short form
 	e2e/scripts/test.sh short

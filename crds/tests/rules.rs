@@ -17,7 +17,7 @@ const UNREACHABLE: &[(&str, &str)] = &[(
 )];
 
 fn table() -> Vec<Value> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/rules.yaml");
+    let path = "rules.yaml";
     serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -80,7 +80,7 @@ fn groups_name_samples_that_exist() {
 /// Tidy's word on reasons: what a manifest can cause, a suite must show.
 #[test]
 fn every_reason_that_a_manifest_can_cause_has_a_row() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/reasons.yaml");
+    let path = "reasons.yaml";
     let rows: Vec<Value> = serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     for row in &rows {
         let known = Reason::ALL.iter().any(|reason| row["reason"] == reason.as_str());
@@ -100,7 +100,7 @@ fn every_reason_that_a_manifest_can_cause_has_a_row() {
 /// At least ten bad updates of a paying tenant, some for the API server, some for the operator.
 #[test]
 fn updates_say_who_finds_fault_and_how_they_are_mended() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/updates.yaml");
+    let path = "updates.yaml";
     let rows: Vec<Value> = serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let (refused, taken): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row["refused"].is_string());
     assert!(refused.len() + taken.len() >= 10 && !refused.is_empty() && taken.len() >= 5);

@@ -13,7 +13,8 @@ go=$(go env GOVERSION | sed 's/^go//')
 older "$go" 1.26.4 && fail "go $go is too old: Go 1.26.4 or newer is needed"
 
 missing=()
-for package in gcc containerd runc containernetworking-plugins nftables iptables iproute2 conntrack postgresql-15 postgresql-client-15; do
+for package in gcc containerd runc containernetworking-plugins nftables iptables iproute2 conntrack postgresql-15 postgresql-client-15 \
+  python3 openssl; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -44,6 +44,8 @@ e2e/scripts/cluster.sh
 say "End-to-end suites ($form form)"
 e2e/scripts/suites.sh "$form"
 
+e2e/scripts/sources.sh remember
+
 say "Teardown"
 trap - EXIT
 lab cluster down "$CLUSTER"

@@ -68,6 +68,19 @@ pub fn issue(authority: &Pair, leaf: &Leaf, lifetime: SignedDuration) -> Result<
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
+/// Makes a key that signs heads of books: Ed25519, PEM.
+pub fn seal_key() -> Result<String, PkiError> {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).context(MakeSnafu { subject: "seal-key" })?;
+    Ok(key.serialize_pem())
+}
+
+/// The public part of such a key, in hex.
+#[must_use]
+pub fn seal_public(key: &str) -> Option<String> {
+    let key = KeyPair::from_pem(key).ok()?;
+    (key.algorithm() == &rcgen::PKCS_ED25519).then(|| hex::encode(key.public_key_raw()))
+}
+
 fn named(subject: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

@@ -30,7 +30,7 @@ fn settings() -> Settings {
 }
 
 fn tenant(sample: &str) -> Tenant {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/samples").join(sample);
+    let path = Path::new("../crds/samples").join(sample);
     let mut object: PaymentTenant = serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     object.metadata.uid = Some("11111111-2222-3333-4444-555555555555".to_owned());
     validate(&object).unwrap_or_else(|refused| panic!("{sample}: {refused:?}"))
@@ -71,7 +71,7 @@ fn check(sample: &str, facts: &Facts) {
         "# Generated from operator/src: UPDATE=1 cargo test writes it anew.\n---\n{}",
         documents.join("---\n")
     );
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/objects").join(sample);
+    let path: PathBuf = Path::new("tests/objects").join(sample);
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &text).unwrap();
     }

@@ -44,6 +44,9 @@ pub const DATABASE_TLS_DIR: &str = "/etc/payplane/database";
 /// The database's CA (`ca.crt`).
 pub const DATABASE_TRUST_DIR: &str = "/etc/payplane/database-trust";
 
+/// The key that the ledger signs heads of the books with.
+pub const SEAL_KEY_FILE: &str = "/etc/payplane/seal/seal.key";
+
 /// Code prefix of the accounts that the operator's probe moves money between.
 /// They stay outside statements and the trial balance.
 pub const RESERVED_ACCOUNTS: &str = "reserved:";

@@ -146,12 +146,24 @@ impl Books {
 
     /// Folds up to so many raisings into balances; says how many.
     pub async fn fold_raisings(&self, at_most: i32) -> Result<i64, BooksError> {
-        self.tend("SELECT ledger.fold_raisings($1)", at_most).await
+        self.tend("SELECT ledger.fold_raisings($1)", vec![Box::new(at_most)]).await
     }
 
     /// Gives positions to up to so many committed batches; says to how many.
     pub async fn give_positions(&self, at_most: i32) -> Result<i64, BooksError> {
-        self.tend("SELECT ledger.give_positions($1)", at_most).await
+        self.tend("SELECT ledger.give_positions($1)", vec![Box::new(at_most)]).await
+    }
+
+    /// Continues the chain behind the position and hash that end it; says by how
+    /// many hashes: none where it has another end by now.
+    pub async fn extend_chain(
+        &self,
+        last: i64,
+        hash: Option<Vec<u8>>,
+        hashes: Vec<Vec<u8>>,
+    ) -> Result<i64, BooksError> {
+        let params: Params = vec![Box::new(last), Box::new(hash), Box::new(hashes)];
+        self.tend("SELECT ledger.extend_chain($1, $2, $3)", params).await
     }
 
     /// Batches that the database refused as a whole since the start.
@@ -169,10 +181,10 @@ impl Books {
         }
     }
 
-    async fn tend(&self, sql: &'static str, at_most: i32) -> Result<i64, BooksError> {
+    async fn tend(&self, sql: &'static str, params: Params) -> Result<i64, BooksError> {
         let now = Instant::now();
         let by = now.checked_add(TEND_MAX).unwrap_or(now);
-        Ok(self.call(sql, vec![Box::new(at_most)], by).await?.get(0))
+        Ok(self.call(sql, params, by).await?.get(0))
     }
 
     /// Until the call is sent the deadline ends it; from then on only the wait

@@ -11,9 +11,11 @@ pub mod metrics;
 mod query;
 pub mod reads;
 pub mod request;
+pub mod seal;
 pub mod service;
 pub mod stream;
 mod tend;
+pub mod verify;
 pub mod writer;
 
 use std::net::SocketAddr;
@@ -37,6 +39,7 @@ use snafu::{ResultExt, Snafu};
 
 use crate::books::Books;
 use crate::metrics::Metrics;
+use crate::seal::{Outside, Sealer};
 use crate::service::Service;
 
 /// How it is started.
@@ -56,6 +59,12 @@ pub struct Args {
     /// Folder of the database's CA.
     #[arg(long, default_value = names::DATABASE_TRUST_DIR)]
     pub database_trust: String,
+    /// PEM PKCS#8 of the Ed25519 key that signs heads of the books; none are said without.
+    #[arg(long, default_value = names::SEAL_KEY_FILE)]
+    pub seal_key: PathBuf,
+    /// A file that heads are appended to, beside the log.
+    #[arg(long)]
+    pub heads_file: Option<PathBuf>,
     #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], names::PORT_LEDGER)))]
     pub listen: SocketAddr,
     #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], names::PORT_HEALTH)))]
@@ -123,6 +132,8 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
         shutdown.closing.clone(),
     );
 
+    let outside = Outside { key: args.seal_key, file: args.heads_file };
+    let sealer = Sealer::new(books.clone(), readers.clone(), metrics.clone(), outside);
     let met = Arc::new(AtomicBool::new(false));
     let background = [
         tokio::spawn(config.clone().follow()),
@@ -130,7 +141,7 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
         tokio::spawn(metrics.clone().follow_config(config)),
         tokio::spawn(first_contact(readers, met.clone())),
         tokio::spawn(tend::fold(books.clone())),
-        tokio::spawn(tend::seal(books.clone())),
+        tokio::spawn(sealer.run()),
     ];
     let listener = serve::listen(args.listen).await.context(ServeSnafu)?;
     let health_listener = serve::listen(args.health).await.context(ServeSnafu)?;

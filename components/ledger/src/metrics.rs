@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::Settings;
+use crate::seal::Tip;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -35,6 +36,8 @@ pub struct Metrics {
     refusals: Family<ReasonLabel, Counter>,
     seconds: Histogram,
     config: Family<HashLabel, Gauge>,
+    sealed: Gauge,
+    seal_lag: Gauge,
 }
 
 impl Metrics {
@@ -46,12 +49,17 @@ impl Metrics {
             refusals: Family::default(),
             seconds,
             config: Family::default(),
+            sealed: Gauge::default(),
+            seal_lag: Gauge::default(),
         };
         let outcomes = "Postings by outcome: created, replayed, refused, failed";
         registry.register("ledger_posts", outcomes, metrics.posts.clone());
         registry.register("ledger_refusals", "Refused postings by reason", metrics.refusals.clone());
         registry.register("ledger_post_seconds", "Time to answer a posting", metrics.seconds.clone());
         registry.register("ledger_config_info", "The config in force, by its hash", metrics.config.clone());
+        registry.register("ledger_sealed_position", "The chain's last position", metrics.sealed.clone());
+        let lag = "Age of the first batch beyond the chain";
+        registry.register("ledger_seal_lag_milliseconds", lag, metrics.seal_lag.clone());
         metrics
     }
 
@@ -62,6 +70,11 @@ impl Metrics {
 
     pub fn refused(&self, reason: &str) {
         self.refusals.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
+    }
+
+    pub(crate) fn sealed(&self, tip: &Tip) {
+        self.sealed.set(tip.position);
+        self.seal_lag.set(tip.lag_ms);
     }
 
     /// Shows the hash of the config in force until the future is dropped.

@@ -33,10 +33,11 @@ pub struct Posting {
 
 impl Posting {
     /// What makes two requests the same: everything but the config epoch, which a
-    /// retry may have renewed. The first line is the form's version.
+    /// retry may have renewed. The first line is the form's version; whoever reads
+    /// the books can tell it from what is stored (`verify/content.sql`).
     #[must_use]
     pub fn hash(&self) -> Vec<u8> {
-        let mut text = format!("1\n{}\n", self.kind);
+        let mut text = format!("2\n{}\n", self.kind);
         for line in &self.entries {
             let _ = writeln!(text, "{} {} {} {}", line.side, line.account, line.amount_minor, line.currency);
         }
@@ -112,12 +113,16 @@ pub fn check(request: PostRequest) -> Result<Posting, Refusal> {
     if effective_time.as_second() > tomorrow || effective_time < Timestamp::UNIX_EPOCH {
         return Err(invalid("effective_time", "it lies in the future, or before 1970"));
     }
+    // The books keep no finer time, and digest what they keep.
+    let effective_time = Timestamp::from_microsecond(effective_time.as_microsecond())
+        .map_err(|_| invalid("effective_time", "it cannot be stored"))?;
     let settlement_date = match request.settlement_date.as_str() {
         "" => None,
         text => Some(date(text, "settlement_date")?),
     };
-    let references: Vec<_> = request.references.into_iter().map(|r| (r.r#type, r.value)).collect();
+    let mut references: Vec<_> = request.references.into_iter().map(|r| (r.r#type, r.value)).collect();
     check_references(&references)?;
+    references.sort();
     Ok(Posting {
         identity,
         kind,

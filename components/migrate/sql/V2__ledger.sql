@@ -19,11 +19,13 @@ CREATE TABLE ledger.accounts (
                 CHECK (state IN ('open', 'frozen_debit', 'frozen_credit', 'frozen', 'closed')),
     -- The operator's probe moves money here; outside statements and trial balance.
     reserved    boolean NOT NULL GENERATED ALWAYS AS (starts_with(code, 'reserved:')) STORED,
+    batch_number bigint NOT NULL,
     opened_at   timestamptz NOT NULL DEFAULT now(),
     UNIQUE (code, currency),
     UNIQUE (account_id, floor_minor),
     CHECK (starts_with(code, 'reserved:') = (currency = 'XTS'))
 );
+CREATE INDEX ON ledger.accounts (batch_number);
 
 -- The decision balance of an account with a floor. Others have none: their
 -- balance is the sum of their entries, and posting to them locks nothing.
@@ -59,7 +61,6 @@ CREATE TABLE ledger.identities (
     key_date     date NOT NULL,
     caller       text COLLATE "C" NOT NULL,
     key_digest   bytea NOT NULL CHECK (octet_length(key_digest) = 16),
-    request_hash bytea NOT NULL CHECK (octet_length(request_hash) = 32),
     decision     uuid NOT NULL,
     PRIMARY KEY (key_date, caller, key_digest)
 ) PARTITION BY RANGE (key_date);
@@ -76,9 +77,11 @@ CREATE TABLE ledger.refusals (
     subject      text NOT NULL,
     message      text NOT NULL,
     config_epoch bigint NOT NULL,
+    request_hash bytea NOT NULL CHECK (octet_length(request_hash) = 32),
     batch_number bigint NOT NULL,
     refused_at   timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX ON ledger.refusals (batch_number);
 
 CREATE TABLE ledger.transactions (
     -- A UUID v7: the partitions are ranges of time.
@@ -93,6 +96,8 @@ CREATE TABLE ledger.transactions (
     settlement_date date,
     config_epoch    bigint NOT NULL CHECK (config_epoch >= 0),
     original_id     uuid,
+    -- Of all that was asked for, entries and references too: what is sealed is this.
+    request_hash    bytea NOT NULL CHECK (octet_length(request_hash) = 32),
     batch_number    bigint NOT NULL,
     posted_at       timestamptz NOT NULL DEFAULT now(),
     CHECK (kind NOT IN ('refund', 'reversal') OR original_id IS NOT NULL),
@@ -102,6 +107,7 @@ CREATE TABLE ledger.transactions_all PARTITION OF ledger.transactions
     FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
 CREATE INDEX ON ledger.transactions (original_id) WHERE original_id IS NOT NULL;
 CREATE INDEX ON ledger.transactions (accounting_date);
+CREATE INDEX ON ledger.transactions (batch_number);
 
 CREATE TABLE ledger.entries (
     transaction_id uuid NOT NULL,
@@ -172,8 +178,10 @@ END $$;
 CREATE FUNCTION ledger.account_stays() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF (NEW.account_id, NEW.code, NEW.currency, NEW.normal_side, NEW.floor_minor, NEW.opened_at)
-        IS DISTINCT FROM (OLD.account_id, OLD.code, OLD.currency, OLD.normal_side, OLD.floor_minor, OLD.opened_at)
+    IF (NEW.account_id, NEW.code, NEW.currency, NEW.normal_side, NEW.floor_minor, NEW.batch_number,
+        NEW.opened_at)
+        IS DISTINCT FROM (OLD.account_id, OLD.code, OLD.currency, OLD.normal_side, OLD.floor_minor, OLD.batch_number,
+        OLD.opened_at)
     THEN
         RAISE EXCEPTION 'account % stays as it was opened', OLD.code
             USING ERRCODE = 'integrity_constraint_violation';

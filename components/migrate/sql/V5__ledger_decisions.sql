@@ -87,8 +87,8 @@ DECLARE
 BEGIN
     FOR taken IN
         WITH ours AS (
-            INSERT INTO ledger.identities (key_date, caller, key_digest, request_hash, decision)
-            SELECT i.key_date, i.caller, d.digest, i.request_hash, i.transaction_id
+            INSERT INTO ledger.identities (key_date, caller, key_digest, decision)
+            SELECT i.key_date, i.caller, d.digest, i.transaction_id
               FROM unnest(p_items) i, LATERAL (SELECT ledger.key_digest(i.key) OFFSET 0) d (digest)
              WHERE p_open[i.n] ORDER BY i.key_date, i.caller, d.digest
             ON CONFLICT DO NOTHING RETURNING decision)
@@ -106,7 +106,7 @@ DECLARE
     known record;
 BEGIN
     FOR known IN
-        SELECT i.n, i.request_hash AS asked, k.request_hash, t.transaction_id, t.accounting_date,
+        SELECT i.n, i.request_hash AS asked, coalesce(t.request_hash, r.request_hash) AS request_hash, t.transaction_id, t.accounting_date,
                r.reason, r.subject, r.message
           FROM unnest(p_items) i
           JOIN ledger.identities k ON k.key_date = i.key_date AND k.caller = i.caller

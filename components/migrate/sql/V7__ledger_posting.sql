@@ -76,9 +76,9 @@ LANGUAGE sql AS $$
                                      array_agg(i.kind <> 'reversal' ORDER BY i.n) AS capped FROM unnest(p_items) i),
     header AS (
         INSERT INTO ledger.transactions (transaction_id, caller, key_date, key, kind, entry_count, effective_time,
-            accounting_date, settlement_date, config_epoch, original_id, batch_number)
+            accounting_date, settlement_date, config_epoch, original_id, request_hash, batch_number)
         SELECT i.transaction_id, i.caller, i.key_date, i.key, i.kind, c.entry_count, i.effective_time,
-               i.accounting_date, i.settlement_date, i.config_epoch, p_originals[i.n], p_batch
+               i.accounting_date, i.settlement_date, i.config_epoch, p_originals[i.n], i.request_hash, p_batch
           FROM unnest(p_items) i
           JOIN (SELECT e.item, count(*) AS entry_count FROM unnest(p_entries) e GROUP BY e.item) c ON c.item = i.n
          WHERE p_booked[i.n] ORDER BY i.n),
@@ -194,8 +194,8 @@ BEGIN
     END IF;
 
     batch := ledger.record_batch((SELECT count(*) FROM unnest(fresh) f WHERE f)::int);
-    INSERT INTO ledger.refusals (refusal_id, caller, key_date, key, reason, subject, message, config_epoch, batch_number)
-    SELECT i.transaction_id, i.caller, i.key_date, i.key, r.reason, r.subject, r.message, i.config_epoch, batch
+    INSERT INTO ledger.refusals (refusal_id, caller, key_date, key, reason, subject, message, config_epoch, request_hash, batch_number)
+    SELECT i.transaction_id, i.caller, i.key_date, i.key, r.reason, r.subject, r.message, i.config_epoch, i.request_hash, batch
       FROM unnest(refused) r JOIN unnest(items) i ON i.n = r.item;
     PERFORM ledger.book(items, entries, fresh, originals, batch, p_reference_items, p_reference_types, p_reference_values);
     RETURN QUERY SELECT i.n, 'booked', i.transaction_id, i.accounting_date, NULL::text, NULL::text, NULL::text, NULL::bigint

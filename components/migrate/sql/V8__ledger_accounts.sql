@@ -1,4 +1,4 @@
--- Opening accounts, raising the config epoch, and the books' own check.
+-- Opening accounts, folding what they gained, and the fence.
 
 -- Opens accounts, or refuses the whole request. Openers take turns, so that what
 -- was looked at is what is written.
@@ -7,6 +7,7 @@ RETURNS TABLE (opened int, reason text, subject text, message text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
     wrong text;
+    batch bigint;
 BEGIN
     IF (cardinality(p_codes) BETWEEN 1 AND 100 AND cardinality(p_currencies) = cardinality(p_codes)
         AND cardinality(p_sides) = cardinality(p_codes) AND cardinality(p_floors) = cardinality(p_codes)
@@ -43,9 +44,9 @@ BEGIN
         RETURN QUERY SELECT 0, 'INVALID', wrong, format('account %s is there with another side or floor', wrong);
         RETURN;
     END IF;
-    PERFORM ledger.record_batch(0);
-    INSERT INTO ledger.accounts (code, currency, normal_side, floor_minor)
-    SELECT w.code, w.currency, w.side::ledger.side, CASE WHEN w.floored THEN 0 END
+    batch := ledger.record_batch(0);
+    INSERT INTO ledger.accounts (code, currency, normal_side, floor_minor, batch_number)
+    SELECT w.code, w.currency, w.side::ledger.side, CASE WHEN w.floored THEN 0 END, batch
       FROM unnest(p_codes, p_currencies, p_sides, p_floors) WITH ORDINALITY AS w (code, currency, side, floored, n)
      WHERE NOT EXISTS (SELECT FROM ledger.accounts a WHERE a.code = w.code AND a.currency = w.currency)
      ORDER BY w.n;
@@ -98,55 +99,6 @@ BEGIN
         RAISE EXCEPTION 'account % is not kept in %', p_code, p_currency USING ERRCODE = 'no_data_found';
     END IF;
 END $$;
-
--- Walks every invariant over all the books, in one snapshot. No row is good.
-CREATE FUNCTION ledger.check_books() RETURNS TABLE (invariant text, subject text)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT 'transaction balances', e.transaction_id::text || ' ' || a.currency
-      FROM ledger.entries e LEFT JOIN ledger.accounts a USING (account_id) GROUP BY e.transaction_id, a.currency
-    HAVING a.currency IS NULL OR sum(CASE e.side WHEN 'debit' THEN e.amount_minor ELSE -e.amount_minor END) <> 0
-    UNION ALL
-    SELECT 'transaction is complete', coalesce(t.transaction_id, e.transaction_id)::text
-      FROM ledger.transactions t FULL JOIN
-           (SELECT transaction_id, count(*) AS n FROM ledger.entries GROUP BY transaction_id) e USING (transaction_id)
-     WHERE t.entry_count IS DISTINCT FROM e.n
-    UNION ALL
-    SELECT 'balance is the fold of entries', a.code || ' ' || a.currency
-      FROM ledger.accounts a FULL JOIN ledger.balances b USING (account_id)
-      LEFT JOIN LATERAL (SELECT coalesce(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor
-                                                  ELSE -e.amount_minor END), 0) AS fold
-                           FROM ledger.entries e WHERE e.account_id = a.account_id) f ON b.account_id IS NOT NULL
-      LEFT JOIN LATERAL (SELECT coalesce(sum(w.amount_minor), 0) AS unfolded
-                           FROM ledger.raisings w WHERE w.account_id = b.account_id) r ON true
-     WHERE (a.floor_minor IS NOT NULL OR b.account_id IS NOT NULL)
-       AND (f.fold IS DISTINCT FROM b.posted_minor + r.unfolded OR b.posted_minor < a.floor_minor)
-    UNION ALL
-    SELECT 'cap is the original less its links', c.original_id::text || ' ' || c.currency
-      FROM ledger.caps c LEFT JOIN LATERAL (
-           SELECT coalesce(sum(e.amount_minor), 0) AS taken
-             FROM ledger.transactions t JOIN ledger.entries e USING (transaction_id)
-             JOIN ledger.accounts a USING (account_id)
-            WHERE t.original_id = c.original_id AND t.kind <> 'reversal' AND e.side = 'debit'
-              AND a.currency = c.currency AND NOT EXISTS (
-                  SELECT FROM ledger.transactions r WHERE r.original_id = t.transaction_id AND r.kind = 'reversal')
-           ) links ON true
-     WHERE c.remaining_minor <> CASE WHEN c.reversed_by IS NULL THEN c.original_minor - links.taken ELSE 0 END
-    UNION ALL
-    SELECT 'reversed once', t.original_id::text FROM ledger.transactions t
-     WHERE t.kind = 'reversal' GROUP BY t.original_id HAVING count(*) > 1
-    UNION ALL
-    SELECT 'one decision per identity', coalesce(i.decision, t.transaction_id)::text
-      FROM ledger.identities i FULL JOIN
-           (SELECT transaction_id, caller, key_date, key FROM ledger.transactions UNION ALL
-            SELECT refusal_id, caller, key_date, key FROM ledger.refusals) t
-        ON i.decision = t.transaction_id AND i.caller = t.caller AND i.key_date = t.key_date
-           AND i.key_digest = ledger.key_digest(t.key)
-     WHERE i.decision IS NULL OR t.transaction_id IS NULL
-    UNION ALL
-    SELECT 'trial balance', a.currency FROM ledger.entries e JOIN ledger.accounts a USING (account_id)
-     GROUP BY a.currency
-    HAVING sum(CASE e.side WHEN 'debit' THEN e.amount_minor ELSE -e.amount_minor END) <> 0;
-$$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.post, ledger.open_accounts, ledger.fold_raisings, ledger.raise_config_epoch TO ledger;

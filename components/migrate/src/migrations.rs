@@ -26,6 +26,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V7__ledger_posting",
     "V8__ledger_accounts",
     "V9__ledger_positions",
+    "V10__ledger_chain",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn every_file_in_the_folder_is_listed_in_order() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql");
+        let folder = "sql";
         let mut found: Vec<String> = std::fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap().replace(".sql", ""))

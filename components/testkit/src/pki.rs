@@ -52,4 +52,11 @@ impl Pki {
         std::fs::write(folder.join("tls.key"), key.serialize_pem())?;
         Ok(folder)
     }
+
+    /// Writes a key that signs heads of books, and returns its public part in hex.
+    pub fn seal_key(&self, file: &Path) -> Result<String> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
+        std::fs::write(file, key.serialize_pem())?;
+        Ok(key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
 }

@@ -165,12 +165,19 @@ impl Postgres {
         Ok(DatabaseTls::load(Some(identity), trust.to_str().context("the path is not UTF-8")?)?)
     }
 
+    /// How a program of PostgreSQL's own connects, over the Unix socket.
+    #[must_use]
+    pub fn conninfo(&self, user: &str, database: &str) -> String {
+        format!("host={} port={} user={user} dbname={database}", self.folder.path().display(), self.port)
+    }
+
     /// A session of this role over the Unix socket, without TLS.
     pub async fn connect(&self, user: &str) -> Result<Client> {
         self.connect_to(user, DATABASE).await
     }
 
-    async fn connect_to(&self, user: &str, database: &str) -> Result<Client> {
+    /// The same to another database.
+    pub async fn connect_to(&self, user: &str, database: &str) -> Result<Client> {
         let mut options = tokio_postgres::Config::new();
         options.host_path(self.folder.path()).port(self.port).user(user).dbname(database);
         options.connect_timeout(Duration::from_secs(5));

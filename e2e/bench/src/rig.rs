@@ -121,9 +121,8 @@ impl Rig {
     /// Every invariant, over all the books.
     pub(crate) async fn check(&self) -> Result<()> {
         let owner = self.postgres.connect("payplane_owner").await?;
-        let broken = owner.query("SELECT invariant, subject FROM ledger.check_books() LIMIT 5", &[]).await?;
-        if let Some(row) = broken.first() {
-            bail!("the books are broken: {} {}", row.get::<_, &str>(0), row.get::<_, &str>(1));
+        if let Some(broken) = payplane_ledger::verify::invariants(&owner).await?.first() {
+            bail!("the books are broken: {}: {}", broken.what, broken.subject);
         }
         Ok(())
     }

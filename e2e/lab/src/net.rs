@@ -43,6 +43,11 @@ pub fn renew(cluster: &Cluster, k: u8) -> Result<()> {
     ensure_place(cluster, k)
 }
 
+/// Takes the wire of node `k` out; a new one comes with its next namespace.
+pub fn unplug(cluster: &Cluster, k: u8) -> Result<()> {
+    ip(&["link", "set", &cluster.plan.wire(k), "down"])
+}
+
 /// Makes the namespace of node `k`, or of the control plane (0), and all that is in it.
 fn ensure_place(cluster: &Cluster, k: u8) -> Result<()> {
     let plan = &cluster.plan;

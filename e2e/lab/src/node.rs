@@ -53,12 +53,14 @@ pub fn start(cluster: &Cluster, k: u8, programs: &Programs, store: &Path) -> Res
         sys::create_dir(&dir.join(folder))?;
     }
     config::write(cluster, k)?;
-    cgroup::create(&cluster.plan.cgroup(k))?;
     sys::write_json(&dir.join("conf/boot.json"), &boot(cluster, k, programs))?;
-    // What the last life of the node left in its network would have died with a real machine.
+    // What the last life of the node left in its network and groups would have died with a real machine; a
+    // kubelet asks for the container of each group that it finds for 3 s before it runs a pod.
     if dir.join("conf/booted").exists() {
         net::renew(cluster, k)?;
+        cgroup::remove(&cluster.plan.cgroup(k))?;
     }
+    cgroup::create(&cluster.plan.cgroup(k))?;
     sys::write(&dir.join("conf/booted"), "")?;
     let arguments = ["--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child=SIGKILL"];
     let mut arguments: Vec<_> = arguments.map(str::to_owned).to_vec();
@@ -96,9 +98,11 @@ pub fn init_of(cluster: &Cluster, k: u8) -> Result<Pid, Error> {
     found.ok_or_else(|| Error::NotRunning { node: cluster.plan.node_name(k) })
 }
 
-/// Cuts the power: everything of the node is gone at once.
+/// Cuts the power: everything of the node is gone at once, and nobody is told, as
+/// its last packets could.
 pub fn power_off(cluster: &Cluster, k: u8) -> Result<(), Error> {
     let init = init_of(cluster, k)?;
+    net::unplug(cluster, k)?;
     let _ = kill(init, Signal::SIGKILL);
     wait_gone(cluster, k, Duration::from_secs(10));
     reroute(cluster)

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// A folder of the repository's charts.
 #[must_use]
 pub fn folder(chart: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts").join(chart)
+    Path::new("../../charts").join(chart)
 }
 
 /// What a chart cannot do without, as `--set` takes it.

@@ -5,11 +5,10 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
 fn root() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    "../..".into()
 }
 
 /// The packages that are really built for the images' platform: name, where it

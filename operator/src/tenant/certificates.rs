@@ -40,7 +40,8 @@ pub async fn ensure(
     lifetime: SignedDuration,
 ) -> Result<Certificates, CertificateError> {
     let authority = ensure_authority(cluster, tenant).await?;
-    let bundle = ensure_bundle(cluster, tenant, &authority.certificate).await?;
+    let seal = ensure_seal_key(cluster, tenant).await?;
+    let bundle = ensure_bundle(cluster, tenant, &authority.certificate, &seal).await?;
     let mut renew_at = pki::due(&authority.certificate).unwrap_or(Timestamp::MAX);
     let (mut operator, mut all) = (None, Vec::new());
     for (name, component, leaf) in leaves(tenant) {
@@ -145,17 +146,11 @@ fn leaves(tenant: &Tenant) -> Vec<(&'static str, &'static str, Leaf)> {
 }
 
 async fn ensure_authority(cluster: &Cluster, tenant: &Tenant) -> Result<Pair, CertificateError> {
-    let (secrets, home) = (resource("v1", "Secret"), Some(tenant.namespace.as_str()));
-    let good = |secret: Option<Value>| {
-        let pair = pair_of(&secret?)?;
+    let good = |secret: &Value| {
+        let pair = pair_of(secret)?;
         pki::due(&pair.certificate).filter(|due| *due > Timestamp::now()).map(|_| pair)
     };
-    let mut found = good(cluster.look(&secrets, home, "tenant-ca").await?);
-    if found.is_none() {
-        // The watch may not have told of the last renewal yet.
-        found = good(cluster.get(&secrets, home, "tenant-ca").await?);
-    }
-    let pair = match found {
+    let pair = match stored(cluster, tenant, "tenant-ca", good).await? {
         Some(pair) => pair,
         None => pki::authority(&tenant.name).context(IssueSnafu { tenant: &tenant.name })?,
     };
@@ -165,6 +160,40 @@ async fn ensure_authority(cluster: &Cluster, tenant: &Tenant) -> Result<Pair, Ce
     Ok(pair)
 }
 
+/// A Secret's content, where it is good.
+async fn stored<T>(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    name: &str,
+    good: impl Fn(&Value) -> Option<T>,
+) -> Result<Option<T>, ClusterError> {
+    let (secrets, home) = (resource("v1", "Secret"), Some(tenant.namespace.as_str()));
+    let found = cluster.look(&secrets, home, name).await?.as_ref().and_then(&good);
+    if found.is_some() {
+        return Ok(found);
+    }
+    // The watch may not have told of the last write yet.
+    Ok(cluster.get(&secrets, home, name).await?.as_ref().and_then(&good))
+}
+
+/// The key that signs heads of the books; returns its public part. Whoever trusts
+/// what was published trusts it, so it is made once and kept with the books.
+async fn ensure_seal_key(cluster: &Cluster, tenant: &Tenant) -> Result<String, CertificateError> {
+    let context = IssueSnafu { tenant: &tenant.name };
+    let good = |secret: &Value| pki::seal_public(&text(secret, "seal.key")?).map(|_| secret["data"].clone());
+    let data = match stored(cluster, tenant, "seal-key", good).await? {
+        Some(data) => data,
+        None => json!({"seal.key": encode(&pki::seal_key().context(context)?)}),
+    };
+    let object = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": metadata(tenant, "database", "seal-key", false), "data": data,
+    });
+    let public = text(&object, "seal.key").and_then(|key| pki::seal_public(&key)).unwrap_or_default();
+    cluster.apply(&Object::new(object)).await?;
+    Ok(public)
+}
+
 /// The current CA certificate and the last former ones: both sides believe both.
 /// A leaf of a former CA lives out its time, so a new CA is known everywhere
 /// before the first leaf of it is.
@@ -172,6 +201,7 @@ async fn ensure_bundle(
     cluster: &Cluster,
     tenant: &Tenant,
     current: &str,
+    seal: &str,
 ) -> Result<String, CertificateError> {
     let maps = resource("v1", "ConfigMap");
     let live = cluster.get(&maps, Some(&tenant.namespace), "trust-bundle").await?;
@@ -186,7 +216,7 @@ async fn ensure_bundle(
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata(tenant, "tenant", "trust-bundle", true),
-            "data": {"ca.crt": bundle},
+            "data": {"ca.crt": bundle, "seal.pub": seal},
         })))
         .await?;
     if tenant.managed().is_some() {
@@ -211,18 +241,12 @@ async fn ensure_leaf(
     lifetime: SignedDuration,
     bundle: &str,
 ) -> Result<(Pair, Timestamp), CertificateError> {
-    let good = |secret: Option<Value>| {
-        let pair = pair_of(&secret?)?;
+    let good = |secret: &Value| {
+        let pair = pair_of(secret)?;
         let due = pki::renewal(&pair.certificate, bundle, leaf)?;
         (due > Timestamp::now()).then_some((pair, due))
     };
-    let (secrets, home) = (resource("v1", "Secret"), Some(tenant.namespace.as_str()));
-    let mut found = good(cluster.look(&secrets, home, name).await?);
-    if found.is_none() {
-        // The watch may not have told of the last renewal yet.
-        found = good(cluster.get(&secrets, home, name).await?);
-    }
-    let (pair, due) = match found {
+    let (pair, due) = match stored(cluster, tenant, name, good).await? {
         Some(found) => found,
         None => {
             let pair = pki::issue(authority, leaf, lifetime).context(IssueSnafu { tenant: &tenant.name })?;
@@ -256,10 +280,11 @@ fn encode(text: &str) -> String {
 }
 
 fn pair_of(secret: &Value) -> Option<Pair> {
+    Some(Pair { certificate: text(secret, "tls.crt")?, key: text(secret, "tls.key")? })
+}
+
+fn text(secret: &Value, key: &str) -> Option<String> {
     use base64::Engine;
-    let read = |key: &str| {
-        let bytes = base64::engine::general_purpose::STANDARD.decode(secret["data"][key].as_str()?).ok()?;
-        String::from_utf8(bytes).ok()
-    };
-    Some(Pair { certificate: read("tls.crt")?, key: read("tls.key")? })
+    let bytes = base64::engine::general_purpose::STANDARD.decode(secret["data"][key].as_str()?).ok()?;
+    String::from_utf8(bytes).ok()
 }

@@ -146,10 +146,7 @@ impl Ledger {
     /// Walks every invariant over the books.
     pub(crate) async fn check(&self) {
         self.seal().await;
-        let sql = "SELECT * FROM ledger.check_books() UNION ALL SELECT * FROM ledger.check_order()";
-        let rows = self.owner.query(sql, &[]).await.unwrap();
-        let broken: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-        assert_eq!(broken, vec![]);
+        assert_eq!(payplane_ledger::verify::invariants(&self.owner).await.unwrap(), vec![]);
     }
 }
 

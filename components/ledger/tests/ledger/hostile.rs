@@ -1,26 +1,39 @@
 //! Whoever steals the ledger's database login can ask for postings, and nothing
 //! else.
 
+use payplane_ledger::request::Posting;
+
 use crate::harness::*;
 
-/// A call of the posting function by hand.
-pub(crate) fn post_sql(key: &str, caller: &str, amount: i64) -> String {
+/// A call of the posting function by hand, for a posting of two entries in CNY.
+pub(crate) fn post_sql(posting: &Posting, caller: &str) -> String {
+    let (key, kind, hash) = (&posting.identity.key, &posting.kind, Hex(posting.hash()));
+    let [one, two] = &posting.entries[..] else { panic!("two entries are needed") };
+    let amount = one.amount_minor;
     format!(
         "SELECT ledger.post(ARRAY[(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
             || '7' || substr(md5('{key}'), 1, 3) || '8' || substr(md5('{key}'), 4, 15))::uuid], '{{{caller}}}',
-         ARRAY[(now() AT TIME ZONE 'Asia/Shanghai')::date], '{{{key}}}', ARRAY[sha256('{key}')], '{{sale}}',
+         ARRAY[(now() AT TIME ZONE 'Asia/Shanghai')::date], '{{{key}}}', ARRAY['\\x{hash}'::bytea], '{{{kind}}}',
          '{{2024-01-15T04:00:00Z}}', '{{2024-01-15}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{1}}',
-         '{{1,1}}', '{{1,2}}', '{{{CLEARING},{}}}', '{{CNY,CNY}}', '{{debit,credit}}', '{{{amount},{amount}}}',
+         '{{1,1}}', '{{1,2}}', '{{{},{}}}', '{{CNY,CNY}}', '{{{},{}}}', '{{{amount},{amount}}}',
          '{{}}', '{{}}', '{{}}')",
-        merchant(0)
+        one.account, two.account, one.side, two.side
     )
+}
+
+struct Hex(Vec<u8>);
+
+impl std::fmt::Display for Hex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 #[tokio::test]
 pub(crate) async fn the_login_can_post_and_nothing_else() {
     let ledger = Ledger::start().await;
     let booked = ledger.post(sale("sale:1", 0, 100)).await.transaction_id.unwrap();
-    let good = post_sql("sale:2", "gateway", 5);
+    let good = post_sql(&sale("sale:2", 0, 5), "gateway");
     let thief = ledger.postgres.connect("ledger").await.unwrap();
     let statements = [
         "INSERT INTO ledger.accounts (code, currency, normal_side) VALUES ('x', 'CNY', 'debit')".to_owned(),
@@ -52,7 +65,10 @@ pub(crate) async fn the_login_can_post_and_nothing_else() {
         "SELECT ledger.set_account_state('income:fee', 'CNY', 'closed')".into(),
         "SELECT ledger.record_batch(1)".into(),
         "SELECT ledger.book(gen_random_uuid(), 'sale', '{}', NULL)".into(),
-        "SELECT ledger.check_books()".into(),
+        "INSERT INTO ledger.chain (position, hash) VALUES (1, sha256('x'))".into(),
+        "UPDATE ledger.chain SET hash = sha256('x')".into(),
+        "SELECT ledger.extend_chain(7, NULL, '{}')".into(),
+        "SELECT ledger.extend_chain(0, NULL, ARRAY['x'::bytea])".into(),
         "INSERT INTO ledger.positions (position, epoch, batch_number) VALUES (1, 1, 1)".into(),
         "UPDATE ledger.positions SET batch_number = 2".into(),
         "DELETE FROM ledger.unsealed_batches".into(),
@@ -82,7 +98,7 @@ pub(crate) async fn the_login_can_post_and_nothing_else() {
         good.replace("'{gateway}'", "'{gateway,gateway}'"),
         good.replace("'{sale:2}'", "'{NULL}'"),
         good.replace("'{sale:2}'", "'{sale 2}'"),
-        good.replace("sha256('sale:2')", "'x'::bytea"),
+        good.replace("'\\x", "'\\x00"),
         good.replace("'{2024-01-15}',", "'{2025-01-15}',"),
         good.replace("|| '7' ||", "|| '4' ||"),
         good.replace("clock_timestamp()", "(clock_timestamp() - interval '9 days')"),
@@ -105,7 +121,7 @@ pub(crate) async fn a_weak_session_still_commits_durably() {
     let ledger = Ledger::start().await;
     let thief = ledger.postgres.connect("ledger").await.unwrap();
     thief.batch_execute("SET synchronous_commit = off; BEGIN").await.unwrap();
-    thief.batch_execute(&post_sql("sale:1", "gateway", 5)).await.unwrap();
+    thief.batch_execute(&post_sql(&sale("sale:1", 0, 5), "gateway")).await.unwrap();
     let commit = thief.query_one("SHOW synchronous_commit", &[]).await.unwrap();
     assert_eq!(commit.get::<_, &str>(0), "on", "until this transaction has committed");
     thief.batch_execute("COMMIT").await.unwrap();

@@ -12,5 +12,6 @@ mod plants;
 mod positions;
 mod posting;
 mod rules;
+mod sealed;
 mod service;
 mod unknown;

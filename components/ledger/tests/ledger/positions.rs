@@ -9,7 +9,7 @@ pub(crate) async fn a_writer_paused_before_its_commit_delays_and_loses_nothing()
     let ledger = Ledger::start().await;
     let paused = ledger.postgres.connect("ledger").await.unwrap();
     paused.batch_execute("BEGIN").await.unwrap();
-    paused.batch_execute(&post_sql("sale:paused", "gateway", 5)).await.unwrap();
+    paused.batch_execute(&post_sql(&sale("sale:paused", 0, 5), "gateway")).await.unwrap();
     ledger.post(sale("sale:1", 0, 10)).await;
     ledger.seal().await;
     let waiting = "SELECT count(*) FROM ledger.unsealed_batches";
@@ -34,8 +34,7 @@ pub(crate) async fn what_a_batch_was_decided_on_stands_before_it() {
     let early = ledger.postgres.connect("ledger").await.unwrap();
     early.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
     ledger.post(sale("sale:1", 0, 100)).await;
-    let taken = post_sql("payout:1", "gateway", 100).replace("{debit,credit}", "{credit,debit}");
-    early.batch_execute(&taken).await.unwrap();
+    early.batch_execute(&post_sql(&payout("payout:1", 0, 100), "gateway")).await.unwrap();
     early.batch_execute("COMMIT").await.unwrap();
     assert_eq!(ledger.balance(&merchant(0)).await, 0);
     ledger.check().await;

@@ -116,7 +116,7 @@ pub(crate) async fn the_fence_waits_for_postings_and_stops_later_ones() {
     let ledger = Ledger::start().await;
     let slow = ledger.postgres.connect("ledger").await.unwrap();
     slow.batch_execute("BEGIN").await.unwrap();
-    slow.batch_execute(&crate::hostile::post_sql("sale:slow", "gateway", 5)).await.unwrap();
+    slow.batch_execute(&crate::hostile::post_sql(&sale("sale:slow", 0, 5), "gateway")).await.unwrap();
     let fencing = ledger.books.clone();
     let raise = tokio::spawn(async move { fencing.raise_config_epoch(9, soon()).await.unwrap() });
     tokio::time::sleep(Duration::from_millis(300)).await;

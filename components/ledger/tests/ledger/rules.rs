@@ -75,10 +75,10 @@ pub(crate) async fn rules_stand_behind_the_functions() {
             format!("INSERT INTO ledger.entries VALUES {}", rows.join(", "))
         };
         format!(
-            "INSERT INTO ledger.identities VALUES (current_date, '{caller}', ledger.key_digest('k'), sha256('k'), {id});
+            "INSERT INTO ledger.identities VALUES (current_date, '{caller}', ledger.key_digest('k'), {id});
              WITH header AS (INSERT INTO ledger.transactions (transaction_id, caller, key_date, key, kind, entry_count,
-                effective_time, accounting_date, config_epoch, batch_number)
-             VALUES ({id}, 'x', current_date, 'k', 'sale', {count}, now(), current_date, 0, 1)) {lines}"
+                effective_time, accounting_date, config_epoch, request_hash, batch_number)
+             VALUES ({id}, 'x', current_date, 'k', 'sale', {count}, now(), current_date, 0, sha256('k'), 1)) {lines}"
         )
     };
     let entry =
@@ -109,7 +109,7 @@ pub(crate) async fn rules_stand_behind_the_functions() {
         ("UPDATE ledger.control SET config_epoch_min = config_epoch_min - 1".into(), ""),
         ("UPDATE payplane.control SET books_id = gen_random_uuid()".into(), "only grows"),
         ("DELETE FROM payplane.control".into(), "append-only"),
-        ("INSERT INTO ledger.refusals VALUES (gen_random_uuid(), 'x', current_date, 'k', 'INVALID', '', '', 0, 1)".into(),
+        ("INSERT INTO ledger.refusals VALUES (gen_random_uuid(), 'x', current_date, 'k', 'INVALID', '', '', 0, sha256('k'), 1)".into(),
             "identity"),
     ];
     for (sql, why) in statements {

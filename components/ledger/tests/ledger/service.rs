@@ -51,6 +51,8 @@ impl Served {
             trust: pki.trust(),
             database_tls: text(postgres.identity("ledger").unwrap()),
             database_trust: text(postgres.pki.trust()),
+            seal_key: folder.path().join("seal.key"),
+            heads_file: None,
             listen: address,
             health,
         };

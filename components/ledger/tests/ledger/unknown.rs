@@ -18,7 +18,7 @@ async fn an_identity_that_is_committing_elsewhere_is_unknown() {
     open(&mut gateway).await;
     let elsewhere = served.postgres.connect("payplane_owner").await.unwrap();
     elsewhere.batch_execute("BEGIN").await.unwrap();
-    elsewhere.batch_execute(&crate::hostile::post_sql("sale:1", "gateway", 5)).await.unwrap();
+    elsewhere.batch_execute(&crate::hostile::post_sql(&sale("sale:1", 0, 5), "gateway")).await.unwrap();
     let told = gateway.post(request("sale:1")).await.unwrap_err();
     assert_eq!(told.code(), Code::Unavailable, "{told:?}");
     assert!(told.message().contains("unknown"), "{told:?}");
@@ -36,7 +36,7 @@ async fn an_identity_that_hangs_elsewhere_drags_no_neighbour_along() {
     let ledger = Ledger::start().await;
     let elsewhere = ledger.postgres.connect("ledger").await.unwrap();
     elsewhere.batch_execute("BEGIN").await.unwrap();
-    elsewhere.batch_execute(&crate::hostile::post_sql("sale:held", "gateway", 5)).await.unwrap();
+    elsewhere.batch_execute(&crate::hostile::post_sql(&sale("sale:held", 0, 5), "gateway")).await.unwrap();
     // One writer: both are in its batch.
     let books = books(&ledger.postgres, 3);
     let (held, other) =

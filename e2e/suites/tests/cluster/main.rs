@@ -20,6 +20,7 @@ mod s02_unreadable;
 mod s03_isolation;
 mod s03_logins;
 mod s03_payments;
+mod s03_sealed;
 mod s03_team;
 mod s04_available;
 mod s04_crash_at_write;

@@ -185,6 +185,9 @@ fn pod(
     }
     let secret =
         |name: &str, key: &str| json!({"secret": {"secretName": name, "items": [{"key": key, "path": key}]}});
+    if name == "ledger" {
+        volumes.push(("seal", "/etc/payplane/seal".to_owned(), secret("seal-key", "seal.key")));
+    }
     let login = if name == "migrate" { "owner" } else { name };
     match tenant.external() {
         Some(external) => {

@@ -1,0 +1,132 @@
+//! `payplane ledger verify`: are these the books that were sealed? It reads them
+//! in one snapshot and brings its own questions, so that nothing that is stored
+//! in the database speaks for itself.
+
+mod chain;
+pub mod heads;
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use payplane_api::config::DatabaseConfig;
+use payplane_api::names;
+use payplane_common::database::{self, DatabaseError, DatabaseTls};
+use snafu::{ResultExt, Snafu};
+use tokio_postgres::Client;
+
+pub use chain::Walked;
+use crate::seal::head::Head;
+
+/// Every invariant, each with what breaks it.
+const INVARIANTS: [&str; 3] =
+    [include_str!("verify/books.sql"), include_str!("verify/order.sql"), include_str!("verify/content.sql")];
+/// Of each invariant; more would say nothing new.
+const FINDINGS_MAX: i64 = 20;
+
+/// What to verify, and against what.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// JSON with the `database` to read, as in a component's config
+    #[arg(long, default_value = names::CONFIG_FILE)]
+    pub config: PathBuf,
+    /// Folder of the database client certificate
+    #[arg(long, default_value = names::DATABASE_TLS_DIR)]
+    pub database_tls: String,
+    /// Folder of the database's CA
+    #[arg(long, default_value = names::DATABASE_TRUST_DIR)]
+    pub database_trust: String,
+    /// Heads that were published, one a line, from a heads file or a log; - is the standard input
+    #[arg(long)]
+    pub heads: PathBuf,
+    /// The Ed25519 public keys that heads may be signed with, in hex
+    #[arg(long = "key", required = true)]
+    pub keys: Vec<String>,
+}
+
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub(crate)))]
+pub enum VerifyError {
+    #[snafu(display("cannot read {}", path.display()))]
+    Read { path: PathBuf, source: std::io::Error },
+    #[snafu(display("the config {} cannot be parsed", path.display()))]
+    Config { path: PathBuf, source: serde_json::Error },
+    #[snafu(display("line {line} of the heads: {why}"))]
+    Head { line: usize, why: String },
+    #[snafu(display("--heads: no head is in {}", path.display()))]
+    NoHead { path: PathBuf },
+    #[snafu(display("cannot reach the database"))]
+    Connect { source: DatabaseError },
+    #[snafu(context(false), display("the books cannot be read"))]
+    Query { source: tokio_postgres::Error },
+    #[snafu(display("cannot print"))]
+    Print { source: std::io::Error },
+    #[snafu(display("these are not the books that were sealed, or they break their own rules"))]
+    Refuted,
+}
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub what: String,
+    pub subject: String,
+}
+
+#[derive(serde::Deserialize)]
+struct Where {
+    database: DatabaseConfig,
+}
+
+/// Prints what it found, one finding a line, and fails if there is any.
+pub async fn run(args: Args) -> Result<(), VerifyError> {
+    let text = std::fs::read(&args.config).context(ReadSnafu { path: &args.config })?;
+    let found: Where = serde_json::from_slice(&text).context(ConfigSnafu { path: &args.config })?;
+    let heads = heads::read(&input(&args.heads)?, &args.keys)?;
+    snafu::ensure!(!heads.is_empty(), NoHeadSnafu { path: &args.heads });
+    let certificate = Path::new(&args.database_tls).join("tls.crt").exists();
+    let identity = certificate.then_some(args.database_tls.as_str());
+    let tls = DatabaseTls::load(identity, &args.database_trust).context(ConnectSnafu)?;
+    let (client, _driver) =
+        database::connect(&found.database, &tls, "payplane-verify").await.context(ConnectSnafu)?;
+    let walked = prove(&client, &heads).await?;
+    print(&walked).context(PrintSnafu)?;
+    if walked.findings.is_empty() { Ok(()) } else { RefutedSnafu.fail() }
+}
+
+/// Walks the chain and every invariant in one snapshot.
+pub async fn prove(client: &Client, heads: &[Head]) -> Result<Walked, tokio_postgres::Error> {
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let mut walked = chain::walk(client, heads).await?;
+    walked.findings.extend(invariants(client).await?);
+    client.batch_execute("COMMIT").await?;
+    Ok(walked)
+}
+
+/// Walks every invariant over the books: no finding is good.
+pub async fn invariants(client: &Client) -> Result<Vec<Finding>, tokio_postgres::Error> {
+    let mut findings = vec![];
+    for sql in INVARIANTS {
+        let sql = format!("SELECT * FROM ({sql}) broken (what, subject) LIMIT {FINDINGS_MAX}");
+        for row in client.query(&sql, &[]).await? {
+            findings.push(Finding { what: row.get(0), subject: row.get(1) });
+        }
+    }
+    Ok(findings)
+}
+
+fn input(path: &Path) -> Result<String, VerifyError> {
+    if path != Path::new("-") {
+        return std::fs::read_to_string(path).context(ReadSnafu { path });
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context(ReadSnafu { path })?;
+    Ok(text)
+}
+
+fn print(walked: &Walked) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for finding in &walked.findings {
+        writeln!(out, "broken: {}: {}", finding.what, finding.subject)?;
+    }
+    let Walked { sealed, proven, unsealed, .. } = walked;
+    writeln!(out, "sealed up to position {sealed}, proven by heads up to {proven}, {unsealed} batches beyond")
+}

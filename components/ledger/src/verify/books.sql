@@ -1,0 +1,55 @@
+-- Every invariant over all the books, in one snapshot. No row is good.
+SELECT 'transaction balances', e.transaction_id::text || ' ' || a.currency
+  FROM ledger.entries e LEFT JOIN ledger.accounts a USING (account_id) GROUP BY e.transaction_id, a.currency
+HAVING a.currency IS NULL OR sum(CASE e.side WHEN 'debit' THEN e.amount_minor ELSE -e.amount_minor END) <> 0
+UNION ALL
+SELECT 'transaction is complete', coalesce(t.transaction_id, e.transaction_id)::text
+  FROM ledger.transactions t FULL JOIN
+       (SELECT transaction_id, count(*) AS n FROM ledger.entries GROUP BY transaction_id) e USING (transaction_id)
+ WHERE t.entry_count IS DISTINCT FROM e.n
+UNION ALL
+SELECT 'balance is the fold of entries', a.code || ' ' || a.currency
+  FROM ledger.accounts a FULL JOIN ledger.balances b USING (account_id)
+  LEFT JOIN LATERAL (SELECT coalesce(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor
+                                              ELSE -e.amount_minor END), 0) AS fold
+                       FROM ledger.entries e WHERE e.account_id = a.account_id) f ON b.account_id IS NOT NULL
+  LEFT JOIN LATERAL (SELECT coalesce(sum(w.amount_minor), 0) AS unfolded
+                       FROM ledger.raisings w WHERE w.account_id = b.account_id) r ON true
+ WHERE (a.floor_minor IS NOT NULL OR b.account_id IS NOT NULL)
+   AND (f.fold IS DISTINCT FROM b.posted_minor + r.unfolded OR b.posted_minor < a.floor_minor)
+UNION ALL
+SELECT 'cap is the original less its links', c.original_id::text || ' ' || c.currency
+  FROM ledger.caps c LEFT JOIN LATERAL (
+       SELECT coalesce(sum(e.amount_minor), 0) AS taken
+         FROM ledger.transactions t JOIN ledger.entries e USING (transaction_id)
+         JOIN ledger.accounts a USING (account_id)
+        WHERE t.original_id = c.original_id AND t.kind <> 'reversal' AND e.side = 'debit'
+          AND a.currency = c.currency AND NOT EXISTS (
+              SELECT FROM ledger.transactions r WHERE r.original_id = t.transaction_id AND r.kind = 'reversal')
+       ) links ON true
+ WHERE c.remaining_minor <> CASE WHEN c.reversed_by IS NULL THEN c.original_minor - links.taken ELSE 0 END
+UNION ALL
+SELECT 'reversed once', t.original_id::text FROM ledger.transactions t
+ WHERE t.kind = 'reversal' GROUP BY t.original_id HAVING count(*) > 1
+UNION ALL
+SELECT 'one decision per identity', coalesce(i.decision, t.transaction_id)::text
+  FROM ledger.identities i FULL JOIN
+       (SELECT transaction_id, caller, key_date, key FROM ledger.transactions UNION ALL
+        SELECT refusal_id, caller, key_date, key FROM ledger.refusals) t
+    ON i.decision = t.transaction_id AND i.caller = t.caller AND i.key_date = t.key_date
+       AND i.key_digest = substr(sha256(convert_to(t.key, 'UTF8')), 1, 16)
+ WHERE i.decision IS NULL OR t.transaction_id IS NULL
+UNION ALL
+SELECT 'trial balance', a.currency FROM ledger.entries e JOIN ledger.accounts a USING (account_id)
+ GROUP BY a.currency
+HAVING sum(CASE e.side WHEN 'debit' THEN e.amount_minor ELSE -e.amount_minor END) <> 0
+UNION ALL
+SELECT 'a batch counts what it booked', coalesce(b.batch_number, t.batch_number)::text
+  FROM ledger.batches b FULL JOIN
+       (SELECT batch_number, count(*) AS n FROM ledger.transactions GROUP BY batch_number) t USING (batch_number)
+ WHERE b.booked IS DISTINCT FROM coalesce(t.n, 0)
+UNION ALL
+SELECT 'an account or a refusal is of a batch', l.subject
+  FROM (SELECT a.code || ' ' || a.currency AS subject, a.batch_number FROM ledger.accounts a UNION ALL
+        SELECT r.refusal_id::text, r.batch_number FROM ledger.refusals r) l
+  LEFT JOIN ledger.batches b USING (batch_number) WHERE b.batch_number IS NULL

@@ -1,0 +1,107 @@
+//! The chain as it is stored, against what the books hold and against the heads
+//! that were published. It tells the first place of each kind only: after it
+//! everything differs.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Client, Error};
+
+use super::Finding;
+use crate::seal::chain::{CONTENT, link};
+use crate::seal::head::Head;
+
+/// Positions at once.
+const BLOCK: i64 = 256;
+
+/// How far the books are sealed and proven, and what speaks against them.
+#[derive(Clone, Debug, Default)]
+pub struct Walked {
+    pub sealed: i64,
+    pub proven: i64,
+    pub unsealed: i64,
+    pub findings: Vec<Finding>,
+}
+
+impl Walked {
+    fn find(&mut self, what: &str, subject: String) {
+        // The chain's own break is told once.
+        if !self.findings.iter().any(|finding| finding.what == what) {
+            self.findings.push(Finding { what: what.to_owned(), subject });
+        }
+    }
+}
+
+pub(super) async fn walk(client: &Client, heads: &[Head]) -> Result<Walked, Error> {
+    let sql = "SELECT c.books_id::text, (SELECT coalesce(max(position), 0) FROM ledger.chain),
+                      (SELECT count(*) FROM ledger.batches) - (SELECT count(*) FROM ledger.chain)
+                 FROM payplane.control c";
+    let row = client.query_one(sql, &[]).await?;
+    let books: String = row.get(0);
+    let mut walked = Walked { sealed: row.get(1), unsealed: row.get(2), ..Walked::default() };
+    let mut published: BTreeMap<i64, &Head> = BTreeMap::new();
+    for head in heads {
+        if head.books != books {
+            walked.find("a head is of other books", format!("{}, and these are {books}", head.books));
+        }
+        if published.insert(head.position, head).is_some_and(|other| other.hash != head.hash) {
+            walked.find("two heads were published for one position", head.position.to_string());
+        }
+    }
+    let mut before = None;
+    let mut first: i64 = 1;
+    while first <= walked.sealed {
+        let last = walked.sealed.min(first.saturating_add(BLOCK - 1));
+        before = block(client, &mut walked, &published, (first, last), before).await?;
+        first = last.saturating_add(1);
+    }
+    if let Some((end, _)) = published.range(walked.sealed.saturating_add(1)..).next_back() {
+        let lost = format!("positions {} to {end}", walked.sealed.saturating_add(1));
+        walked.find("published and not in these books", lost);
+    }
+    Ok(walked)
+}
+
+/// Returns the hash at the last position.
+async fn block(
+    client: &Client,
+    walked: &mut Walked,
+    published: &BTreeMap<i64, &Head>,
+    (first, last): (i64, i64),
+    mut before: Option<Vec<u8>>,
+) -> Result<Option<Vec<u8>>, Error> {
+    let stored = "SELECT position, hash FROM ledger.chain WHERE position BETWEEN $1 AND $2";
+    let hashes = by_position(client, stored, first, last).await?;
+    let contents = by_position(client, CONTENT, first, last).await?;
+    for position in first..=last {
+        let hash = hashes.get(&position);
+        let right = contents.get(&position).map(|content| link(before.as_deref(), content));
+        if hash.is_none() || hash != right.as_ref() {
+            walked.find("the chain breaks", format!("at position {position}"));
+        }
+        match published.get(&position) {
+            Some(head) if hash.map(hex::encode).as_deref() == Some(head.hash.as_str()) => {
+                if walked.findings.is_empty() {
+                    walked.proven = position;
+                }
+            }
+            Some(_) => {
+                let from = walked.proven.saturating_add(1);
+                walked.find("a published head differs", format!("at positions {from} to {position}"));
+            }
+            None => {}
+        }
+        // What is stored, so that one break does not hide the next.
+        before = hash.cloned();
+    }
+    Ok(before)
+}
+
+async fn by_position(
+    client: &Client,
+    sql: &str,
+    first: i64,
+    last: i64,
+) -> Result<BTreeMap<i64, Vec<u8>>, Error> {
+    let rows = client.query(sql, &[&first, &last]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}

@@ -1,0 +1,19 @@
+-- Transactions whose entries, references or own fields are not what was asked
+-- for: the text that `Posting::hash` digests, from what is stored. No row is good.
+SELECT 'a transaction is what was asked for', t.transaction_id::text
+  FROM ledger.transactions t
+  LEFT JOIN ledger.transactions o ON o.transaction_id = t.original_id
+  LEFT JOIN (
+       SELECT e.transaction_id,
+              string_agg(concat_ws(' ', e.side, a.code, e.amount_minor, a.currency) || E'\n', '' ORDER BY e.line) AS text
+         FROM ledger.entries e LEFT JOIN ledger.accounts a USING (account_id) GROUP BY e.transaction_id) e
+    ON e.transaction_id = t.transaction_id
+  LEFT JOIN (
+       SELECT r.transaction_id, string_agg(r.type || '=' || r.value || E'\n', '' ORDER BY r.type, r.value) AS text
+         FROM ledger.external_references r GROUP BY r.transaction_id) r
+    ON r.transaction_id = t.transaction_id
+ WHERE t.request_hash <> sha256(convert_to(concat(
+       E'2\n', t.kind, E'\n', e.text, r.text,
+       'effective ', (extract(epoch FROM t.effective_time) * 1000000)::bigint, E'\n',
+       'settlement ' || to_char(t.settlement_date, 'YYYY-MM-DD') || E'\n',
+       'original ' || to_char(o.key_date, 'YYYY-MM-DD') || ' ' || o.key || E'\n'), 'UTF8'))

@@ -1,0 +1,301 @@
+//! Whoever has the database can change anything in it, and cannot change what was
+//! published about it: each change is named by `verify`, and by a verifier that
+//! shares no code with it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use payplane_common::database;
+use payplane_ledger::books::Books;
+use payplane_ledger::metrics::Metrics;
+use payplane_ledger::seal::{Outside, Sealer, chain};
+use payplane_ledger::verify;
+use payplane_testkit::Postgres;
+
+use crate::harness::*;
+
+/// Books with three published heads and one posting beyond, and copies of them.
+struct Sealed {
+    postgres: Postgres,
+    folder: tempfile::TempDir,
+    key: String,
+}
+
+impl Sealed {
+    async fn create() -> Self {
+        let Ledger { postgres, .. } = Ledger::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let key = postgres.pki.seal_key(&folder.path().join("seal.key")).unwrap();
+        let sealed = Self { postgres, folder, key };
+        sealed.book("payplane", &["sale:1", "sale:2", "sale:3"], "heads").await;
+        sealed.book("payplane", &["sale:4", "sale:5"], "heads").await;
+        sealed.copy("older").await;
+        sealed.copy("fork").await;
+        sealed.book("payplane", &["sale:6", "sale:7"], "heads").await;
+        sealed.book("fork", &["other:1", "other:2", "other:3"], "fork").await;
+        let books = sealed.books("payplane");
+        assert_eq!(word(&post(&books, sale("sale:unsealed", 0, 90)).await.unwrap()), "booked");
+        sealed
+    }
+
+    fn books(&self, name: &str) -> Books {
+        let (tls, mut config) = (self.postgres.tls("ledger").unwrap(), self.postgres.config("ledger"));
+        name.clone_into(&mut config.database);
+        Books::new(database::pool(&config, &tls, "test", 4).unwrap())
+    }
+
+    /// Books sales one after the other, a refund and a refusal, seals all and publishes the head.
+    async fn book(&self, name: &str, keys: &[&str], heads: &str) {
+        let books = self.books(name);
+        for key in keys {
+            let mut sale = sale(key, 0, 100);
+            sale.references = vec![("attempt".into(), format!("a {key}")), ("order".into(), "\"o\\1".into())];
+            sale.settlement_date = Some(today());
+            assert_eq!(word(&post(&books, sale).await.unwrap()), "booked");
+        }
+        let (link, more) = (format!("refund:{}", keys[0]), format!("more:{}", keys[0]));
+        assert_eq!(word(&post(&books, refund(&link, keys[0], 0, 40)).await.unwrap()), "booked");
+        assert_eq!(word(&post(&books, payout(&more, 1, 1_000)).await.unwrap()), "INSUFFICIENT");
+        let (tls, mut config) = (self.postgres.tls("ledger").unwrap(), self.postgres.config("ledger"));
+        name.clone_into(&mut config.database);
+        let readers = database::read_pool(&config, &tls, "test", 1).unwrap();
+        let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
+        let outside = Outside { key: self.folder.path().join("seal.key"), file: Some(self.heads(heads)) };
+        let mut sealer = Sealer::new(books, readers, metrics, outside);
+        let owner = self.postgres.connect_to("payplane_owner", name).await.unwrap();
+        let open = "SELECT (SELECT count(*) FROM ledger.batches) > (SELECT count(*) FROM ledger.chain)";
+        while owner.query_one(open, &[]).await.unwrap().get(0) {
+            sealer.round().await.unwrap();
+            // What another replica has begun is left to it for a while.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn heads(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn copy(&self, name: &str) {
+        let admin = self.postgres.connect_to("postgres", "postgres").await.unwrap();
+        let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'payplane'";
+        admin.execute(end, &[]).await.unwrap();
+        admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE payplane")).await.unwrap();
+    }
+
+    /// What both verifiers say of a database.
+    async fn verdicts(&self, database: &str, heads: &str) -> (Vec<String>, Vec<String>) {
+        let client = self.postgres.connect_to("ledger", database).await.unwrap();
+        let text = std::fs::read_to_string(self.heads(heads)).unwrap();
+        let heads_read = verify::heads::read(&text, std::slice::from_ref(&self.key)).unwrap();
+        let walked = verify::prove(&client, &heads_read).await.unwrap();
+        let ours = walked.findings.iter().map(|f| format!("{}: {}", f.what, f.subject)).collect();
+        let conninfo = self.postgres.conninfo("ledger", database);
+        let script = "tests/ledger/verify.py";
+        let heads = self.heads(heads);
+        let arguments = [script, &conninfo, heads.to_str().unwrap(), &self.key];
+        let run = Command::new("python3").args(arguments).output().unwrap();
+        let error = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(error, "", "{database}");
+        let theirs: Vec<_> = String::from_utf8(run.stdout).unwrap().lines().map(str::to_owned).collect();
+        let theirs: Vec<_> = theirs.into_iter().filter(|line| !line.is_empty()).collect();
+        assert_eq!(run.status.success(), theirs.is_empty(), "{theirs:?}");
+        (ours, theirs)
+    }
+}
+
+/// Books that were changed by somebody who can do anything in the database: by
+/// what SQL, and what must be said of it, by us and by the other verifier.
+const CHANGES: &[(&str, &str, &str, &str)] = &[
+    (
+        "an amount, on both sides",
+        "UPDATE ledger.entries e SET amount_minor = amount_minor + 1 FROM victim v WHERE e.transaction_id = v.id",
+        "a transaction is what was asked for: {victim}",
+        "transaction {victim} is not what was asked for",
+    ),
+    (
+        "entries deleted",
+        "DELETE FROM ledger.entries e USING victim v WHERE e.transaction_id = v.id",
+        "a transaction is what was asked for: {victim}",
+        "transaction {victim} is not what was asked for",
+    ),
+    (
+        "entries inserted, that balance, and are counted",
+        "INSERT INTO ledger.entries SELECT v.id, 2 + l.line, 1, l.side::ledger.side, 7
+           FROM victim v, (VALUES (1, 'debit'), (2, 'credit')) l (line, side);
+         UPDATE ledger.transactions t SET entry_count = 4 FROM victim v WHERE t.transaction_id = v.id",
+        "a transaction is what was asked for: {victim}",
+        "transaction {victim} is not what was asked for",
+    ),
+    (
+        "entries swapped",
+        "UPDATE ledger.entries e SET line = 60 FROM victim v WHERE e.transaction_id = v.id AND line = 1;
+         UPDATE ledger.entries e SET line = 1 FROM victim v WHERE e.transaction_id = v.id AND line = 2;
+         UPDATE ledger.entries e SET line = 2 FROM victim v WHERE e.transaction_id = v.id AND line = 60",
+        "a transaction is what was asked for: {victim}",
+        "transaction {victim} is not what was asked for",
+    ),
+    (
+        "an accounting date",
+        "UPDATE ledger.transactions t SET accounting_date = accounting_date + 1 FROM victim v WHERE t.transaction_id = v.id",
+        "the chain breaks: at position {position}",
+        "the chain breaks at position {position}",
+    ),
+    (
+        "a hash in the chain",
+        "UPDATE ledger.chain c SET hash = sha256('x') FROM victim v WHERE c.position = v.position",
+        "the chain breaks: at position {position}",
+        "the chain breaks at position {position}",
+    ),
+    (
+        "a reference",
+        "UPDATE ledger.external_references r SET value = 'other' FROM victim v WHERE r.transaction_id = v.id AND r.type = 'order'",
+        "a transaction is what was asked for: {victim}",
+        "transaction {victim} is not what was asked for",
+    ),
+    (
+        "the tail cut off, whatever told of it too",
+        "DELETE FROM ledger.chain c USING third t WHERE c.position > t.position;
+         DELETE FROM ledger.entries e USING ledger.transactions x, gone g WHERE e.transaction_id = x.transaction_id AND x.batch_number = g.n;
+         DELETE FROM ledger.identities i USING ledger.transactions x, gone g WHERE i.decision = x.transaction_id AND x.batch_number = g.n;
+         DELETE FROM ledger.identities i USING ledger.refusals x, gone g WHERE i.decision = x.refusal_id AND x.batch_number = g.n;
+         DELETE FROM ledger.external_references e USING ledger.transactions x, gone g WHERE e.transaction_id = x.transaction_id AND x.batch_number = g.n;
+         DELETE FROM ledger.transactions x USING gone g WHERE x.batch_number = g.n;
+         DELETE FROM ledger.refusals x USING gone g WHERE x.batch_number = g.n;
+         DELETE FROM ledger.positions p USING gone g WHERE p.batch_number = g.n;
+         DELETE FROM ledger.unsealed_batches p USING gone g WHERE p.batch_number = g.n;
+         DELETE FROM ledger.batches b USING gone g WHERE b.batch_number = g.n",
+        "published and not in these books: positions {lost} to {end}",
+        "positions {lost} to {end} are lost",
+    ),
+    (
+        "an unsealed transaction, its key left",
+        "DELETE FROM ledger.entries e USING unsealed u WHERE e.transaction_id = u.id;
+         DELETE FROM ledger.transactions t USING unsealed u WHERE t.transaction_id = u.id",
+        "one decision per identity: {unsealed}",
+        "identity or decision {unsealed} stands alone",
+    ),
+    (
+        "an unsealed transaction, its batch left",
+        "DELETE FROM ledger.entries e USING unsealed u WHERE e.transaction_id = u.id;
+         DELETE FROM ledger.identities i USING unsealed u WHERE i.decision = u.id;
+         DELETE FROM ledger.transactions t USING unsealed u WHERE t.transaction_id = u.id",
+        "a batch counts what it booked: {batch}",
+        "batch {batch} counts 1 and holds 0",
+    ),
+    (
+        "an unsealed transaction, its batch too, the balance left",
+        "DELETE FROM ledger.entries e USING unsealed u WHERE e.transaction_id = u.id;
+         DELETE FROM ledger.identities i USING unsealed u WHERE i.decision = u.id;
+         DELETE FROM ledger.transactions t USING unsealed u WHERE t.transaction_id = u.id;
+         DELETE FROM ledger.unsealed_batches b USING unsealed u WHERE b.batch_number = u.batch;
+         DELETE FROM ledger.batches b USING unsealed u WHERE b.batch_number = u.batch",
+        "balance is the fold of entries: merchant:m0:pending CNY",
+        "",
+    ),
+];
+
+/// What the changes are about, as temporary tables.
+const SUBJECTS: &str = "
+    SET session_replication_role = replica;
+    CREATE TEMP TABLE victim AS SELECT t.transaction_id AS id, p.position FROM ledger.transactions t
+      JOIN ledger.positions p USING (batch_number) WHERE t.key = 'sale:4';
+    CREATE TEMP TABLE third AS SELECT max(p.position) AS position FROM ledger.positions p
+      JOIN ledger.transactions t USING (batch_number) WHERE t.key = 'sale:6';
+    CREATE TEMP TABLE gone AS SELECT b.batch_number AS n FROM ledger.batches b LEFT JOIN ledger.positions p USING (batch_number)
+     WHERE coalesce(p.position, 1000000) > (SELECT position FROM third);
+    CREATE TEMP TABLE unsealed AS SELECT transaction_id AS id, batch_number AS batch FROM ledger.transactions
+     WHERE key = 'sale:unsealed'";
+const NAMES: &str = "
+    SELECT replace(replace(replace(replace(replace(replace($1, '{victim}', v.id::text), '{position}', v.position::text),
+           '{unsealed}', u.id::text), '{batch}', u.batch::text), '{lost}', (t.position + 1)::text),
+           '{end}', (SELECT max(position) FROM ledger.positions)::text) FROM victim v, unsealed u, third t";
+
+#[tokio::test]
+pub(crate) async fn whatever_is_changed_is_named_by_two_verifiers() {
+    let sealed = Sealed::create().await;
+    let none: (Vec<String>, Vec<String>) = (vec![], vec![]);
+    assert_eq!(sealed.verdicts("payplane", "heads").await, none);
+    for (n, (what, sql, ours, theirs)) in CHANGES.iter().enumerate() {
+        let name = format!("changed{n}");
+        sealed.copy(&name).await;
+        let thief = sealed.postgres.connect_to("postgres", &name).await.unwrap();
+        thief.batch_execute(SUBJECTS).await.unwrap();
+        let mut expected = vec![];
+        for text in [ours, theirs] {
+            expected.push(thief.query_one(NAMES, &[text]).await.unwrap().get::<_, String>(0));
+        }
+        thief.batch_execute(sql).await.unwrap();
+        let (we, they) = sealed.verdicts(&name, "heads").await;
+        println!("{what}: {we:?} {they:?}");
+        assert!(we.contains(&expected[0]), "{what}: {we:?} lacks {}", expected[0]);
+        // Balances are the ledger's own affair.
+        assert!(expected[1].is_empty() || they.contains(&expected[1]), "{what}: {they:?} lacks {}", expected[1]);
+    }
+}
+
+#[tokio::test]
+pub(crate) async fn a_chain_that_is_whole_in_itself_is_not_the_one_that_was_published() {
+    let sealed = Sealed::create().await;
+    let heads: Vec<serde_json::Value> = std::fs::read_to_string(sealed.heads("heads"))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let positions: Vec<i64> = heads.iter().map(|head| head["position"].as_i64().unwrap()).collect();
+    let last = *positions.last().unwrap();
+    let second = *positions.iter().rfind(|&&position| position < last).unwrap();
+
+    // Recomputed by somebody who knows how.
+    sealed.copy("recomputed").await;
+    let thief = sealed.postgres.connect_to("postgres", "recomputed").await.unwrap();
+    thief.batch_execute(SUBJECTS).await.unwrap();
+    let change = "UPDATE ledger.transactions t SET accounting_date = accounting_date + 1 WHERE t.key = 'sale:7'";
+    thief.batch_execute(change).await.unwrap();
+    let rows = thief.query(chain::CONTENT, &[&1i64, &last]).await.unwrap();
+    let contents: Vec<(i64, Vec<u8>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let hashes = chain::continued(None, 1, last, &contents).unwrap();
+    let all = "UPDATE ledger.chain c SET hash = h.hash FROM unnest($1::bytea[]) WITH ORDINALITY h (hash, n) WHERE c.position = h.n";
+    thief.execute(all, &[&hashes]).await.unwrap();
+    let (we, they) = sealed.verdicts("recomputed", "heads").await;
+    assert_eq!(we, [format!("a published head differs: at positions {} to {last}", second + 1)]);
+    assert_eq!(they, [format!("the head at position {last} differs")]);
+
+    // An older copy, and one that went another way.
+    let (we, they) = sealed.verdicts("older", "heads").await;
+    assert_eq!(we, [format!("published and not in these books: positions {} to {last}", second + 1)]);
+    assert_eq!(they, [format!("positions {} to {last} are lost", second + 1)]);
+    let (we, they) = sealed.verdicts("fork", "heads").await;
+    assert!(we.iter().any(|f| f.starts_with("a published head differs: ")), "{we:?}");
+    assert!(they.iter().any(|f| f.starts_with("the head at ")), "{they:?}");
+    let both = ["heads", "fork"].map(|name| std::fs::read_to_string(sealed.heads(name)).unwrap()).concat();
+    std::fs::write(sealed.heads("both"), both).unwrap();
+    let (we, _) = sealed.verdicts("payplane", "both").await;
+    assert!(!we.is_empty(), "heads of a fork are not of these books");
+}
+
+/// A sealer that has seen a head does not build on other books.
+#[tokio::test]
+pub(crate) async fn a_sealer_stops_where_its_head_is_gone() {
+    let sealed = Sealed::create().await;
+    let text = std::fs::read_to_string(sealed.heads("heads")).unwrap();
+    let keys = [sealed.key.clone()];
+    let forged = text.replace("\"epoch\":1", "\"epoch\":2");
+    let refused = verify::heads::read(&forged, &keys).unwrap_err().to_string();
+    assert_eq!(refused, "line 1 of the heads: its signature does not hold");
+    let refused = verify::heads::read(&text, &["00".to_owned()]).unwrap_err().to_string();
+    assert!(refused.ends_with("which no --key is"), "{refused}");
+
+    let (tls, config) = (sealed.postgres.tls("ledger").unwrap(), sealed.postgres.config("ledger"));
+    let readers = database::read_pool(&config, &tls, "test", 1).unwrap();
+    let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
+    let outside = Outside { key: sealed.folder.path().join("seal.key"), file: None };
+    let mut sealer = Sealer::new(sealed.books("payplane"), readers, metrics, outside);
+    sealer.round().await.unwrap();
+    let thief = sealed.postgres.connect("postgres").await.unwrap();
+    let cut = "SET session_replication_role = replica;
+        DELETE FROM ledger.chain WHERE position = (SELECT max(position) FROM ledger.chain)";
+    thief.batch_execute(cut).await.unwrap();
+    let error = sealer.round().await.unwrap_err().to_string();
+    assert!(error.contains("does not contain the head"), "{error}");
+}

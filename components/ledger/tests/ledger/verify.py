@@ -1,0 +1,99 @@
+"""Verifies sealed books against published heads: python3 verify.py CONNINFO HEADS KEY.
+It shares no code with the ledger; docs/ledger.md gives the rule it follows."""
+import hashlib, json, subprocess, sys, tempfile
+
+conninfo, heads_file, key = sys.argv[1:]
+wrong = []
+
+def rows(sql):
+    """Each row as JSON, in one statement."""
+    command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", conninfo, "-c", f"SELECT to_json(r) FROM ({sql}) r"]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [json.loads(line) for line in out.splitlines()]
+
+def signed(head):
+    """Is the head signed with the key? Ed25519 by openssl."""
+    fields = [str(head[name]) for name in ("books", "epoch", "position", "hash", "sealed_at")]
+    with tempfile.TemporaryDirectory() as folder:
+        parts = {"text": "\n".join(["payplane head 1", *fields, ""]).encode(), "sig": bytes.fromhex(head["signature"]),
+                 "key": bytes.fromhex("302a300506032b6570032100" + head["key"])}
+        for name, content in parts.items():
+            open(f"{folder}/{name}", "wb").write(content)
+        command = ["openssl", "pkeyutl", "-verify", "-pubin", "-rawin", "-keyform", "DER", "-inkey", f"{folder}/key",
+                   "-in", f"{folder}/text", "-sigfile", f"{folder}/sig"]
+        return head["key"] == key and subprocess.run(command, capture_output=True).returncode == 0
+
+def micros(column):
+    return f"(extract(epoch FROM {column}) * 1000000)::bigint AS {column}"
+
+# What was asked for, of each transaction.
+asked = {}
+for entry in rows("SELECT e.transaction_id, e.line, e.side, a.code, e.amount_minor, a.currency FROM ledger.entries e "
+                  "LEFT JOIN ledger.accounts a USING (account_id) ORDER BY 1, 2"):
+    line = " ".join(str(entry[name]) for name in ("side", "code", "amount_minor", "currency"))
+    asked.setdefault(entry["transaction_id"], []).append(line)
+for reference in rows('SELECT * FROM ledger.external_references ORDER BY transaction_id, type, value'):
+    asked.setdefault(reference["transaction_id"], []).append(reference["type"] + "=" + reference["value"])
+
+records = {}  # by batch number
+def record(batch, kind, *fields):
+    records.setdefault(batch, []).append(json.dumps([kind, *fields], ensure_ascii=False))
+
+for a in rows(f"SELECT account_id, code, currency, normal_side, floor_minor, batch_number, {micros('opened_at')} FROM ledger.accounts"):
+    record(a["batch_number"], "account", a["account_id"], a["code"], a["currency"], a["normal_side"], a["floor_minor"], a["opened_at"])
+transactions = rows(f"SELECT transaction_id, caller, key_date, key, kind, entry_count, {micros('effective_time')}, accounting_date, "
+                    f"settlement_date, config_epoch, original_id, encode(request_hash, 'hex') AS request_hash, "
+                    f"batch_number, {micros('posted_at')} FROM ledger.transactions")
+known = {t["transaction_id"]: t for t in transactions}
+for t in transactions:
+    record(t["batch_number"], "transaction", *[t[name] for name in (
+        "transaction_id", "caller", "key_date", "key", "kind", "entry_count", "effective_time", "accounting_date",
+        "settlement_date", "config_epoch", "original_id", "request_hash", "posted_at")])
+    text = ["2", t["kind"], *asked.pop(t["transaction_id"], []), f"effective {t['effective_time']}"]
+    if t["settlement_date"]:
+        text.append(f"settlement {t['settlement_date']}")
+    if t["original_id"]:
+        original = known.get(t["original_id"], {"key_date": "", "key": ""})
+        text.append(f"original {original['key_date']} {original['key']}")
+    if hashlib.sha256(("\n".join(text) + "\n").encode()).hexdigest() != t["request_hash"]:
+        wrong.append(f"transaction {t['transaction_id']} is not what was asked for")
+wrong += [f"entries without transaction {transaction}" for transaction in asked]
+decided = {t["transaction_id"] for t in transactions}
+for r in rows(f"SELECT refusal_id, caller, key_date, key, reason, subject, message, config_epoch, "
+              f"encode(request_hash, 'hex') AS request_hash, batch_number, {micros('refused_at')} FROM ledger.refusals"):
+    record(r["batch_number"], "refusal", *[value for name, value in r.items() if name != "batch_number"])
+    decided.add(r["refusal_id"])
+identities = {i["decision"] for i in rows("SELECT decision FROM ledger.identities")}
+wrong += [f"identity or decision {one} stands alone" for one in identities ^ decided]
+
+batches = {b["batch_number"]: b for b in rows(f"SELECT batch_number, booked, {micros('answered_at')} FROM ledger.batches")}
+wrong += [f"records of batch {number}, which is not there" for number in records.keys() - batches.keys()]
+for number, b in batches.items():
+    booked = sum(line.startswith('["transaction"') for line in records.get(number, []))
+    if booked != b["booked"]:
+        wrong.append(f"batch {number} counts {b['booked']} and holds {booked}")
+chain, hashes = {c["position"]: c["hash"][2:] for c in rows("SELECT * FROM ledger.chain")}, {}
+before = bytes(32)
+for p in rows("SELECT position, epoch, batch_number FROM ledger.positions ORDER BY position"):
+    if p["position"] > max(chain, default=0):
+        break
+    b = batches.get(p["batch_number"], {"booked": None, "answered_at": None})
+    record(p["batch_number"], "batch", p["position"], p["epoch"], p["batch_number"], b["booked"], b["answered_at"])
+    content = hashlib.sha256("\n".join(sorted(records[p["batch_number"]])).encode()).digest()
+    before = hashlib.sha256(before + content).digest()
+    hashes[p["position"]] = before.hex()
+broken = [position for position in sorted(chain) if hashes.get(position) != chain[position]]
+wrong += [f"the chain breaks at position {broken[0]}"] if broken else []
+
+books, published = rows("SELECT books_id FROM payplane.control")[0]["books_id"], {}
+for head in map(json.loads, open(heads_file)):
+    if head["books"] != books or not signed(head):
+        sys.exit(f"not a head of these books: {head}")
+    if published.setdefault(head["position"], head["hash"]) != head["hash"]:
+        wrong.append(f"two heads at position {head['position']}")
+different = [position for position in sorted(published) if position in chain and chain[position] != published[position]]
+wrong += [f"the head at position {different[0]} differs"] if different else []
+if max(published) > max(chain, default=0):
+    wrong.append(f"positions {max(chain, default=0) + 1} to {max(published)} are lost")
+print("\n".join(wrong))
+sys.exit(bool(wrong))
