@@ -5,7 +5,7 @@
 -- that no database knows.
 
 CREATE TABLE ledger.chain (
-    position bigint PRIMARY KEY REFERENCES ledger.positions,
+    position bigint PRIMARY KEY,
     hash     bytea NOT NULL CHECK (octet_length(hash) = 32)
 );
 
@@ -15,10 +15,12 @@ SET enable_mergejoin = off AS $$
 DECLARE
     wrong bigint;
 BEGIN
-    SELECT a.position INTO wrong FROM added a LEFT JOIN ledger.chain c ON c.position = a.position - 1
-     WHERE a.position > 1 AND c.position IS NULL LIMIT 1;
+    SELECT a.position INTO wrong
+      FROM added a LEFT JOIN ledger.chain c ON c.position = a.position - 1
+      LEFT JOIN ledger.positions p ON p.position = a.position
+     WHERE (a.position > 1 AND c.position IS NULL) OR p.position IS NULL LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'the hash at % does not follow another one', wrong
+        RAISE EXCEPTION 'the hash at % does not follow another one, or is of no position', wrong
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NULL;

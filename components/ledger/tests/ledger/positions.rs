@@ -85,6 +85,8 @@ pub(crate) async fn positions_stay_and_follow_each_other() {
         "INSERT INTO ledger.positions SELECT max(p.position) + 2, 1, max(b.batch_number) FROM ledger.positions p, ledger.batches b",
         "INSERT INTO ledger.positions SELECT max(p.position) + 1, 1, 1000000 FROM ledger.positions p",
         "INSERT INTO ledger.positions SELECT max(position) + 1, 1, max(batch_number) FROM ledger.positions",
+        "INSERT INTO ledger.chain SELECT max(position) + 1, sha256('') FROM ledger.positions",
+        "INSERT INTO ledger.chain SELECT max(position), sha256('') FROM ledger.positions",
     ] {
         let error = ledger.owner.batch_execute(sql).await.expect_err(sql);
         assert!(error.as_db_error().is_some_and(|e| e.code().code().starts_with("23")), "{sql}: {error}");
