@@ -74,11 +74,11 @@ pub fn seal_key() -> Result<String, PkiError> {
     Ok(key.serialize_pem())
 }
 
-/// The public part of such a key, in hex.
+/// The public part of such a key, as PEM.
 #[must_use]
 pub fn seal_public(key: &str) -> Option<String> {
     let key = KeyPair::from_pem(key).ok()?;
-    (key.algorithm() == &rcgen::PKCS_ED25519).then(|| hex::encode(key.public_key_raw()))
+    (key.algorithm() == &rcgen::PKCS_ED25519).then(|| key.public_key_pem())
 }
 
 fn named(subject: &str) -> CertificateParams {

@@ -47,6 +47,9 @@ pub const DATABASE_TRUST_DIR: &str = "/etc/payplane/database-trust";
 /// The key that the ledger signs heads of the books with.
 pub const SEAL_KEY_FILE: &str = "/etc/payplane/seal/seal.key";
 
+/// Its public part, in the trust bundle.
+pub const SEAL_PUBLIC_FILE: &str = "/etc/payplane/trust/seal.pub";
+
 /// Code prefix of the accounts that the operator's probe moves money between.
 /// They stay outside statements and the trial balance.
 pub const RESERVED_ACCOUNTS: &str = "reserved:";

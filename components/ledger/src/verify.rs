@@ -14,8 +14,8 @@ use payplane_common::database::{self, DatabaseError, DatabaseTls};
 use snafu::{ResultExt, Snafu};
 use tokio_postgres::Client;
 
-pub use chain::Walked;
 use crate::seal::head::Head;
+pub use chain::Walked;
 
 /// Every invariant, each with what breaks it.
 const INVARIANTS: [&str; 3] =
@@ -38,9 +38,9 @@ pub struct Args {
     /// Heads that were published, one a line, from a heads file or a log; - is the standard input
     #[arg(long)]
     pub heads: PathBuf,
-    /// The Ed25519 public keys that heads may be signed with, in hex
-    #[arg(long = "key", required = true)]
-    pub keys: Vec<String>,
+    /// PEM of the Ed25519 public keys that heads may be signed with
+    #[arg(long, default_value = names::SEAL_PUBLIC_FILE)]
+    pub key: PathBuf,
 }
 
 #[derive(Debug, Snafu)]
@@ -50,6 +50,8 @@ pub enum VerifyError {
     Read { path: PathBuf, source: std::io::Error },
     #[snafu(display("the config {} cannot be parsed", path.display()))]
     Config { path: PathBuf, source: serde_json::Error },
+    #[snafu(display("--key: {} holds {why}", path.display()))]
+    Key { path: PathBuf, why: String },
     #[snafu(display("line {line} of the heads: {why}"))]
     Head { line: usize, why: String },
     #[snafu(display("--heads: no head is in {}", path.display()))]
@@ -80,7 +82,7 @@ struct Where {
 pub async fn run(args: Args) -> Result<(), VerifyError> {
     let text = std::fs::read(&args.config).context(ReadSnafu { path: &args.config })?;
     let found: Where = serde_json::from_slice(&text).context(ConfigSnafu { path: &args.config })?;
-    let heads = heads::read(&input(&args.heads)?, &args.keys)?;
+    let heads = heads::read(&input(&args.heads)?, &heads::keys(&args.key)?)?;
     snafu::ensure!(!heads.is_empty(), NoHeadSnafu { path: &args.heads });
     let certificate = Path::new(&args.database_tls).join("tls.crt").exists();
     let identity = certificate.then_some(args.database_tls.as_str());

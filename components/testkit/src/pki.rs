@@ -53,10 +53,10 @@ impl Pki {
         Ok(folder)
     }
 
-    /// Writes a key that signs heads of books, and returns its public part in hex.
-    pub fn seal_key(&self, file: &Path) -> Result<String> {
+    /// Writes a key that signs heads of books into a folder: `seal.key` and `seal.pub`.
+    pub fn seal_key(folder: &Path) -> Result<()> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
-        std::fs::write(file, key.serialize_pem())?;
-        Ok(key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect())
+        std::fs::write(folder.join("seal.key"), key.serialize_pem())?;
+        Ok(std::fs::write(folder.join("seal.pub"), key.public_key_pem())?)
     }
 }

@@ -118,15 +118,8 @@ mod tests {
     #[test]
     fn a_head_says_nothing_else_than_what_was_signed() {
         let key = Ed25519KeyPair::generate().unwrap();
-        let tip = Tip {
-            books: "b".into(),
-            epoch: 1,
-            position: 7,
-            hash: None,
-            given: 7,
-            lag_ms: 0,
-            contains: true,
-        };
+        let tip =
+            Tip { books: "b".into(), epoch: 1, position: 7, hash: None, given: 7, lag_ms: 0, contains: true };
         let head = Head::of(&tip, &[1; 32]).sign(&key);
         assert!(head.holds());
         let other = hex::encode(Ed25519KeyPair::generate().unwrap().public_key().as_ref());

@@ -1,9 +1,30 @@
 //! Heads as they were published: only those that one of the keys signed count.
 
+use std::path::Path;
+
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
 
-use super::{HeadSnafu, VerifyError};
+use super::{HeadSnafu, KeySnafu, VerifyError};
 use crate::seal::head::Head;
+
+/// What comes before the 32 bytes of an Ed25519 public key (RFC 8410).
+const ED25519_HEADER: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// Reads the public keys of a file, in hex.
+pub fn keys(path: &Path) -> Result<Vec<String>, VerifyError> {
+    let wrong = |why: String| KeySnafu { path, why }.build();
+    let mut keys = vec![];
+    for key in SubjectPublicKeyInfoDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))? {
+        let key = key.map_err(|error| wrong(error.to_string()))?;
+        match key.strip_prefix(&ED25519_HEADER) {
+            Some(raw) if raw.len() == 32 => keys.push(hex::encode(raw)),
+            _ => return Err(wrong("a key that is not Ed25519".to_owned())),
+        }
+    }
+    if keys.is_empty() { Err(wrong("no public key".to_owned())) } else { Ok(keys) }
+}
 
 /// Reads lines that are heads, or of a log that says some, in the order of positions.
 pub fn read(text: &str, keys: &[String]) -> Result<Vec<Head>, VerifyError> {
@@ -13,7 +34,7 @@ pub fn read(text: &str, keys: &[String]) -> Result<Vec<Head>, VerifyError> {
         let Some(head) = parse(line).map_err(wrong)? else { continue };
         let known = keys.iter().any(|key| key.eq_ignore_ascii_case(&head.key));
         if !known {
-            return Err(wrong(format!("it is signed with {}, which no --key is", head.key)));
+            return Err(wrong(format!("it is signed with {}, which is no key of --key", head.key)));
         }
         if !head.holds() {
             return Err(wrong("its signature does not hold".to_owned()));
@@ -50,7 +71,10 @@ mod tests {
             ("nonsense", "expected"),
             ("[1]", "invalid"),
             ("{\"head\":\"{}\"}", "missing field"),
-            ("{\"books\":\"b\",\"epoch\":1,\"position\":1,\"hash\":\"\",\"sealed_at\":\"\"}", "no --key"),
+            (
+                "{\"books\":\"b\",\"epoch\":1,\"position\":1,\"hash\":\"\",\"sealed_at\":\"\"}",
+                "no key of --key",
+            ),
             (
                 "{\"books\":\"b\",\"epoch\":1,\"position\":1,\"hash\":\"\",\"sealed_at\":\"\",\"key\":\"00\"}",
                 "signature",

@@ -11,7 +11,7 @@ use payplane_ledger::books::Books;
 use payplane_ledger::metrics::Metrics;
 use payplane_ledger::seal::{Outside, Sealer, chain};
 use payplane_ledger::verify;
-use payplane_testkit::Postgres;
+use payplane_testkit::{Pki, Postgres};
 
 use crate::harness::*;
 
@@ -19,15 +19,14 @@ use crate::harness::*;
 struct Sealed {
     postgres: Postgres,
     folder: tempfile::TempDir,
-    key: String,
 }
 
 impl Sealed {
     async fn create() -> Self {
         let Ledger { postgres, .. } = Ledger::start().await;
         let folder = tempfile::tempdir().unwrap();
-        let key = postgres.pki.seal_key(&folder.path().join("seal.key")).unwrap();
-        let sealed = Self { postgres, folder, key };
+        Pki::seal_key(folder.path()).unwrap();
+        let sealed = Self { postgres, folder };
         sealed.book("payplane", &["sale:1", "sale:2", "sale:3"], "heads").await;
         sealed.book("payplane", &["sale:4", "sale:5"], "heads").await;
         sealed.copy("older").await;
@@ -87,13 +86,14 @@ impl Sealed {
     async fn verdicts(&self, database: &str, heads: &str) -> (Vec<String>, Vec<String>) {
         let client = self.postgres.connect_to("ledger", database).await.unwrap();
         let text = std::fs::read_to_string(self.heads(heads)).unwrap();
-        let heads_read = verify::heads::read(&text, std::slice::from_ref(&self.key)).unwrap();
-        let walked = verify::prove(&client, &heads_read).await.unwrap();
+        let key = self.folder.path().join("seal.pub");
+        let said = verify::heads::read(&text, &verify::heads::keys(&key).unwrap()).unwrap();
+        let walked = verify::prove(&client, &said).await.unwrap();
         let ours = walked.findings.iter().map(|f| format!("{}: {}", f.what, f.subject)).collect();
         let conninfo = self.postgres.conninfo("ledger", database);
         let script = "tests/ledger/verify.py";
         let heads = self.heads(heads);
-        let arguments = [script, &conninfo, heads.to_str().unwrap(), &self.key];
+        let arguments = [script, &conninfo, heads.to_str().unwrap(), key.to_str().unwrap()];
         let run = Command::new("python3").args(arguments).output().unwrap();
         let error = String::from_utf8(run.stderr).unwrap();
         assert_eq!(error, "", "{database}");
@@ -230,7 +230,11 @@ pub(crate) async fn whatever_is_changed_is_named_by_two_verifiers() {
         println!("{what}: {we:?} {they:?}");
         assert!(we.contains(&expected[0]), "{what}: {we:?} lacks {}", expected[0]);
         // Balances are the ledger's own affair.
-        assert!(expected[1].is_empty() || they.contains(&expected[1]), "{what}: {they:?} lacks {}", expected[1]);
+        assert!(
+            expected[1].is_empty() || they.contains(&expected[1]),
+            "{what}: {they:?} lacks {}",
+            expected[1]
+        );
     }
 }
 
@@ -250,7 +254,8 @@ pub(crate) async fn a_chain_that_is_whole_in_itself_is_not_the_one_that_was_publ
     sealed.copy("recomputed").await;
     let thief = sealed.postgres.connect_to("postgres", "recomputed").await.unwrap();
     thief.batch_execute(SUBJECTS).await.unwrap();
-    let change = "UPDATE ledger.transactions t SET accounting_date = accounting_date + 1 WHERE t.key = 'sale:7'";
+    let change =
+        "UPDATE ledger.transactions t SET accounting_date = accounting_date + 1 WHERE t.key = 'sale:7'";
     thief.batch_execute(change).await.unwrap();
     let rows = thief.query(chain::CONTENT, &[&1i64, &last]).await.unwrap();
     let contents: Vec<(i64, Vec<u8>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
@@ -279,12 +284,12 @@ pub(crate) async fn a_chain_that_is_whole_in_itself_is_not_the_one_that_was_publ
 pub(crate) async fn a_sealer_stops_where_its_head_is_gone() {
     let sealed = Sealed::create().await;
     let text = std::fs::read_to_string(sealed.heads("heads")).unwrap();
-    let keys = [sealed.key.clone()];
+    let keys = verify::heads::keys(&sealed.folder.path().join("seal.pub")).unwrap();
     let forged = text.replace("\"epoch\":1", "\"epoch\":2");
     let refused = verify::heads::read(&forged, &keys).unwrap_err().to_string();
     assert_eq!(refused, "line 1 of the heads: its signature does not hold");
     let refused = verify::heads::read(&text, &["00".to_owned()]).unwrap_err().to_string();
-    assert!(refused.ends_with("which no --key is"), "{refused}");
+    assert!(refused.ends_with("which is no key of --key"), "{refused}");
 
     let (tls, config) = (sealed.postgres.tls("ledger").unwrap(), sealed.postgres.config("ledger"));
     let readers = database::read_pool(&config, &tls, "test", 1).unwrap();

@@ -1,8 +1,9 @@
 """Verifies sealed books against published heads: python3 verify.py CONNINFO HEADS KEY.
 It shares no code with the ledger; docs/ledger.md gives the rule it follows."""
-import hashlib, json, subprocess, sys, tempfile
+import base64, hashlib, json, subprocess, sys, tempfile
 
-conninfo, heads_file, key = sys.argv[1:]
+conninfo, heads_file, key_file = sys.argv[1:]
+key = base64.b64decode("".join(line for line in open(key_file) if "-----" not in line))[-32:].hex()
 wrong = []
 
 def rows(sql):
