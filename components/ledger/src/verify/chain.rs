@@ -78,17 +78,13 @@ async fn block(
         if hash.is_none() || hash != right.as_ref() {
             walked.find("the chain breaks", format!("at position {position}"));
         }
-        match published.get(&position) {
-            Some(head) if hash.map(hex::encode).as_deref() == Some(head.hash.as_str()) => {
-                if walked.findings.is_empty() {
-                    walked.proven = position;
-                }
-            }
-            Some(_) => {
+        if let Some(head) = published.get(&position) {
+            if hash.map(hex::encode).as_deref() != Some(head.hash.as_str()) {
                 let from = walked.proven.saturating_add(1);
                 walked.find("a published head differs", format!("at positions {from} to {position}"));
+            } else if walked.findings.is_empty() {
+                walked.proven = position;
             }
-            None => {}
         }
         // What is stored, so that one break does not hide the next.
         before = hash.cloned();
