@@ -15,6 +15,11 @@ if [ "$source" != "$(cat "$next/source" 2>/dev/null || true)" ]; then
     cp -al "$CARGO_TARGET_DIR/release" "$next/target/release"
     cp -al "$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu" "$next/target/x86_64-unknown-linux-gnu"
     rm -rf "$next/target"/*/incremental "$next/target"/*/*/incremental
+    # cargo writes these in place: shared, they would say of this build what is true of the next.
+    for prints in release/.fingerprint x86_64-unknown-linux-gnu/release/.fingerprint; do
+      rm -rf "$next/target/$prints"
+      cp -a "$CARGO_TARGET_DIR/$prints" "$next/target/$prints"
+    done
   fi
   (cd "$next/tree" && CARGO_TARGET_DIR=$next/target cargo build --release --locked --workspace --bins)
   built=$next/target/x86_64-unknown-linux-gnu/release

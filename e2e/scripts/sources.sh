@@ -9,7 +9,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 notes=${CARGO_TARGET_DIR:?run this through make}/sources
 git rev-parse --git-dir >/dev/null 2>&1 || exit 0
 
-built() { find "$CARGO_TARGET_DIR" -path '*/.fingerprint/*' -type f -printf '%P %T@\n' 2>/dev/null | LC_ALL=C sort; }
+built() {
+  find "$CARGO_TARGET_DIR" -path "$CARGO_TARGET_DIR/next" -prune -o -path '*/.fingerprint/*' -type f -printf '%P %T@\n' 2>/dev/null |
+    LC_ALL=C sort
+}
 files() { git ls-files -coz --exclude-standard; }
 
 case $1 in
