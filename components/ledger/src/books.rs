@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::accounts::Accounts;
 use crate::query::query;
 use crate::request::Posting;
+use crate::seal::Tip;
 use crate::writer::{Item, Writer};
 
 /// Connections that batches leave alone: for accounts, the fence and folding.
@@ -146,24 +147,28 @@ impl Books {
 
     /// Folds up to so many raisings into balances; says how many.
     pub async fn fold_raisings(&self, at_most: i32) -> Result<i64, BooksError> {
-        self.tend("SELECT ledger.fold_raisings($1)", vec![Box::new(at_most)]).await
+        Ok(self.tend("SELECT ledger.fold_raisings($1)", vec![Box::new(at_most)]).await?.get(0))
     }
 
     /// Gives positions to up to so many committed batches; says to how many.
     pub async fn give_positions(&self, at_most: i32) -> Result<i64, BooksError> {
-        self.tend("SELECT ledger.give_positions($1)", vec![Box::new(at_most)]).await
+        Ok(self.tend("SELECT ledger.give_positions($1)", vec![Box::new(at_most)]).await?.get(0))
     }
 
-    /// Continues the chain behind the position and hash that end it; says by how
-    /// many hashes: none where it has another end by now.
-    pub async fn extend_chain(
-        &self,
-        last: i64,
-        hash: Option<Vec<u8>>,
-        hashes: Vec<Vec<u8>>,
-    ) -> Result<i64, BooksError> {
-        let params: Params = vec![Box::new(last), Box::new(hash), Box::new(hashes)];
-        self.tend("SELECT ledger.extend_chain($1, $2, $3)", params).await
+    /// Continues the chain over up to so many positions, and says where it ends.
+    pub async fn seal(&self, at_most: i32, seen: Option<&(i64, Vec<u8>)>) -> Result<Tip, BooksError> {
+        let (position, hash) = seen.cloned().unwrap_or_default();
+        let params: Params = vec![Box::new(at_most), Box::new(position), Box::new(hash)];
+        let row = self.tend("SELECT * FROM ledger.seal($1, $2, $3)", params).await?;
+        Ok(Tip {
+            books: row.get(0),
+            epoch: row.get(1),
+            position: row.get(2),
+            hash: row.get(3),
+            given: row.get(4),
+            lag_ms: row.get(5),
+            contains: row.get(6),
+        })
     }
 
     /// Batches that the database refused as a whole since the start.
@@ -181,10 +186,10 @@ impl Books {
         }
     }
 
-    async fn tend(&self, sql: &'static str, params: Params) -> Result<i64, BooksError> {
+    async fn tend(&self, sql: &'static str, params: Params) -> Result<Row, BooksError> {
         let now = Instant::now();
         let by = now.checked_add(TEND_MAX).unwrap_or(now);
-        Ok(self.call(sql, params, by).await?.get(0))
+        self.call(sql, params, by).await
     }
 
     /// Until the call is sent the deadline ends it; from then on only the wait

@@ -133,7 +133,7 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
     );
 
     let outside = Outside { key: args.seal_key, file: args.heads_file };
-    let sealer = Sealer::new(books.clone(), readers.clone(), metrics.clone(), outside);
+    let sealer = Sealer::new(books.clone(), metrics.clone(), outside);
     let met = Arc::new(AtomicBool::new(false));
     let background = [
         tokio::spawn(config.clone().follow()),

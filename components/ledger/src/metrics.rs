@@ -38,6 +38,7 @@ pub struct Metrics {
     config: Family<HashLabel, Gauge>,
     sealed: Gauge,
     seal_lag: Gauge,
+    seal_broken: Gauge,
 }
 
 impl Metrics {
@@ -51,6 +52,7 @@ impl Metrics {
             config: Family::default(),
             sealed: Gauge::default(),
             seal_lag: Gauge::default(),
+            seal_broken: Gauge::default(),
         };
         let outcomes = "Postings by outcome: created, replayed, refused, failed";
         registry.register("ledger_posts", outcomes, metrics.posts.clone());
@@ -60,6 +62,8 @@ impl Metrics {
         registry.register("ledger_sealed_position", "The chain's last position", metrics.sealed.clone());
         let lag = "Age of the first batch beyond the chain";
         registry.register("ledger_seal_lag_milliseconds", lag, metrics.seal_lag.clone());
+        let broken = "1 while the chain lacks a head that this pod has published";
+        registry.register("ledger_seal_broken", broken, metrics.seal_broken.clone());
         metrics
     }
 
@@ -75,6 +79,10 @@ impl Metrics {
     pub(crate) fn sealed(&self, tip: &Tip) {
         self.sealed.set(tip.position);
         self.seal_lag.set(tip.lag_ms);
+    }
+
+    pub(crate) fn broken(&self, broken: bool) {
+        self.seal_broken.set(broken.into());
     }
 
     /// Shows the hash of the config in force until the future is dropped.

@@ -6,14 +6,12 @@ use payplane_api::ledger::v1::{
     Balance, Direction, Entry, GetStatusResponse, GetTransactionResponse, GetTrialBalanceResponse,
     TrialBalanceLine,
 };
-use snafu::{OptionExt, ResultExt, Snafu};
+use snafu::{ResultExt, Snafu};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::request::Key;
-use crate::seal::Tip;
-use crate::seal::chain::CONTENT;
 
 #[derive(Debug, Snafu)]
 pub enum ReadError {
@@ -21,8 +19,6 @@ pub enum ReadError {
     Unreachable { source: deadpool_postgres::PoolError },
     #[snafu(display("reading {what} failed"))]
     Query { what: &'static str, source: tokio_postgres::Error },
-    #[snafu(display("the books do not hold {what}"))]
-    Empty { what: &'static str },
 }
 
 const BALANCES: &str = "
@@ -63,19 +59,6 @@ const STATUS: &str = "
                 ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int8 END,
            (SELECT max(version)::int8 FROM payplane.schema_history), l.config_epoch_min
       FROM payplane.control c, ledger.control l";
-
-/// The chain's end; $1 and $2 are a position and the hash that it should contain.
-const TIP: &str = "
-    SELECT c.books_id::text, coalesce(p.epoch, l.books_epoch), coalesce(t.position, 0), t.hash,
-           (SELECT coalesce(max(position), 0) FROM ledger.positions),
-           coalesce((extract(epoch FROM clock_timestamp() - (
-               SELECT answered_at FROM ledger.batches WHERE batch_number = coalesce(
-                      (SELECT batch_number FROM ledger.positions WHERE position = coalesce(t.position, 0) + 1),
-                      (SELECT min(batch_number) FROM ledger.unsealed_batches)))) * 1000)::bigint, 0),
-           EXISTS (SELECT FROM ledger.chain WHERE position = $1 AND hash = $2)
-      FROM payplane.control c CROSS JOIN ledger.control l
-      LEFT JOIN (SELECT position, hash FROM ledger.chain ORDER BY position DESC LIMIT 1) t ON true
-      LEFT JOIN ledger.positions p ON p.position = t.position";
 
 async fn query(
     pool: &Pool,
@@ -149,28 +132,6 @@ pub async fn status(pool: &Pool) -> Result<GetStatusResponse, ReadError> {
         schema_version: small(5),
         config_epoch_min: u64::try_from(row.get::<_, i64>(6)).unwrap_or(0),
     })
-}
-
-/// `seen` is a position and the hash that was there.
-pub(crate) async fn tip(pool: &Pool, seen: Option<&(i64, Vec<u8>)>) -> Result<Tip, ReadError> {
-    let (position, hash) = seen.map_or((0, Vec::new()), Clone::clone);
-    let rows = query(pool, "the head of the books", TIP, &[&position, &hash]).await?;
-    let row = rows.first().context(EmptySnafu { what: "the head of the books" })?;
-    Ok(Tip {
-        books: row.get(0),
-        epoch: row.get(1),
-        position: row.get(2),
-        hash: row.get(3),
-        given: row.get(4),
-        lag_ms: row.get(5),
-        contains: row.get(6),
-    })
-}
-
-/// Positions and the digests of what their batches hold.
-pub(crate) async fn contents(pool: &Pool, first: i64, last: i64) -> Result<Vec<(i64, Vec<u8>)>, ReadError> {
-    let rows = query(pool, "what is sealed", CONTENT, &[&first, &last]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 fn direction(side: &str) -> i32 {

@@ -152,9 +152,9 @@ pub fn key(identity: Option<&Identity>, field: &str) -> Result<Key, Refusal> {
 
 fn date(text: &str, field: &str) -> Result<Date, Refusal> {
     let shape = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    match text.parse() {
-        Ok(date) if shape => Ok(date),
-        _ => Err(invalid(field, "a date of the form YYYY-MM-DD is needed")),
+    match text.parse::<Date>() {
+        Ok(date) if shape && date.year() >= 1970 => Ok(date),
+        _ => Err(invalid(field, "a date of the form YYYY-MM-DD, 1970 or later, is needed")),
     }
 }
 

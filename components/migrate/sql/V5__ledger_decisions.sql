@@ -55,7 +55,8 @@ CREATE TYPE ledger.answer AS (
 -- The service checks requests and names the field; this is against our own
 -- mistakes and against a stolen login, and so only says no. Each item has entries:
 -- one without would use its identity up for nothing.
-CREATE FUNCTION ledger.check_arguments(p_items ledger.item[], p_entry_items int[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger.check_arguments(p_items ledger.item[], p_entry_items int[],
+    p_accounts text[], p_currencies text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     wrong int;
 BEGIN
@@ -67,13 +68,16 @@ BEGIN
         AND (i.original_key IS NULL) = (i.original_key_date IS NULL)
         AND substr(i.transaction_id::text, 15, 1) = '7'
         AND made_at BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '1 day'
-        AND i.effective_time <= clock_timestamp() + interval '1 day'
+        AND i.effective_time BETWEEN '1970-01-01Z' AND clock_timestamp() + interval '1 day'
+        AND (i.settlement_date IS NULL OR i.settlement_date BETWEEN '1970-01-01' AND '9999-12-31')
         AND i.accounting_date BETWEEN (i.effective_time AT TIME ZONE 'UTC')::date - 2
                                   AND (i.effective_time AT TIME ZONE 'UTC')::date + 2) IS NOT TRUE
      LIMIT 1;
     IF FOUND OR (cardinality(p_items) BETWEEN 1 AND 1024) IS NOT TRUE
         OR (SELECT count(DISTINCT e.item) = cardinality(p_items) AND min(e.item) = 1 AND max(e.item) = cardinality(p_items)
-              FROM unnest(p_entry_items) e (item)) IS NOT TRUE THEN
+              FROM unnest(p_entry_items) e (item)) IS NOT TRUE
+        OR EXISTS (SELECT FROM unnest(p_accounts, p_currencies) a (code, currency)
+                    WHERE (length(a.code) <= 200 AND length(a.currency) <= 3) IS NOT TRUE) THEN
         RAISE EXCEPTION 'a posting with such arguments is refused' USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END $$;

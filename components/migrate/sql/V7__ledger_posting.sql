@@ -166,7 +166,7 @@ BEGIN
             p_accounting_dates, p_settlement_dates, p_original_key_dates, p_original_keys, p_config_epochs)
             WITH ORDINALITY AS i (id, caller, key_date, key, hash, kind, effective, accounting, settlement,
             original_date, original_key, epoch, n));
-    PERFORM ledger.check_arguments(items, p_entry_items);
+    PERFORM ledger.check_arguments(items, p_entry_items, p_accounts, p_currencies);
     PERFORM ledger.take_fence(false);
     SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date INTO STRICT epoch_min, today
       FROM ledger.control l, payplane.control c;

@@ -58,7 +58,9 @@ pub fn start(cluster: &Cluster, k: u8, programs: &Programs, store: &Path) -> Res
     // kubelet asks for the container of each group that it finds for 3 s before it runs a pod.
     if dir.join("conf/booted").exists() {
         net::renew(cluster, k)?;
-        cgroup::remove(&cluster.plan.cgroup(k))?;
+        if let Err(error) = cgroup::remove(&cluster.plan.cgroup(k)) {
+            eprintln!("node {k}: {error}");
+        }
     }
     cgroup::create(&cluster.plan.cgroup(k))?;
     sys::write(&dir.join("conf/booted"), "")?;

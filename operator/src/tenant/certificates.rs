@@ -13,7 +13,7 @@ use crate::pki::{self, Leaf, Pair, PkiError};
 use crate::tenant::build::{database, metadata};
 use crate::tenant::validate::Tenant;
 
-/// Former CA certificates that stay trusted beside the current one.
+/// Former CA certificates and seal keys that stay trusted beside the current one.
 const FORMER_MAX: usize = 2;
 
 #[derive(Debug, Snafu)]
@@ -205,18 +205,16 @@ async fn ensure_bundle(
 ) -> Result<String, CertificateError> {
     let maps = resource("v1", "ConfigMap");
     let live = cluster.get(&maps, Some(&tenant.namespace), "trust-bundle").await?;
-    let former = live.as_ref().and_then(|l| l["data"]["ca.crt"].as_str()).unwrap_or_default();
-    const END: &str = "-----END CERTIFICATE-----\n";
-    let mut kept = vec![current.to_owned()];
-    let others = former.split_inclusive(END).filter(|pem| pem.ends_with(END) && pem.trim() != current.trim());
-    kept.extend(others.take(FORMER_MAX).map(str::to_owned));
-    let bundle = kept.concat();
+    let former = |file: &str| live.as_ref().and_then(|l| l["data"][file].as_str()).unwrap_or_default();
+    let bundle = with_former(current, former("ca.crt"), "-----END CERTIFICATE-----\n");
+    // Heads that a former key signed stay heads.
+    let seals = with_former(seal, former("seal.pub"), "-----END PUBLIC KEY-----\n");
     cluster
         .apply(&Object::new(json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata(tenant, "tenant", "trust-bundle", true),
-            "data": {"ca.crt": bundle, "seal.pub": seal},
+            "data": {"ca.crt": bundle, "seal.pub": seals},
         })))
         .await?;
     if tenant.managed().is_some() {
@@ -228,6 +226,11 @@ async fn ensure_bundle(
         cluster.apply(&Object::new(object)).await?;
     }
     Ok(bundle)
+}
+
+fn with_former(current: &str, former: &str, end: &str) -> String {
+    let others = former.split_inclusive(end).filter(|pem| pem.ends_with(end) && pem.trim() != current.trim());
+    std::iter::once(current).chain(others.take(FORMER_MAX)).collect()
 }
 
 #[expect(clippy::too_many_arguments, reason = "one leaf and what it is made from")]

@@ -12,11 +12,12 @@ SELECT 'balance is the fold of entries', a.code || ' ' || a.currency
   FROM ledger.accounts a FULL JOIN ledger.balances b USING (account_id)
   LEFT JOIN LATERAL (SELECT coalesce(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor
                                               ELSE -e.amount_minor END), 0) AS fold
-                       FROM ledger.entries e WHERE e.account_id = a.account_id) f ON b.account_id IS NOT NULL
+                       FROM ledger.entries e WHERE e.account_id = a.account_id) f
+       ON b.account_id IS NOT NULL OR a.floor_minor IS NOT NULL
   LEFT JOIN LATERAL (SELECT coalesce(sum(w.amount_minor), 0) AS unfolded
                        FROM ledger.raisings w WHERE w.account_id = b.account_id) r ON true
  WHERE (a.floor_minor IS NOT NULL OR b.account_id IS NOT NULL)
-   AND (f.fold IS DISTINCT FROM b.posted_minor + r.unfolded OR b.posted_minor < a.floor_minor)
+   AND (b.account_id IS NULL OR f.fold IS DISTINCT FROM b.posted_minor + r.unfolded OR b.posted_minor < a.floor_minor)
 UNION ALL
 SELECT 'cap is the original less its links', c.original_id::text || ' ' || c.currency
   FROM ledger.caps c LEFT JOIN LATERAL (
@@ -53,3 +54,16 @@ SELECT 'an account or a refusal is of a batch', l.subject
   FROM (SELECT a.code || ' ' || a.currency AS subject, a.batch_number FROM ledger.accounts a UNION ALL
         SELECT r.refusal_id::text, r.batch_number FROM ledger.refusals r) l
   LEFT JOIN ledger.batches b USING (batch_number) WHERE b.batch_number IS NULL
+UNION ALL
+SELECT 'a cap is of its original', coalesce(c.original_id, o.transaction_id)::text || ' ' || coalesce(c.currency, o.currency)
+  FROM ledger.caps c FULL JOIN (
+       SELECT t.transaction_id, a.currency, sum(e.amount_minor) AS moved
+         FROM ledger.transactions t JOIN ledger.entries e USING (transaction_id) JOIN ledger.accounts a USING (account_id)
+        WHERE t.kind <> 'reversal' AND e.side = 'debit' GROUP BY t.transaction_id, a.currency) o
+    ON o.transaction_id = c.original_id AND o.currency = c.currency
+ WHERE c.original_minor IS DISTINCT FROM o.moved
+UNION ALL
+SELECT 'a cap is ended by the reversal of its original', c.original_id::text
+  FROM ledger.caps c LEFT JOIN ledger.transactions r
+    ON r.transaction_id = c.reversed_by AND r.kind = 'reversal' AND r.original_id = c.original_id
+ WHERE c.reversed_by IS NOT NULL AND r.transaction_id IS NULL

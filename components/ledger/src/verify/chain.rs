@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use tokio_postgres::{Client, Error};
 
 use super::Finding;
-use crate::seal::chain::{CONTENT, link};
+use crate::seal::chain::link;
 use crate::seal::head::Head;
 
+/// What the batches at a range of positions hold: a position and the SHA-256 of
+/// its records, as rows.
+pub const CONTENT: &str = include_str!("sealed.sql");
 /// Positions at once.
 const BLOCK: i64 = 256;
 

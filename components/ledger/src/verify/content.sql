@@ -15,5 +15,9 @@ SELECT 'a transaction is what was asked for', t.transaction_id::text
  WHERE t.request_hash <> sha256(convert_to(concat(
        E'2\n', t.kind, E'\n', e.text, r.text,
        'effective ', (extract(epoch FROM t.effective_time) * 1000000)::bigint, E'\n',
-       'settlement ' || to_char(t.settlement_date, 'YYYY-MM-DD') || E'\n',
-       'original ' || to_char(o.key_date, 'YYYY-MM-DD') || ' ' || o.key || E'\n'), 'UTF8'))
+       'settlement ' || (to_json(t.settlement_date) #>> '{}') || E'\n',
+       'original ' || (to_json(o.key_date) #>> '{}') || ' ' || o.key || E'\n'), 'UTF8'))
+UNION ALL
+SELECT 'a reference is of a transaction, and printable', coalesce(r.transaction_id::text, '?')
+  FROM ledger.external_references r LEFT JOIN ledger.transactions t USING (transaction_id)
+ WHERE t.transaction_id IS NULL OR r.value !~ '^[ -~]{1,128}$'

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 /// What the faults that the suites inflict may make a pod say: words of the
 /// message, and why that is right.
-const LISTED: [(&str, &str); 3] = [
+const LISTED: [(&str, &str); 4] = [
     ("leadership lost; this process ends", "a node without power, or a frozen leader, loses its Lease"),
+    ("Connection could not be recycled", "a database that moved closed its sessions; the pool makes others"),
     ("a stored Channel cannot be read", "s02_unreadable stores one"),
     ("a stored PaymentTenant cannot be read", "s02_unreadable stores one"),
 ];
