@@ -45,6 +45,7 @@ impl Rig {
             "database": postgres.config("ledger"),
         });
         std::fs::write(folder.path().join("config.json"), config.to_string())?;
+        Pki::seal_key(folder.path())?;
         let (address, health) = (free()?, free()?);
         let program = std::env::current_exe()?.with_file_name("payplane");
         let ledger = Command::new(&program)
@@ -59,6 +60,8 @@ impl Rig {
             .arg(postgres.identity("ledger")?)
             .arg("--database-trust")
             .arg(postgres.pki.trust())
+            .arg("--seal-key")
+            .arg(folder.path().join("seal.key"))
             .args(["--listen", &address.to_string(), "--health", &health.to_string()])
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.path().join("log"))?)

@@ -159,3 +159,16 @@ pub fn destroy(name: &str) {
     }
     let _ = kubectl::ok(&["delete", "ptn", name, "--timeout=180s"]);
 }
+
+/// Deletes every tenant but these; their books are retained.
+///
+/// # Panics
+/// Where one is not gone in time.
+pub fn leave_only(names: &[&str]) {
+    for tenant in kubectl::list(&["ptn"]) {
+        let name = tenant["metadata"]["name"].as_str().unwrap_or_default();
+        if !names.contains(&name) {
+            let _ = kubectl::ok(&["delete", "ptn", name, "--timeout=180s"]);
+        }
+    }
+}
