@@ -24,6 +24,11 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Also where an answer is awaited and nothing is on its way.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
+/// Whatever server, database or role say: no timer may end the wait for a commit.
+/// And a client that vanished without a word, or hangs inside a transaction, lets
+/// go of its rows: the server would keep them for two hours.
+const SESSION: &str = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=10s -c tcp_user_timeout=10s \
+    -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3";
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long a request waits for a connection before it is refused.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -83,7 +88,7 @@ pub fn read_pool(
     size: usize,
 ) -> Result<Pool, DatabaseError> {
     let mut options = options(config, application)?;
-    options.options("-c statement_timeout=30s");
+    options.options(format!("{SESSION} -c statement_timeout=30s"));
     pool_of(options, config, tls, size)
 }
 
@@ -125,8 +130,7 @@ fn options(config: &DatabaseConfig, application: &str) -> Result<tokio_postgres:
         .dbname(&config.database)
         .user(&config.user)
         .application_name(application)
-        // Whatever server, database or role say: no timer may end the wait for a commit.
-        .options("-c statement_timeout=0")
+        .options(SESSION)
         .ssl_mode(SslMode::Require)
         .target_session_attrs(tokio_postgres::config::TargetSessionAttrs::ReadWrite)
         .connect_timeout(CONNECT_MAX)

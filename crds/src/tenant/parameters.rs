@@ -23,7 +23,6 @@ pub const ALLOWED: &[(&str, &str)] = &[
     ("effective_cache_size", "what the planner believes to be cached"),
     ("effective_io_concurrency", "how many reads are issued at once"),
     ("hash_mem_multiplier", "memory of a query"),
-    ("idle_in_transaction_session_timeout", "ends forgotten transactions, which then roll back"),
     ("lock_timeout", "refuses a statement that waits too long, which then rolls back"),
     ("log_min_duration_statement", "from which duration statements are logged"),
     ("maintenance_work_mem", "memory of vacuum and index builds"),

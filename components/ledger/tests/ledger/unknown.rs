@@ -103,3 +103,22 @@ async fn a_commit_whose_wait_for_the_standby_was_cancelled_is_unknown() {
     standby("").await;
     assert_eq!(word(&post(&books, sale("sale:alone", 0, 5)).await.unwrap()), "replayed");
 }
+
+/// A client that hangs, or is gone without a word, holds no row for long.
+#[tokio::test]
+async fn a_client_that_hangs_in_a_transaction_lets_go_of_its_rows() {
+    let ledger = Ledger::start().await;
+    let (tls, config) =
+        (ledger.postgres.tls("payplane_owner").unwrap(), ledger.postgres.config("payplane_owner"));
+    let (hangs, _driver) = payplane_common::database::connect(&config, &tls, "test").await.unwrap();
+    for (name, value) in
+        [("tcp_keepalives_idle", "5"), ("tcp_keepalives_count", "3"), ("tcp_user_timeout", "10000")]
+    {
+        let row = hangs.query_one(&format!("SHOW {name}"), &[]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), value, "{name}");
+    }
+    let row = "SELECT FROM ledger.balances ORDER BY account_id LIMIT 1 FOR UPDATE";
+    hangs.batch_execute(&format!("BEGIN; {row}")).await.unwrap();
+    ledger.owner.batch_execute(&format!("SET lock_timeout = '30s'; {row}")).await.unwrap();
+    assert!(hangs.batch_execute("COMMIT").await.is_err(), "its session was ended");
+}
