@@ -68,10 +68,10 @@ pub fn issue(authority: &Pair, leaf: &Leaf, lifetime: SignedDuration) -> Result<
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// Makes a key that signs heads of books: Ed25519, PEM.
-pub fn seal_key() -> Result<String, PkiError> {
+/// Makes a key that signs heads of books: Ed25519, private and public part, PEM.
+pub fn seal_key() -> Result<(String, String), PkiError> {
     let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).context(MakeSnafu { subject: "seal-key" })?;
-    Ok(key.serialize_pem())
+    Ok((key.serialize_pem(), key.public_key_pem()))
 }
 
 /// The public part of such a key, as PEM.

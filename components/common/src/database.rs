@@ -3,6 +3,7 @@
 //! and bounds.
 
 use std::future::poll_fn;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,13 @@ impl DatabaseTls {
     pub fn load(identity: Option<&str>, trust: &str) -> Result<Self, DatabaseError> {
         let files = Files { identity: identity.map(Into::into), trust: Some(trust.into()) };
         Ok(Self { files: tls::client(files).context(TlsSnafu)? })
+    }
+
+    /// The same with the certificate that lies in the folder, or none: a bank's own
+    /// database may log in by password alone.
+    pub fn found(identity: &str, trust: &str) -> Result<Self, DatabaseError> {
+        let there = Path::new(identity).join("tls.crt").exists();
+        Self::load(there.then_some(identity), trust)
     }
 
     /// Follows the files until the future is dropped.

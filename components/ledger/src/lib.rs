@@ -112,9 +112,7 @@ pub async fn run(args: Args) -> Result<(), LedgerError> {
 /// Runs until the shutdown; what was accepted is answered first.
 pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError> {
     let config = Live::load(&args.config, |_, bytes| settings(bytes)).context(ConfigSnafu)?;
-    let certificate = PathBuf::from(&args.database_tls).join("tls.crt").exists();
-    let identity = certificate.then_some(args.database_tls.as_str());
-    let database_tls = DatabaseTls::load(identity, &args.database_trust).context(DatabaseSnafu)?;
+    let database_tls = DatabaseTls::found(&args.database_tls, &args.database_trust).context(DatabaseSnafu)?;
     let settings = config.current();
     let (address, name) = (&settings.value.database, "payplane-ledger");
     let writers = database::pool(address, &database_tls, name, WRITERS).context(DatabaseSnafu)?;

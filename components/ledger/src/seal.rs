@@ -4,7 +4,6 @@
 //! database. Off the way of postings; with several replicas whoever comes first
 //! continues the chain, and each says what it sees.
 
-pub mod chain;
 pub mod head;
 
 use std::path::PathBuf;
@@ -15,7 +14,7 @@ use snafu::{ResultExt, Snafu, ensure};
 
 use crate::books::{Books, BooksError};
 use crate::metrics::Metrics;
-use head::{Head, HeadError, Publisher};
+use head::{HeadError, Publisher};
 
 /// Positions of one call.
 const GIVEN_MAX: i32 = 10_000;
@@ -107,8 +106,7 @@ impl Sealer {
         let Some(hash) = &tip.hash else { return Ok(false) };
         let grown = self.seen.as_ref().is_none_or(|(position, _)| *position < tip.position);
         self.seen = Some((tip.position, hash.clone()));
-        let head = Head::of(&tip, hash);
-        self.publisher.publish(&head).await.context(PublishSnafu { position: tip.position })?;
+        self.publisher.publish(&tip, hash).await.context(PublishSnafu { position: tip.position })?;
         Ok((grown && tip.given > tip.position) || given >= i64::from(GIVEN_MAX))
     }
 }

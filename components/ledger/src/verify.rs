@@ -15,7 +15,7 @@ use snafu::{ResultExt, Snafu};
 use tokio_postgres::Client;
 
 use crate::seal::head::Head;
-pub use chain::{CONTENT, Walked};
+pub use chain::{CONTENT, Walked, link};
 
 /// Every invariant, each with what breaks it.
 const INVARIANTS: [&str; 3] =
@@ -86,9 +86,7 @@ pub async fn run(args: Args) -> Result<(), VerifyError> {
     let found: Where = serde_json::from_slice(&text).context(ConfigSnafu { path: &args.config })?;
     let (heads, others) = heads::read(&input(&args.heads)?, &heads::keys(&args.key)?)?;
     snafu::ensure!(!heads.is_empty(), NoHeadSnafu { path: &args.heads });
-    let certificate = Path::new(&args.database_tls).join("tls.crt").exists();
-    let identity = certificate.then_some(args.database_tls.as_str());
-    let tls = DatabaseTls::load(identity, &args.database_trust).context(ConnectSnafu)?;
+    let tls = DatabaseTls::found(&args.database_tls, &args.database_trust).context(ConnectSnafu)?;
     let (client, _driver) =
         database::connect(&found.database, &tls, "payplane-verify").await.context(ConnectSnafu)?;
     let walked = prove(&client, &heads).await?;

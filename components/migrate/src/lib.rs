@@ -102,10 +102,7 @@ pub async fn run(args: Args) -> Result<(), MigrateError> {
 async fn migrate_by_config(args: &Args) -> Result<MigrateReport, MigrateError> {
     let text = std::fs::read(&args.config).context(ReadSnafu { path: &args.config })?;
     let config: MigrateConfig = serde_json::from_slice(&text).context(ParseSnafu { path: &args.config })?;
-    // A bank's own database may log in by password alone.
-    let certificate = PathBuf::from(&args.database_tls).join("tls.crt").exists();
-    let identity = certificate.then_some(args.database_tls.as_str());
-    let tls = DatabaseTls::load(identity, &args.database_trust).context(ConnectSnafu)?;
+    let tls = DatabaseTls::found(&args.database_tls, &args.database_trust).context(ConnectSnafu)?;
     // A bank hears at once what is wrong with its own server.
     let patience = if config.external { Duration::ZERO } else { REACHED_WITHIN };
     let until = tokio::time::Instant::now() + patience;

@@ -179,17 +179,18 @@ async fn stored<T>(
 /// The key that signs heads of the books; returns its public part. Whoever trusts
 /// what was published trusts it, so it is made once and kept with the books.
 async fn ensure_seal_key(cluster: &Cluster, tenant: &Tenant) -> Result<String, CertificateError> {
-    let context = IssueSnafu { tenant: &tenant.name };
-    let good = |secret: &Value| pki::seal_public(&text(secret, "seal.key")?).map(|_| secret["data"].clone());
-    let data = match stored(cluster, tenant, "seal-key", good).await? {
-        Some(data) => data,
-        None => json!({"seal.key": encode(&pki::seal_key().context(context)?)}),
+    let good = |secret: &Value| {
+        let key = text(secret, "seal.key")?;
+        pki::seal_public(&key).map(|public| (key, public))
+    };
+    let (key, public) = match stored(cluster, tenant, "seal-key", good).await? {
+        Some(found) => found,
+        None => pki::seal_key().context(IssueSnafu { tenant: &tenant.name })?,
     };
     let object = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-        "metadata": metadata(tenant, "database", "seal-key", false), "data": data,
+        "metadata": metadata(tenant, "database", "seal-key", false), "data": {"seal.key": encode(&key)},
     });
-    let public = text(&object, "seal.key").and_then(|key| pki::seal_public(&key)).unwrap_or_default();
     cluster.apply(&Object::new(object)).await?;
     Ok(public)
 }

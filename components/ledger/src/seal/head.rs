@@ -37,7 +37,7 @@ pub struct Head {
 }
 
 impl Head {
-    pub(crate) fn of(tip: &Tip, hash: &[u8]) -> Self {
+    fn of(tip: &Tip, hash: &[u8]) -> Self {
         Self {
             books: tip.books.clone(),
             epoch: tip.epoch,
@@ -82,17 +82,17 @@ impl Publisher {
         Self { outside, said: 0 }
     }
 
-    pub(crate) async fn publish(&mut self, head: &Head) -> Result<(), HeadError> {
-        if head.position == self.said || !self.outside.key.exists() {
+    pub(crate) async fn publish(&mut self, tip: &Tip, hash: &[u8]) -> Result<(), HeadError> {
+        if tip.position == self.said || !self.outside.key.exists() {
             return Ok(());
         }
-        let (position, head) = (head.position, head.clone().sign(&load(&self.outside.key)?));
+        let head = Head::of(tip, hash).sign(&load(&self.outside.key)?);
         let line = serde_json::to_string(&head).unwrap_or_default();
         if let Some(path) = &self.outside.file {
             append(path, &line).await.context(WriteSnafu { path })?;
         }
         tracing::info!(head = line, "sealed");
-        self.said = position;
+        self.said = tip.position;
         Ok(())
     }
 }

@@ -4,15 +4,17 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use tokio_postgres::{Client, Error};
 
 use super::Finding;
-use crate::seal::chain::link;
 use crate::seal::head::Head;
 
 /// What the batches at a range of positions hold: a position and the SHA-256 of
 /// its records, as rows.
 pub const CONTENT: &str = include_str!("sealed.sql");
+/// What stands before the first hash.
+const NOTHING: [u8; 32] = [0; 32];
 /// Positions at once.
 const BLOCK: i64 = 256;
 
@@ -32,6 +34,16 @@ impl Walked {
             self.findings.push(Finding { what: what.to_owned(), subject });
         }
     }
+}
+
+/// The hash at a position: of the one before it and of the batch's content. The
+/// database follows the same rule (`components/migrate/sql/V10__ledger_chain.sql`).
+#[must_use]
+pub fn link(before: Option<&[u8]>, content: &[u8]) -> Vec<u8> {
+    let mut context = Context::new(&SHA256);
+    context.update(before.unwrap_or(&NOTHING));
+    context.update(content);
+    context.finish().as_ref().to_vec()
 }
 
 pub(super) async fn walk(client: &Client, heads: &[Head]) -> Result<Walked, Error> {

@@ -8,7 +8,6 @@ use std::process::Command;
 use payplane_common::database;
 use payplane_ledger::books::Books;
 use payplane_ledger::metrics::Metrics;
-use payplane_ledger::seal::chain::link;
 use payplane_ledger::seal::{Outside, Sealer};
 use payplane_ledger::verify;
 use payplane_testkit::{Pki, Postgres};
@@ -99,48 +98,54 @@ impl Sealed {
     }
 }
 
+/// What ours and the other verifier say of the commonest changes.
+const NOT_ASKED: (&str, &str) =
+    ("a transaction is what was asked for: {victim}", "transaction {victim} is not what was asked for");
+const BREAKS: (&str, &str) =
+    ("the chain breaks: at position {position}", "the chain breaks at position {position}");
+
 /// Books that were changed by somebody who can do anything in the database: by
 /// what SQL, and what must be said of it, by us and by the other verifier.
 const CHANGES: &[(&str, &str, &str, &str)] = &[
     (
         "an amount, on both sides",
         "UPDATE ledger.entries e SET amount_minor = amount_minor + 1 FROM victim v WHERE e.transaction_id = v.id",
-        "a transaction is what was asked for: {victim}",
-        "transaction {victim} is not what was asked for",
+        NOT_ASKED.0,
+        NOT_ASKED.1,
     ),
     (
         "entries deleted",
         "DELETE FROM ledger.entries e USING victim v WHERE e.transaction_id = v.id",
-        "a transaction is what was asked for: {victim}",
-        "transaction {victim} is not what was asked for",
+        NOT_ASKED.0,
+        NOT_ASKED.1,
     ),
     (
         "entries inserted, that balance, and are counted",
         "INSERT INTO ledger.entries SELECT v.id, 2 + l.line, 1, l.side::ledger.side, 7
            FROM victim v, (VALUES (1, 'debit'), (2, 'credit')) l (line, side);
          UPDATE ledger.transactions t SET entry_count = 4 FROM victim v WHERE t.transaction_id = v.id",
-        "a transaction is what was asked for: {victim}",
-        "transaction {victim} is not what was asked for",
+        NOT_ASKED.0,
+        NOT_ASKED.1,
     ),
     (
         "entries swapped",
         "UPDATE ledger.entries e SET line = 60 FROM victim v WHERE e.transaction_id = v.id AND line = 1;
          UPDATE ledger.entries e SET line = 1 FROM victim v WHERE e.transaction_id = v.id AND line = 2;
          UPDATE ledger.entries e SET line = 2 FROM victim v WHERE e.transaction_id = v.id AND line = 60",
-        "a transaction is what was asked for: {victim}",
-        "transaction {victim} is not what was asked for",
+        NOT_ASKED.0,
+        NOT_ASKED.1,
     ),
     (
         "an accounting date",
         "UPDATE ledger.transactions t SET accounting_date = accounting_date + 1 FROM victim v WHERE t.transaction_id = v.id",
-        "the chain breaks: at position {position}",
-        "the chain breaks at position {position}",
+        BREAKS.0,
+        BREAKS.1,
     ),
     (
         "a date of another era",
         "UPDATE ledger.transactions t SET accounting_date = (accounting_date::text || ' BC')::date FROM victim v WHERE t.transaction_id = v.id",
-        "the chain breaks: at position {position}",
-        "the chain breaks at position {position}",
+        BREAKS.0,
+        BREAKS.1,
     ),
     (
         "two references made one",
@@ -164,14 +169,14 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
     (
         "a hash in the chain",
         "UPDATE ledger.chain c SET hash = sha256('x') FROM victim v WHERE c.position = v.position",
-        "the chain breaks: at position {position}",
-        "the chain breaks at position {position}",
+        BREAKS.0,
+        BREAKS.1,
     ),
     (
         "a reference",
         "UPDATE ledger.external_references r SET value = 'other' FROM victim v WHERE r.transaction_id = v.id AND r.type = 'order'",
-        "a transaction is what was asked for: {victim}",
-        "transaction {victim} is not what was asked for",
+        NOT_ASKED.0,
+        NOT_ASKED.1,
     ),
     (
         "the tail cut off, whatever told of it too",
@@ -280,7 +285,7 @@ pub(crate) async fn a_chain_that_is_whole_in_itself_is_not_the_one_that_was_publ
     let rows = thief.query(verify::CONTENT, &[&1i64, &last]).await.unwrap();
     let mut hashes: Vec<Vec<u8>> = vec![];
     for row in rows {
-        hashes.push(link(hashes.last().map(Vec::as_slice), row.get(1)));
+        hashes.push(verify::link(hashes.last().map(Vec::as_slice), row.get(1)));
     }
     let all = "UPDATE ledger.chain c SET hash = h.hash FROM unnest($1::bytea[]) WITH ORDINALITY h (hash, n) WHERE c.position = h.n";
     thief.execute(all, &[&hashes]).await.unwrap();
