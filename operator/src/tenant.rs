@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod database;
 pub mod delete;
 pub mod dereference;
+pub mod destroy;
 pub mod endpoint;
 pub mod epoch;
 pub mod events;

@@ -4,17 +4,19 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::query::query;
 use crate::request::{Line, Posting};
 
 /// Some 16 MB. When it is full it is learned anew.
 const KNOWN_MAX: usize = 500_000;
-const LEARN_MAX: Duration = Duration::from_millis(500);
+/// Postings whose accounts wait to be looked up; what is beyond comes with the next posting.
+const UNKNOWN_MAX: usize = 4_096;
+/// Postings of one look.
+const LEARN_MAX: usize = 1_024;
 
 /// How a posting travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,32 +35,37 @@ enum Floor {
     OnCredit,
 }
 
+type Known = Arc<RwLock<HashMap<u64, Floor>>>;
+
 /// Clones share what is known.
 #[derive(Clone)]
 pub struct Accounts {
-    pool: Pool,
-    /// Connections that batches leave alone.
-    others: Arc<Semaphore>,
     hasher: RandomState,
-    known: Arc<RwLock<HashMap<u64, Floor>>>,
+    known: Known,
+    unknown: mpsc::Sender<Vec<String>>,
 }
 
 impl Accounts {
+    /// `others`: turns on connections that batches leave alone.
     #[must_use]
     pub fn new(pool: Pool, others: Arc<Semaphore>) -> Self {
-        Self { pool, others, hasher: RandomState::new(), known: Arc::default() }
+        let (unknown, asked) = mpsc::channel(UNKNOWN_MAX);
+        let accounts = Self { hasher: RandomState::new(), known: Arc::default(), unknown };
+        tokio::spawn(learn(pool, others, asked, accounts.hasher.clone(), accounts.known.clone()));
+        accounts
     }
 
-    pub async fn lane(&self, posting: &Posting) -> Lane {
+    /// Nobody waits: where an account is not known yet, the database finds out itself,
+    /// and the next posting knows.
+    #[must_use]
+    pub fn lane(&self, posting: &Posting) -> Lane {
         if posting.original.is_some() {
             return Lane::Lowering;
         }
-        if let Some(lane) = self.guess(&posting.entries) {
-            return lane;
-        }
-        // An account that is not there yet, or cannot be read now, is no reason to wait.
-        let _ = tokio::time::timeout(LEARN_MAX, self.learn(&posting.entries)).await;
-        self.guess(&posting.entries).unwrap_or(Lane::Raising)
+        self.guess(&posting.entries).unwrap_or_else(|| {
+            let _ = self.unknown.try_send(posting.entries.iter().map(|line| line.account.clone()).collect());
+            Lane::Raising
+        })
     }
 
     fn guess(&self, lines: &[Line]) -> Option<Lane> {
@@ -78,17 +85,31 @@ impl Accounts {
     }
 
     fn place(&self, code: &str, currency: &str) -> u64 {
-        self.hasher.hash_one((code, currency))
+        place(&self.hasher, code, currency)
     }
+}
 
-    async fn learn(&self, lines: &[Line]) {
-        const SQL: &str = "SELECT code, currency, normal_side::text, floor_minor IS NOT NULL
-                             FROM ledger.accounts WHERE code = ANY ($1)";
-        let codes: Vec<&str> = lines.iter().map(|line| line.account.as_str()).collect();
-        let Ok(_turn) = self.others.acquire().await else { return };
-        let Ok(connection) = self.pool.get().await else { return };
-        let Ok(rows) = query(connection, SQL, &[&codes]).await else { return };
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+fn place(hasher: &RandomState, code: &str, currency: &str) -> u64 {
+    hasher.hash_one((code, currency))
+}
+
+/// Looks up what was asked, many at a time, until nobody can ask any more.
+async fn learn(
+    pool: Pool,
+    others: Arc<Semaphore>,
+    mut asked: mpsc::Receiver<Vec<String>>,
+    hasher: RandomState,
+    known: Known,
+) {
+    const SQL: &str = "SELECT code, currency, normal_side::text, floor_minor IS NOT NULL
+                         FROM ledger.accounts WHERE code = ANY ($1)";
+    let mut batch = vec![];
+    while asked.recv_many(&mut batch, LEARN_MAX).await > 0 {
+        let codes: Vec<String> = batch.drain(..).flatten().collect();
+        let Ok(_turn) = others.acquire().await else { return };
+        let Ok(connection) = pool.get().await else { continue };
+        let Ok(rows) = query(connection, SQL, &[&codes]).await else { continue };
+        let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
@@ -98,7 +119,7 @@ impl Accounts {
                 (true, "debit") => Floor::OnDebit,
                 (true, _) => Floor::OnCredit,
             };
-            known.insert(self.place(row.get(0), row.get(1)), floor);
+            known.insert(place(&hasher, row.get(0), row.get(1)), floor);
         }
     }
 }

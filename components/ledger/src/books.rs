@@ -120,7 +120,7 @@ impl Books {
         accounting_date: Date,
         deadline: Instant,
     ) -> Result<Answer, BooksError> {
-        let lane = self.accounts.lane(&posting).await;
+        let lane = self.accounts.lane(&posting);
         self.writer.post(Item::new(caller, posting, accounting_date, deadline), lane).await
     }
 

@@ -22,6 +22,8 @@ const GIVEN_MAX: i32 = 10_000;
 const SEALED_MAX: i32 = 128;
 /// Whoever cuts the books by positions is this late at most, and one call.
 const EVERY: Duration = Duration::from_millis(500);
+/// So many rounds one after the other must find the chain broken before a person is called.
+const BROKEN_ROUNDS: u32 = 4;
 
 #[derive(Debug, Snafu)]
 #[snafu(visibility(pub(crate)))]
@@ -74,21 +76,20 @@ impl Sealer {
 
     /// Seals until the future is dropped.
     pub(crate) async fn run(mut self) {
-        let mut broken = false;
+        // A server that was replaced may have been asked: the next rounds tell.
+        let mut broken = 0u32;
         loop {
             let round = self.round().await;
-            self.metrics.broken(matches!(round, Err(SealError::Broken { .. })));
+            let breach = matches!(round, Err(SealError::Broken { .. }));
+            broken = if breach { broken.saturating_add(1) } else { 0 };
+            self.metrics.broken(broken >= BROKEN_ROUNDS);
             match round {
                 Ok(true) => continue,
-                Ok(false) => broken = false,
-                // A server that was replaced may have been asked: the next round tells.
-                Err(error @ SealError::Broken { .. }) if broken => {
-                    tracing::debug!(error = telemetry::chain(&error), "still");
-                }
-                Err(error @ SealError::Broken { .. }) => {
-                    broken = true;
+                Ok(false) => {}
+                Err(error) if broken == BROKEN_ROUNDS => {
                     tracing::error!(error = telemetry::chain(&error), "the books are sealed no more");
                 }
+                Err(error) if breach => tracing::debug!(error = telemetry::chain(&error), "not sealed"),
                 Err(error) => tracing::info!(error = telemetry::chain(&error), "nothing was sealed"),
             }
             tokio::time::sleep(EVERY).await;

@@ -1,7 +1,6 @@
 //! The end of a tenant. Books are kept unless they were named to be destroyed.
 
 use kube::ResourceExt;
-use kube::core::ApiResource;
 use payplane_api::config::MigrateReport;
 use payplane_api::names::ANNOTATION_BOOKS_ID;
 use payplane_crds::PaymentTenant;
@@ -10,11 +9,10 @@ use payplane_crds::tenant::DeletionPolicy;
 use serde_json::{Value, json};
 
 use crate::framework::cluster::{Cluster, ClusterError};
-use crate::framework::finalizer;
 use crate::framework::object::resource;
 use crate::tenant::dereference::clusters;
-use crate::tenant::gates;
 use crate::tenant::validate::Refused;
+use crate::tenant::{destroy, gates};
 
 /// On a namespace: in which state its books were left, where they were not put to rest.
 pub const ANNOTATION_BOOKS_STATE: &str = "payplane.io/books-state";
@@ -35,11 +33,11 @@ pub async fn delete(cluster: &Cluster, object: &PaymentTenant) -> Result<Result<
         return Ok(Err(Refused::new(Reason::Deleting, "Its namespace is being removed.")));
     }
     let Some(books) = books(cluster, object, &live, &namespace).await? else {
-        return destroy(cluster, &live, &namespace).await.map(Err);
+        return destroy::destroy(cluster, &live, &namespace).await.map(Err);
     };
     match (object.spec.deletion_policy, &object.spec.destroy_books) {
         (DeletionPolicy::Delete, Some(named)) if *named == books => {
-            destroy(cluster, &live, &namespace).await.map(Err)
+            destroy::destroy(cluster, &live, &namespace).await.map(Err)
         }
         (DeletionPolicy::Delete, _) => {
             let detail = format!("The books are {books}.");
@@ -81,20 +79,7 @@ async fn retain(
     if live["metadata"]["annotations"][ANNOTATION_BOOKS_ID] != books {
         cluster.merge(&resource("v1", "Namespace"), None, namespace, &mark).await?;
     }
-    let mut waiting = false;
-    for (api, kind, name) in [
-        ("apps/v1", "Deployment", "gateway"),
-        ("apps/v1", "Deployment", "ledger"),
-        ("batch/v1", "Job", "migrate"),
-    ] {
-        let kind = resource(api, kind);
-        if let Some(found) = cluster.get(&kind, Some(namespace), name).await? {
-            waiting = true;
-            if found["metadata"]["deletionTimestamp"].is_null() {
-                cluster.delete(&kind, &found).await?;
-            }
-        }
-    }
+    let waiting = destroy::stop(cluster, namespace).await?;
     let pending = || Err(Refused::new(Reason::HibernationPending, ""));
     let Some(database) = cluster.get(&clusters(), Some(namespace), "database").await? else {
         return Ok(if waiting { pending() } else { Ok(()) });
@@ -156,42 +141,4 @@ async fn mark_volumes(cluster: &Cluster, namespace: &str, mark: &Value) -> Resul
         }
     }
     Ok(())
-}
-
-/// Removes everything, books included: marks first, then the objects, then the namespace.
-async fn destroy(cluster: &Cluster, live: &Value, namespace: &str) -> Result<Refused, ClusterError> {
-    let (claims, channels) =
-        (resource("v1", "PersistentVolumeClaim"), resource("payplane.io/v1alpha1", "Channel"));
-    for channel in cluster.list(&channels, Some(namespace), "").await? {
-        finalizer::remove(cluster, &channels, &channel).await?;
-    }
-    let database = cluster.get(&clusters(), Some(namespace), "database").await?;
-    if let Some(database) = &database {
-        unmark(cluster, &clusters(), database).await?;
-        if database["metadata"]["deletionTimestamp"].is_null() {
-            cluster.delete(&clusters(), database).await?;
-        }
-    }
-    for claim in cluster.list(&claims, Some(namespace), "cnpg.io/cluster=database").await? {
-        unmark(cluster, &claims, &claim).await?;
-        if claim["metadata"]["deletionTimestamp"].is_null() {
-            cluster.delete(&claims, &claim).await?;
-        }
-    }
-    if database.is_none() && live["metadata"]["deletionTimestamp"].is_null() {
-        unmark(cluster, &resource("v1", "Namespace"), live).await?;
-        cluster.delete(&resource("v1", "Namespace"), live).await?;
-    }
-    Ok(Refused::new(Reason::Deleting, "Its namespace is being removed."))
-}
-
-async fn unmark(cluster: &Cluster, kind: &ApiResource, live: &Value) -> Result<(), ClusterError> {
-    let metadata = &live["metadata"];
-    if metadata["annotations"][ANNOTATION_BOOKS_ID].is_null() {
-        return Ok(());
-    }
-    let patch = json!({"metadata": {"annotations": {ANNOTATION_BOOKS_ID: null}}});
-    cluster
-        .merge(kind, metadata["namespace"].as_str(), metadata["name"].as_str().unwrap_or_default(), &patch)
-        .await
 }

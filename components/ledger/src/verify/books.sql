@@ -10,25 +10,22 @@ SELECT 'transaction is complete', coalesce(t.transaction_id, e.transaction_id)::
 UNION ALL
 SELECT 'balance is the fold of entries', a.code || ' ' || a.currency
   FROM ledger.accounts a FULL JOIN ledger.balances b USING (account_id)
-  LEFT JOIN LATERAL (SELECT coalesce(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor
-                                              ELSE -e.amount_minor END), 0) AS fold
-                       FROM ledger.entries e WHERE e.account_id = a.account_id) f
-       ON b.account_id IS NOT NULL OR a.floor_minor IS NOT NULL
-  LEFT JOIN LATERAL (SELECT coalesce(sum(w.amount_minor), 0) AS unfolded
-                       FROM ledger.raisings w WHERE w.account_id = b.account_id) r ON true
+  LEFT JOIN (SELECT e.account_id, sum(CASE WHEN e.side = o.normal_side THEN e.amount_minor ELSE -e.amount_minor END) AS fold
+               FROM ledger.entries e JOIN ledger.accounts o USING (account_id) GROUP BY e.account_id) f USING (account_id)
+  LEFT JOIN (SELECT account_id, sum(amount_minor) AS unfolded FROM ledger.raisings GROUP BY account_id) r USING (account_id)
  WHERE (a.floor_minor IS NOT NULL OR b.account_id IS NOT NULL)
-   AND (b.account_id IS NULL OR f.fold IS DISTINCT FROM b.posted_minor + r.unfolded OR b.posted_minor < a.floor_minor)
+   AND (b.account_id IS NULL OR b.posted_minor < a.floor_minor
+        OR coalesce(f.fold, 0) IS DISTINCT FROM b.posted_minor + coalesce(r.unfolded, 0))
 UNION ALL
 SELECT 'cap is the original less its links', c.original_id::text || ' ' || c.currency
-  FROM ledger.caps c LEFT JOIN LATERAL (
-       SELECT coalesce(sum(e.amount_minor), 0) AS taken
+  FROM ledger.caps c LEFT JOIN (
+       SELECT t.original_id, a.currency, sum(e.amount_minor) AS taken
          FROM ledger.transactions t JOIN ledger.entries e USING (transaction_id)
          JOIN ledger.accounts a USING (account_id)
-        WHERE t.original_id = c.original_id AND t.kind <> 'reversal' AND e.side = 'debit'
-          AND a.currency = c.currency AND NOT EXISTS (
+        WHERE t.original_id IS NOT NULL AND t.kind <> 'reversal' AND e.side = 'debit' AND NOT EXISTS (
               SELECT FROM ledger.transactions r WHERE r.original_id = t.transaction_id AND r.kind = 'reversal')
-       ) links ON true
- WHERE c.remaining_minor <> CASE WHEN c.reversed_by IS NULL THEN c.original_minor - links.taken ELSE 0 END
+        GROUP BY t.original_id, a.currency) links USING (original_id, currency)
+ WHERE c.remaining_minor <> CASE WHEN c.reversed_by IS NULL THEN c.original_minor - coalesce(links.taken, 0) ELSE 0 END
 UNION ALL
 SELECT 'reversed once', t.original_id::text FROM ledger.transactions t
  WHERE t.kind = 'reversal' GROUP BY t.original_id HAVING count(*) > 1
