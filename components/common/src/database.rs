@@ -2,6 +2,8 @@
 //! client certificate or a password that is read again for every new connection,
 //! and bounds.
 
+mod failure;
+
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::Pin;
@@ -18,6 +20,7 @@ use tokio_postgres::AsyncMessage;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+pub use self::failure::failure;
 use crate::tls::{self, Files, Followed, TlsError};
 
 /// A dead primary is noticed within this time, also when its packets vanish.

@@ -3,24 +3,28 @@
 use std::path::Path;
 
 use payplane_api::config::MigrateReport;
-use payplane_common::telemetry;
+use payplane_common::database;
 use snafu::ResultExt;
 
 use crate::{MigrateError, ReportSnafu};
-
-/// The kubelet keeps 4096 bytes of a termination message.
-const MESSAGE_CHARS_MAX: usize = 900;
 
 pub(crate) fn of(outcome: &Result<MigrateReport, MigrateError>) -> MigrateReport {
     let error = match outcome {
         Ok(report) => return report.clone(),
         Err(error) => error,
     };
-    let message = telemetry::chain(error).chars().take(MESSAGE_CHARS_MAX).collect();
     match error {
         MigrateError::Unfit { remedy } => MigrateReport::DatabaseUnfit { message: remedy.clone() },
         MigrateError::Conflict { remedy } => MigrateReport::BooksConflict { message: remedy.clone() },
-        _ => MigrateReport::Failed { message },
+        _ => MigrateReport::Failed { message: words(error) },
+    }
+}
+
+/// What a status may say: the log has the whole error.
+fn words(error: &MigrateError) -> String {
+    match error {
+        MigrateError::NotReady { .. } | MigrateError::Locked => format!("{error}."),
+        _ => database::failure(error).unwrap_or_else(|| "The log of Job migrate says why.".to_owned()),
     }
 }
 
