@@ -29,6 +29,11 @@ pub(crate) async fn a_held_row_keeps_no_neighbour() {
     for (n, (hold, kept)) in held.into_iter().enumerate() {
         // One writer, so that both are in its batches.
         let books = books(&ledger.postgres, 3);
+        // And in the same: until an account is known, it travels as one that waits for nothing.
+        for merchant in 0..2 {
+            post(&books, sale(&format!("known:{n}:{merchant}"), merchant, 1)).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
         ledger.owner.batch_execute(&format!("BEGIN; {hold}")).await.unwrap();
         let kept = tokio::spawn({
             let books = books.clone();
