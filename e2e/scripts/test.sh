@@ -36,6 +36,8 @@ trap 'lab cluster down "$DEMO_CLUSTER" || true' EXIT
 e2e/scripts/demo.sh
 e2e/scripts/demo.sh
 e2e/scripts/demo-down.sh
+state >"$after"
+diff -u "$before" "$after" || fail "the machine is not as it was before the demo"
 
 say "A cluster with the product"
 trap 'lab cluster down "$CLUSTER" || true' EXIT

@@ -27,6 +27,12 @@ async fn main() -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+    // A task that panicked would leave its tenant marked as being worked on: the next process starts over.
+    let said = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        said(panic);
+        std::process::abort();
+    }));
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let Command::Run(settings) = Command::parse();
     let client = Client::try_default().await.context("no way to the API server")?;

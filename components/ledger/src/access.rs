@@ -15,6 +15,8 @@ pub enum Right {
     Watch,
     /// Raising the config epoch.
     Fence,
+    /// Closing accounting days.
+    Close,
 }
 
 /// The caller's name, where it has the right.
@@ -50,6 +52,7 @@ mod tests {
         use tonic::Code::{PermissionDenied, Unauthenticated};
         assert_eq!(ask(Some("gateway"), Right::Book), Ok("gateway".to_owned()));
         assert_eq!(ask(Some("operator"), Right::Book), Err(PermissionDenied));
+        assert_eq!(ask(Some("operator"), Right::Close), Err(PermissionDenied));
         assert_eq!(ask(Some("operator"), Right::Fence), Ok("operator".to_owned()));
         assert_eq!(ask(Some("admin-client"), Right::Sum), Err(PermissionDenied));
         assert_eq!(ask(Some("Gateway"), Right::Book), Err(PermissionDenied));

@@ -78,6 +78,14 @@ pub struct Opened {
     pub refusal: Option<(String, String, String)>,
 }
 
+/// What `ledger.close_day` answered: the last day of each state, or why none was moved on.
+#[derive(Clone, Debug)]
+pub struct Closing {
+    pub closing_through: Option<Date>,
+    pub closed_through: Option<Date>,
+    pub refusal: Option<String>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct AccountColumns {
     pub codes: Vec<String>,
@@ -143,6 +151,18 @@ impl Books {
     pub async fn raise_config_epoch(&self, epoch: i64, deadline: Instant) -> Result<i64, BooksError> {
         let row = self.call("SELECT ledger.raise_config_epoch($1)", vec![Box::new(epoch)], deadline).await?;
         Ok(row.get(0))
+    }
+
+    /// `state` is `closing` or `closed`.
+    pub async fn close_day(
+        &self,
+        day: Date,
+        state: &'static str,
+        deadline: Instant,
+    ) -> Result<Closing, BooksError> {
+        let params: Params = vec![Box::new(day), Box::new(state)];
+        let row = self.call("SELECT * FROM ledger.close_day($1, $2)", params, deadline).await?;
+        Ok(Closing { closing_through: row.get(0), closed_through: row.get(1), refusal: row.get(2) })
     }
 
     /// Folds up to so many raisings into balances; says how many.

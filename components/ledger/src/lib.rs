@@ -7,6 +7,7 @@
 pub mod access;
 pub mod accounts;
 pub mod books;
+mod days;
 pub mod metrics;
 mod query;
 pub mod reads;

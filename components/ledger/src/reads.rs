@@ -60,7 +60,7 @@ const STATUS: &str = "
            (SELECT max(version)::int8 FROM payplane.schema_history), l.config_epoch_min
       FROM payplane.control c, ledger.control l";
 
-async fn query(
+pub(crate) async fn query(
     pool: &Pool,
     what: &'static str,
     sql: &str,
@@ -134,7 +134,7 @@ pub async fn status(pool: &Pool) -> Result<GetStatusResponse, ReadError> {
     })
 }
 
-fn direction(side: &str) -> i32 {
+pub(crate) fn direction(side: &str) -> i32 {
     match side {
         "debit" => Direction::Debit.into(),
         "credit" => Direction::Credit.into(),

@@ -27,6 +27,8 @@ pub struct Posting {
     pub references: Vec<(String, String)>,
     pub effective_time: Timestamp,
     pub settlement_date: Option<Date>,
+    /// The day that it has to be booked into.
+    pub demanded_date: Option<Date>,
     pub original: Option<Key>,
     pub config_epoch: i64,
 }
@@ -47,6 +49,9 @@ impl Posting {
         let _ = writeln!(text, "effective {}", self.effective_time.as_microsecond());
         if let Some(date) = self.settlement_date {
             let _ = writeln!(text, "settlement {date}");
+        }
+        if let Some(date) = self.demanded_date {
+            let _ = writeln!(text, "accounting {date}");
         }
         if let Some(original) = &self.original {
             let _ = writeln!(text, "original {} {}", original.date, original.key);
@@ -84,7 +89,7 @@ pub fn refusal(reason: RefusalReason, subject: impl Into<String>, message: impl 
     Refusal { reason: reason.into(), subject: subject.into(), message: message.into() }
 }
 
-fn invalid(subject: impl Into<String>, message: impl Into<String>) -> Refusal {
+pub fn invalid(subject: impl Into<String>, message: impl Into<String>) -> Refusal {
     refusal(RefusalReason::Invalid, subject, message)
 }
 
@@ -116,10 +121,9 @@ pub fn check(request: PostRequest) -> Result<Posting, Refusal> {
     // The books keep no finer time, and digest what they keep.
     let effective_time = Timestamp::from_microsecond(effective_time.as_microsecond())
         .map_err(|_| invalid("effective_time", "it cannot be stored"))?;
-    let settlement_date = match request.settlement_date.as_str() {
-        "" => None,
-        text => Some(date(text, "settlement_date")?),
-    };
+    let optional = |text: &str, field| (!text.is_empty()).then(|| date(text, field)).transpose();
+    let settlement_date = optional(&request.settlement_date, "settlement_date")?;
+    let demanded_date = optional(&request.accounting_date, "accounting_date")?;
     let mut references: Vec<_> = request.references.into_iter().map(|r| (r.r#type, r.value)).collect();
     check_references(&references)?;
     references.sort();
@@ -130,6 +134,7 @@ pub fn check(request: PostRequest) -> Result<Posting, Refusal> {
         references,
         effective_time,
         settlement_date,
+        demanded_date,
         original,
         config_epoch: i64::try_from(request.config_epoch)
             .map_err(|_| invalid("config_epoch", "too large"))?,
@@ -150,7 +155,7 @@ pub fn key(identity: Option<&Identity>, field: &str) -> Result<Key, Refusal> {
     Ok(Key { date: date(&identity.key_date, &format!("{field}.key_date"))?, key: text.clone() })
 }
 
-fn date(text: &str, field: &str) -> Result<Date, Refusal> {
+pub fn date(text: &str, field: &str) -> Result<Date, Refusal> {
     let shape = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     match text.parse::<Date>() {
         Ok(date) if shape && date.year() >= 1970 => Ok(date),

@@ -1,30 +1,35 @@
 //! The gRPC service: who may call, what is asked, what is answered.
 
-use std::collections::BTreeSet;
+mod words;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
+use jiff::civil::Date;
 use payplane_api::ledger::v1::{
-    GetBalancesRequest, GetBalancesResponse, GetStatusRequest, GetStatusResponse, GetTransactionRequest,
+    CloseDayRequest, CloseDayResponse, GetBalancesRequest, GetBalancesResponse, GetDayStatementRequest,
+    GetDayStatementResponse, GetStatusRequest, GetStatusResponse, GetTransactionRequest,
     GetTransactionResponse, GetTrialBalanceRequest, GetTrialBalanceResponse, OpenAccountsRequest,
     OpenAccountsResponse, Outcome, PostRequest, PostResponse, PostStreamRequest, RaiseConfigEpochRequest,
-    RaiseConfigEpochResponse, Refusal, RefusalReason, ledger_server::Ledger,
+    RaiseConfigEpochResponse, ledger_server::Ledger,
 };
 use payplane_common::config::Live;
-use payplane_common::telemetry;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::Settings;
 use crate::access::{Right, caller};
-use crate::books::{AccountColumns, Answer, Books, BooksError};
+use crate::books::Books;
+use crate::days;
 use crate::metrics::Metrics;
-use crate::reads::{self, ReadError};
+use crate::reads;
 use crate::request::{self, refusal};
 use crate::stream::{self, Answers};
+use words::{
+    REASON_PREFIX, argument, books_status, columns, deadline, read_status, reason, refused, response,
+};
 
 const ACCOUNTS_MAX: usize = 100;
 /// Where the caller names no deadline, or a longer one.
@@ -75,8 +80,17 @@ impl Service {
             Err(refusal) => return Ok(refused(refusal, None)),
         };
         let day = self.config.current().value.calendar.settlement_day(posting.effective_time);
+        if let Some(demanded) = posting.demanded_date
+            && let Err(refusal) = days::check_demanded(demanded, day, self.present_day())
+        {
+            return Ok(refused(refusal, None));
+        }
         let answer = self.books.post(caller, posting, day, by).await.map_err(|e| books_status(&e))?;
         response(answer)
+    }
+
+    fn present_day(&self) -> Date {
+        self.config.current().value.calendar.settlement_day(jiff::Timestamp::now())
     }
 
     fn count(&self, answer: &Result<PostResponse, Status>, since: Instant) {
@@ -148,9 +162,8 @@ impl Ledger for Service {
         request: Request<GetTransactionRequest>,
     ) -> Result<Response<GetTransactionResponse>, Status> {
         let caller = caller(&request, Right::Book)?;
-        let key = request::key(request.into_inner().identity.as_ref(), "identity").map_err(|refusal| {
-            Status::invalid_argument(format!("{}: {}", refusal.subject, refusal.message))
-        })?;
+        let key = request::key(request.into_inner().identity.as_ref(), "identity")
+            .map_err(|refusal| argument(&refusal))?;
         let found = reads::transaction(&self.readers, &caller, &key).await.map_err(|e| read_status(&e))?;
         Ok(Response::new(found))
     }
@@ -163,6 +176,36 @@ impl Ledger for Service {
         let reserved = request.into_inner().include_reserved;
         let sums = reads::trial_balance(&self.readers, reserved).await.map_err(|e| read_status(&e))?;
         Ok(Response::new(sums))
+    }
+
+    async fn get_day_statement(
+        &self,
+        request: Request<GetDayStatementRequest>,
+    ) -> Result<Response<GetDayStatementResponse>, Status> {
+        caller(&request, Right::Sum)?;
+        let asked = request.into_inner();
+        let day = request::date(&asked.day, "day").map_err(|refusal| argument(&refusal))?;
+        let statement = days::statement(&self.readers, day, &asked.after).await;
+        Ok(Response::new(statement.map_err(|e| read_status(&e))?))
+    }
+
+    async fn close_day(
+        &self,
+        request: Request<CloseDayRequest>,
+    ) -> Result<Response<CloseDayResponse>, Status> {
+        caller(&request, Right::Close)?;
+        let by = deadline(&request);
+        let (day, state) = match days::check_closing(&request.into_inner(), self.present_day()) {
+            Ok(asked) => asked,
+            Err(refusal) => {
+                return Ok(Response::new(CloseDayResponse {
+                    refusal: Some(refusal),
+                    ..CloseDayResponse::default()
+                }));
+            }
+        };
+        let closing = self.books.close_day(day, state, by).await.map_err(|e| books_status(&e))?;
+        Ok(Response::new(days::closing_response(day, closing)))
     }
 
     async fn get_status(
@@ -185,131 +228,4 @@ impl Ledger for Service {
         let config_epoch_min = u64::try_from(in_force).unwrap_or(0);
         Ok(Response::new(RaiseConfigEpochResponse { config_epoch_min }))
     }
-}
-
-const REASON_PREFIX: &str = "REFUSAL_REASON_";
-
-fn reason(name: &str) -> RefusalReason {
-    RefusalReason::from_str_name(&format!("{REASON_PREFIX}{name}")).unwrap_or(RefusalReason::Unspecified)
-}
-
-fn refused(refusal: Refusal, config_epoch_min: Option<i64>) -> PostResponse {
-    PostResponse {
-        outcome: Outcome::Refused.into(),
-        refusal: Some(refusal),
-        config_epoch_min: config_epoch_min.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0),
-        ..PostResponse::default()
-    }
-}
-
-fn response(answer: Answer) -> Result<PostResponse, Status> {
-    let outcome = match answer.outcome.as_str() {
-        "booked" => Outcome::Created,
-        "replayed" => Outcome::Replayed,
-        "refused" => {
-            let why = reason(&answer.reason.unwrap_or_default());
-            let about = answer.subject.unwrap_or_default();
-            let refusal = refusal(why, about, answer.message.unwrap_or_default());
-            return Ok(refused(refusal, answer.config_epoch_min));
-        }
-        other => return Err(Status::internal(format!("the books answered {other:?}"))),
-    };
-    Ok(PostResponse {
-        outcome: outcome.into(),
-        transaction_id: answer.transaction_id.map(|id| id.to_string()).unwrap_or_default(),
-        accounting_date: answer.accounting_date.map(|date| date.to_string()).unwrap_or_default(),
-        ..PostResponse::default()
-    })
-}
-
-fn columns(asked: OpenAccountsRequest) -> Result<AccountColumns, Refusal> {
-    let invalid = |subject: String, message: &str| refusal(RefusalReason::Invalid, subject, message);
-    if !(1..=ACCOUNTS_MAX).contains(&asked.accounts.len()) {
-        return Err(invalid("accounts".into(), "1 to 100 accounts are needed"));
-    }
-    let mut columns = AccountColumns::default();
-    let mut seen = BTreeSet::new();
-    for (n, account) in asked.accounts.into_iter().enumerate() {
-        if !request::is_account(&account.code) {
-            return Err(invalid(format!("accounts[{n}].code"), "names joined by ':' are needed"));
-        }
-        let Some(side) = request::side(account.normal_side) else {
-            return Err(invalid(format!("accounts[{n}].normal_side"), "debit or credit"));
-        };
-        if !seen.insert((account.code.clone(), account.currency.clone())) {
-            return Err(invalid(format!("accounts[{n}]"), "it is there twice"));
-        }
-        columns.codes.push(account.code);
-        columns.currencies.push(account.currency);
-        columns.sides.push(side);
-        columns.floors.push(account.has_floor);
-    }
-    Ok(columns)
-}
-
-/// The caller's deadline, from the `grpc-timeout` that its client sent.
-fn deadline<T>(request: &Request<T>) -> Instant {
-    let asked = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
-    let asked = asked.and_then(timeout).unwrap_or(DEADLINE_MAX);
-    let now = Instant::now();
-    now.checked_add(asked.min(DEADLINE_MAX)).unwrap_or(now)
-}
-
-/// gRPC's form: at most 8 digits and a unit.
-fn timeout(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.len() > 8 {
-        return None;
-    }
-    let n: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(n.saturating_mul(3600)),
-        "M" => Duration::from_secs(n.saturating_mul(60)),
-        "S" => Duration::from_secs(n),
-        "m" => Duration::from_millis(n),
-        "u" => Duration::from_micros(n),
-        "n" => Duration::from_nanos(n),
-        _ => return None,
-    })
-}
-
-fn books_status(error: &BooksError) -> Status {
-    let code = match error {
-        BooksError::Full => Code::ResourceExhausted,
-        BooksError::TooLate => Code::DeadlineExceeded,
-        BooksError::Rejected { .. } => Code::Internal,
-        BooksError::Unreachable { .. }
-        | BooksError::Demoted { .. }
-        | BooksError::Busy { .. }
-        | BooksError::Locked
-        | BooksError::Unknown { .. }
-        | BooksError::Waited
-        | BooksError::Ended => Code::Unavailable,
-    };
-    match error {
-        BooksError::Rejected { .. } => tracing::error!(error = telemetry::chain(error), "call rejected"),
-        // Under overload there are thousands; the metrics count them.
-        _ if once_a_second() => tracing::info!(error = telemetry::chain(error), "calls are not answered"),
-        _ => {}
-    }
-    let pause = matches!(error, BooksError::Full | BooksError::Busy { .. } | BooksError::Locked);
-    let status = Status::new(code, error.to_string());
-    if pause { with_pause(status) } else { status }
-}
-
-/// Tells the caller to wait a second before it asks again.
-fn with_pause(mut status: Status) -> Status {
-    status.metadata_mut().insert(RETRY_AFTER, tonic::metadata::MetadataValue::from_static("1"));
-    status
-}
-
-fn once_a_second() -> bool {
-    static LAST: AtomicI64 = AtomicI64::new(0);
-    let now = jiff::Timestamp::now().as_second();
-    LAST.swap(now, Ordering::Relaxed) != now
-}
-
-fn read_status(error: &ReadError) -> Status {
-    tracing::info!(error = telemetry::chain(error), "read not answered");
-    Status::unavailable(error.to_string())
 }

@@ -73,7 +73,7 @@ CREATE TABLE ledger.refusals (
     key_date     date NOT NULL,
     key          text NOT NULL,
     reason       text NOT NULL CHECK (reason IN ('INSUFFICIENT', 'UNKNOWN_ACCOUNT', 'ACCOUNT_NOT_OPEN',
-                 'CURRENCY', 'OVER_ORIGINAL', 'UNKNOWN_ORIGINAL', 'INVALID', 'ALREADY_REVERSED')),
+                 'CURRENCY', 'OVER_ORIGINAL', 'UNKNOWN_ORIGINAL', 'INVALID', 'ALREADY_REVERSED', 'CLOSED_DAY')),
     subject      text NOT NULL,
     message      text NOT NULL,
     config_epoch bigint NOT NULL,
@@ -93,6 +93,8 @@ CREATE TABLE ledger.transactions (
     entry_count     smallint NOT NULL CHECK (entry_count BETWEEN 2 AND 64),
     effective_time  timestamptz NOT NULL,
     accounting_date date NOT NULL,
+    -- The caller asked for this very day.
+    day_demanded    boolean NOT NULL DEFAULT false,
     settlement_date date,
     config_epoch    bigint NOT NULL CHECK (config_epoch >= 0),
     original_id     uuid,

@@ -30,13 +30,17 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- A transaction comes with its entries, and was decided under its identity.
+-- A transaction comes with its entries, was decided under its identity, and is of
+-- a day that is not closed.
 CREATE FUNCTION ledger.transactions_are_whole() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
 SET enable_mergejoin = off AS $$
 DECLARE
     wrong record;
 BEGIN
+    IF EXISTS (SELECT FROM added t WHERE t.accounting_date <= (SELECT c.closed_through FROM ledger.control c)) THEN
+        RAISE EXCEPTION 'a closed day takes no transaction' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
     SELECT t.transaction_id, i.decision, e.line INTO wrong
       FROM added t
       LEFT JOIN ledger.identities i ON i.key_date = t.key_date AND i.caller = t.caller

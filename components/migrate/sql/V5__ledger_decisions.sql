@@ -37,7 +37,7 @@ $$;
 
 -- The items of a batch, in columns. `entries` and `references` name their item by its place.
 CREATE TYPE ledger.item AS (n int, caller text, key_date date, key text, request_hash bytea,
-    transaction_id uuid, kind text, effective_time timestamptz, accounting_date date, settlement_date date,
+    transaction_id uuid, kind text, effective_time timestamptz, accounting_date date, settlement_date date, demanded_date date,
     original_key_date date, original_key text, config_epoch bigint);
 CREATE TYPE ledger.entry AS (item int, line int, account_id bigint, code text, currency text,
     side ledger.side, amount_minor bigint, change_minor bigint, suspect boolean);
@@ -71,7 +71,9 @@ BEGIN
         AND i.effective_time BETWEEN '1970-01-01Z' AND clock_timestamp() + interval '1 day'
         AND (i.settlement_date IS NULL OR i.settlement_date BETWEEN '1970-01-01' AND '9999-12-31')
         AND i.accounting_date BETWEEN (i.effective_time AT TIME ZONE 'UTC')::date - 2
-                                  AND (i.effective_time AT TIME ZONE 'UTC')::date + 2) IS NOT TRUE
+                                  AND (i.effective_time AT TIME ZONE 'UTC')::date + 2
+        AND (i.demanded_date IS NULL OR i.demanded_date BETWEEN i.accounting_date - 31
+                                  AND (clock_timestamp() AT TIME ZONE 'UTC')::date + 2)) IS NOT TRUE
      LIMIT 1;
     IF FOUND OR (cardinality(p_items) BETWEEN 1 AND 1024) IS NOT TRUE
         OR (SELECT count(DISTINCT e.item) = cardinality(p_items) AND min(e.item) = 1 AND max(e.item) = cardinality(p_items)

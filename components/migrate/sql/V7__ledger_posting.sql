@@ -1,7 +1,7 @@
 -- How transactions get into the books: one call for a batch, one transaction,
--- one answer for each item. The ledger's login may call `post`, `open_accounts`,
--- `fold_raisings` and `raise_config_epoch` and writes nothing else. The life of
--- a posting is `ledger.post`, read from top to bottom.
+-- one answer for each item. The ledger's login may call `post` and a few others
+-- and writes nothing itself. The life of a posting is `ledger.post`, read from top
+-- to bottom.
 
 -- Reads the accounts of all entries. `change_minor` is what an entry adds to an
 -- account with a floor, on its normal side; 0 where there is none.
@@ -68,17 +68,24 @@ BEGIN
      WHERE b.account_id = w.account_id AND b.posted_minor <> w.posted_minor;
 END $$;
 
+-- The day that a transaction is booked into: the one that its caller demands, else
+-- its own, else the earliest that is not closed.
+CREATE FUNCTION ledger.day_of(p_item ledger.item, p_closed_through date) RETURNS date LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(p_item.demanded_date, greatest(p_item.accounting_date, p_closed_through + 1));
+$$;
+
 -- Writes what was decided, all in one statement, so that the triggers see it whole.
 CREATE FUNCTION ledger.book(p_items ledger.item[], p_entries ledger.entry[], p_booked boolean[], p_originals uuid[],
-    p_batch bigint, p_reference_items int[], p_reference_types text[], p_reference_values text[]) RETURNS void
-LANGUAGE sql AS $$
+    p_batch bigint, p_closed_through date, p_reference_items int[], p_reference_types text[], p_reference_values text[])
+RETURNS void LANGUAGE sql AS $$
     WITH ids AS MATERIALIZED (SELECT array_agg(i.transaction_id ORDER BY i.n) AS id,
                                      array_agg(i.kind <> 'reversal' ORDER BY i.n) AS capped FROM unnest(p_items) i),
     header AS (
         INSERT INTO ledger.transactions (transaction_id, caller, key_date, key, kind, entry_count, effective_time,
-            accounting_date, settlement_date, config_epoch, original_id, request_hash, batch_number)
+            accounting_date, day_demanded, settlement_date, config_epoch, original_id, request_hash, batch_number)
         SELECT i.transaction_id, i.caller, i.key_date, i.key, i.kind, c.entry_count, i.effective_time,
-               i.accounting_date, i.settlement_date, i.config_epoch, p_originals[i.n], i.request_hash, p_batch
+               ledger.day_of(i, p_closed_through), i.demanded_date IS NOT NULL, i.settlement_date, i.config_epoch,
+               p_originals[i.n], i.request_hash, p_batch
           FROM unnest(p_items) i
           JOIN (SELECT e.item, count(*) AS entry_count FROM unnest(p_entries) e GROUP BY e.item) c ON c.item = i.n
          WHERE p_booked[i.n] ORDER BY i.n),
@@ -142,7 +149,7 @@ $$;
 
 CREATE FUNCTION ledger.post(p_transaction_ids uuid[], p_callers text[], p_key_dates date[], p_keys text[],
     p_request_hashes bytea[], p_kinds text[], p_effective_times timestamptz[], p_accounting_dates date[],
-    p_settlement_dates date[], p_original_key_dates date[], p_original_keys text[], p_config_epochs bigint[],
+    p_settlement_dates date[], p_demanded_dates date[], p_original_key_dates date[], p_original_keys text[], p_config_epochs bigint[],
     p_entry_items int[], p_lines int[], p_accounts text[], p_currencies text[], p_sides text[], p_amounts bigint[],
     p_reference_items int[], p_reference_types text[], p_reference_values text[]) RETURNS SETOF ledger.answer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
@@ -151,6 +158,8 @@ DECLARE
     entries ledger.entry[];
     epoch_min bigint;
     today date;
+    closing date;
+    closed date;
     timely boolean[];
     fresh boolean[];
     busy boolean[];
@@ -161,15 +170,15 @@ DECLARE
     batch bigint;
 BEGIN
     items := ARRAY(SELECT ROW (i.n, i.caller, i.key_date, i.key, i.hash, i.id, i.kind, i.effective, i.accounting,
-            i.settlement, i.original_date, i.original_key, i.epoch)::ledger.item
+            i.settlement, i.demanded, i.original_date, i.original_key, i.epoch)::ledger.item
         FROM unnest(p_transaction_ids, p_callers, p_key_dates, p_keys, p_request_hashes, p_kinds, p_effective_times,
-            p_accounting_dates, p_settlement_dates, p_original_key_dates, p_original_keys, p_config_epochs)
+            p_accounting_dates, p_settlement_dates, p_demanded_dates, p_original_key_dates, p_original_keys, p_config_epochs)
             WITH ORDINALITY AS i (id, caller, key_date, key, hash, kind, effective, accounting, settlement,
-            original_date, original_key, epoch, n));
+            demanded, original_date, original_key, epoch, n));
     PERFORM ledger.check_arguments(items, p_entry_items, p_accounts, p_currencies);
     PERFORM ledger.take_fence(false);
-    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date INTO STRICT epoch_min, today
-      FROM ledger.control l, payplane.control c;
+    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through
+      INTO STRICT epoch_min, today, closing, closed FROM ledger.control l, payplane.control c;
     entries := ledger.resolve(p_entry_items, p_lines, p_accounts, p_currencies, p_sides, p_amounts);
     timely := ARRAY(SELECT i.config_epoch >= epoch_min AND i.key_date BETWEEN today - 400 AND today + 1
                     FROM unnest(items) i ORDER BY i.n);
@@ -188,6 +197,10 @@ BEGIN
         refused := ARRAY(SELECT a FROM ledger.check_accounts(items, entries) a WHERE fresh[(a).item]);
         fresh := ledger.without(fresh, refused);
     END IF;
+    IF array_remove(p_demanded_dates, NULL) <> '{}' THEN
+        refused := refused || ARRAY(SELECT d FROM ledger.check_days(items, closing, closed) d WHERE fresh[(d).item]);
+        fresh := ledger.without(fresh, refused);
+    END IF;
     IF lowered IS NOT NULL THEN
         refused := refused || ARRAY(SELECT d FROM ledger.decide(items, entries, fresh, originals, lowered) d);
         fresh := ledger.without(fresh, refused);
@@ -197,8 +210,8 @@ BEGIN
     INSERT INTO ledger.refusals (refusal_id, caller, key_date, key, reason, subject, message, config_epoch, request_hash, batch_number)
     SELECT i.transaction_id, i.caller, i.key_date, i.key, r.reason, r.subject, r.message, i.config_epoch, i.request_hash, batch
       FROM unnest(refused) r JOIN unnest(items) i ON i.n = r.item;
-    PERFORM ledger.book(items, entries, fresh, originals, batch, p_reference_items, p_reference_types, p_reference_values);
-    RETURN QUERY SELECT i.n, 'booked', i.transaction_id, i.accounting_date, NULL::text, NULL::text, NULL::text, NULL::bigint
+    PERFORM ledger.book(items, entries, fresh, originals, batch, closed, p_reference_items, p_reference_types, p_reference_values);
+    RETURN QUERY SELECT i.n, 'booked', i.transaction_id, ledger.day_of(i, closed), NULL::text, NULL::text, NULL::text, NULL::bigint
                    FROM unnest(items) i WHERE fresh[i.n]
                   UNION ALL SELECT a.* FROM unnest(answers || refused) a;
 END $$;

@@ -23,6 +23,13 @@ fn unfit<T>(remedy: String) -> Result<T, MigrateError> {
     UnfitSnafu { remedy }.fail()
 }
 
+fn version(number: i32) -> Result<(), MigrateError> {
+    if number < VERSION_MIN {
+        return unfit(format!("server_version is {number}; use PostgreSQL 14 or newer"));
+    }
+    Ok(())
+}
+
 /// A setting, what it must be, and whether it is.
 async fn server(client: &Client) -> Result<(), MigrateError> {
     let sql = "SELECT current_setting('server_version_num')::int4, current_setting('fsync'),
@@ -30,10 +37,7 @@ async fn server(client: &Client) -> Result<(), MigrateError> {
                       pg_is_in_recovery(), current_setting('transaction_read_only'),
                       current_setting('session_replication_role'), current_setting('server_encoding')";
     let row = client.query_one(sql, &[]).await.context(QuerySnafu { what: "looking at the server" })?;
-    let version: i32 = row.get(0);
-    if version < VERSION_MIN {
-        return unfit(format!("server_version is {version}; use PostgreSQL 14 or newer"));
-    }
+    version(row.get(0))?;
     for (column, setting) in [(1, "fsync"), (2, "full_page_writes")] {
         if row.get::<_, &str>(column) != "on" {
             return unfit(format!(
@@ -150,5 +154,17 @@ async fn overrides(client: &Client) -> Result<(), MigrateError> {
             let (role, setting): (&str, &str) = (row.get(0), row.get(1));
             unfit(format!("{setting} is kept for {role}; ALTER ROLE or DATABASE ... RESET it"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_servers_are_refused() {
+        assert!(version(140_000).is_ok() && version(180_001).is_ok());
+        let refused = version(130_018).unwrap_err();
+        assert!(refused.to_string().contains("use PostgreSQL 14 or newer"), "{refused}");
     }
 }

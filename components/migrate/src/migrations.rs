@@ -26,7 +26,8 @@ pub const FILES: &[(&str, &str)] = files![
     "V7__ledger_posting",
     "V8__ledger_accounts",
     "V9__ledger_positions",
-    "V10__ledger_chain",
+    "V10__ledger_days",
+    "V11__ledger_chain",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

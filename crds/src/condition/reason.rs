@@ -66,7 +66,8 @@ reasons! {
     Disabled: Course, "spec.enabled is false: no new payment is routed here.",
         "Set spec.enabled to true to take payments again.";
     NotConfigured: Course, "Nothing is configured that would tell.", "";
-    Deleting: Course, "The object is being deleted.", "";
+    Deleting: Course, "The object is being deleted.",
+        "If this stays, the conditions of its namespace say what holds it.";
 
     CurrencyUnknown: Manifest, "A currency is not in ISO 4217, or not one of the tenant's.",
         "Correct the currency, or add it to the tenant's spec.currencies.";
@@ -129,7 +130,8 @@ reasons! {
         "Set spec.paused of the PaymentTenant to false.";
     OpenPayments: World, "The Channel is to be deleted, and payments on it are not final.",
         "Wait, or resolve the payments that the message counts.";
-    HibernationPending: World, "The tenant is to be deleted, and its database is being put to rest.", "";
+    HibernationPending: World, "The tenant is to be deleted, and its database is being put to rest.",
+        "If this stays, look at the cluster database in its namespace, and at CloudNativePG.";
     BooksUnhibernated: World, "The tenant's database was unhealthy and is kept without hibernation.",
         "Repair the database before a new tenant takes it up.";
     ApplyFailed: World, "The API server refused an object of the tenant.",

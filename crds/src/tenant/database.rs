@@ -51,9 +51,10 @@ pub struct ManagedDatabase {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Bytes, e.g. `100Gi`. It may only grow, and once given it must stay given.
+    /// Bytes, e.g. `100Gi`, at least 1Gi. It may only grow, and once given it must stay given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::quantity::schema")]
+    #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity('1Gi')) >= 0").message("a database needs at least 1Gi"))]
     pub size: Option<Quantity>,
     /// The StorageClass. Left out: the cluster's default. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -39,6 +39,8 @@ pub enum ZoneSpread {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("!format.qualifiedName().validate(self.key).hasValue() && (!has(self.value) || !format.labelValue().validate(self.value).hasValue())")
+        .message("key and value must be a taint's as Kubernetes has them, like dedicated: payments"),
     validation = Rule::new("self.operator != 'Exists' || !has(self.value)").field_path(".value").message("operator Exists takes no value")
 )]
 pub struct Toleration {

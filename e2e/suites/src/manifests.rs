@@ -44,6 +44,16 @@ pub async fn merge(
     said(api(client, object).await?.patch(name(object)?, &params, &Patch::Merge(patch)).await)
 }
 
+/// The same through the subresource `status`: nothing is written.
+pub async fn would_merge_by_status(
+    client: &Client,
+    object: &Value,
+    patch: &Value,
+) -> anyhow::Result<Result<(), Status>> {
+    let params = PatchParams { dry_run: true, ..PatchParams::default() };
+    said(api(client, object).await?.patch_status(name(object)?, &params, &Patch::Merge(patch)).await)
+}
+
 /// Merges into the status.
 pub async fn merge_status(client: &Client, object: &Value, status: &Value) -> anyhow::Result<()> {
     let patch = serde_json::json!({ "status": status });

@@ -10,7 +10,7 @@ use kube::Client;
 use kube::core::Status;
 use payplane_e2e::apiserver::ApiServer;
 use payplane_e2e::charts;
-use payplane_e2e::manifests::{api, apply, create, delete, merge, would_apply};
+use payplane_e2e::manifests::{api, apply, create, delete, merge, would_apply, would_merge_by_status};
 use serde_json::{Value, json};
 
 const BOOKS: &str = "01936f7e-8f2b-7c3a-9d41-2f6a5b7c8d9e";
@@ -106,6 +106,10 @@ async fn what_holds_books_is_deleted_and_unmarked_by_the_operator_alone() {
         let harmless = json!({"metadata": {"labels": {"note": "audited"}}});
         ok(merge(&cluster.admin, object, &harmless, true).await.unwrap());
     }
+    let unmark = json!({"metadata": {"annotations": {"payplane.io/books-id": null}}});
+    for object in [&home, &claim] {
+        says(would_merge_by_status(&cluster.admin, object, &unmark).await.unwrap(), "marks the books");
+    }
     // The garbage collector would delete what a missing object owns.
     let owned = json!({"metadata": {"ownerReferences": [
         {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "01936f7e-0000-7000-8000-000000000000"},
@@ -132,7 +136,6 @@ async fn what_holds_books_is_deleted_and_unmarked_by_the_operator_alone() {
     ok(delete(&controller, &claim, false).await.unwrap());
     ok(delete(&cluster.operator, &database, false).await.unwrap());
     // Without books, a kind may go.
-    let unmark = json!({"metadata": {"annotations": {"payplane.io/books-id": null}}});
     for name in ["ptn-a", "ptn-canary"] {
         ok(merge(&cluster.operator, &namespace(name, None, None), &unmark, false).await.unwrap());
     }
@@ -204,6 +207,7 @@ async fn a_namespace_is_marked_by_the_operator_alone() {
         says(merge(admin, &live, &relabel, true).await.unwrap(), label);
     }
     says(merge(admin, &live, &noted("payplane.io/tenant-uid"), true).await.unwrap(), uid);
+    says(would_merge_by_status(admin, &live, &noted("payplane.io/tenant-uid")).await.unwrap(), uid);
     says(merge(admin, &live, &noted("payplane.io/books-id"), true).await.unwrap(), books);
     ok(merge(admin, &live, &noted("note"), true).await.unwrap());
 }

@@ -84,7 +84,8 @@ fn nothing_unfinished_and_no_outside_pointer_stands_in_the_tree() {
         "XX".to_owned() + "X:",
         "../sha".to_owned() + "red",
     ];
-    for path in tracked(&["rs", "md", "sh", "toml", "yaml", "sql", "proto", "go"]) {
+    let endings = ["rs", "md", "sh", "toml", "yaml", "sql", "proto", "go", "py", "c", "tpl", "json", "patch"];
+    for path in tracked(&endings) {
         let text = std::fs::read_to_string(root().join(&path)).unwrap();
         for (number, line) in text.lines().enumerate() {
             let found = marks.iter().find(|mark| line.contains(mark.as_str()));
@@ -145,4 +146,11 @@ fn long_files_and_functions_are_few_and_named() {
         long_functions.len() * 25 <= functions,
         "more than 4 % of the functions are long: {long_functions:?}"
     );
+}
+
+#[test]
+fn the_release_after_this_one_can_be_made() {
+    let apply = ["apply", "--check", "e2e/upgrade/next.patch"];
+    let said = Command::new("git").args(apply).current_dir(root()).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }

@@ -51,6 +51,8 @@ pub struct Progress {
     /// The gateway's config: hash and epoch.
     pub config: Option<(String, u64)>,
     pub books_id: Option<String>,
+    /// Books were here before, whether or not they are this tenant's yet.
+    pub marked: bool,
     pub schema_version: Option<u32>,
 }
 
@@ -78,6 +80,7 @@ pub async fn apply(
         progress.block(Refused::new(Reason::PausedBySpec, ""));
         return Ok(());
     }
+    progress.marked = world.facts.books_marked.is_some();
     writer.apply(&namespace::build_namespace(tenant, world.facts.books_marked.as_deref())).await?;
     writer.apply(&namespace::build_operator_binding(tenant, settings)).await?;
     progress.home = true;

@@ -65,3 +65,17 @@ fn moves(reason: Reason) -> bool {
             | Reason::PodsNotReady
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_told_from_the_first_write_on() {
+        let told = states(&Findings::default());
+        assert_eq!(told.iter().map(|state| state.kind).collect::<Vec<_>>(), ConditionType::TENANT);
+        let unbuilt: Vec<_> = told.iter().filter(|state| state.status.is_none()).collect();
+        assert_eq!(unbuilt.len(), 2, "{unbuilt:?}");
+        assert!(unbuilt.iter().all(|state| state.reason == Reason::NotConfigured), "{unbuilt:?}");
+    }
+}

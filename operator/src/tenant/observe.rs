@@ -88,7 +88,7 @@ pub async fn observe(
         seen.degraded = unreachable(Reason::StandbyMissing);
     }
     if seen.unavailable.is_none() {
-        let wanted = fingerprint(context, hash, trip.schema_version, trip.timeline);
+        let wanted = fingerprint(&context.settings.payplane_image, hash, trip.schema_version, trip.timeline);
         if seen.probe_fingerprint.as_ref() != Some(&wanted) {
             let ledgers = running(&context.cluster, &tenant.name, "ledger").await?;
             let image = &context.settings.payplane_image;
@@ -200,8 +200,8 @@ async fn fence(
 }
 
 /// What a probe proves: another image, config, schema or primary calls for another one.
-fn fingerprint(context: &Context, hash: &str, schema_version: u32, timeline: u32) -> String {
-    let text = format!("{}\n{hash}\n{schema_version}\n{timeline}", context.settings.payplane_image);
+fn fingerprint(image: &str, hash: &str, schema_version: u32, timeline: u32) -> String {
+    let text = format!("{image}\n{hash}\n{schema_version}\n{timeline}");
     hex::encode(&Sha256::digest(text)[..16])
 }
 
@@ -232,6 +232,13 @@ async fn probe(caller: &Caller, gateway: Option<&String>, wanted: String, seen: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_a_probe_proves_calls_for_another_one() {
+        let all = [("a", "h", 1, 1), ("b", "h", 1, 1), ("a", "i", 1, 1), ("a", "h", 2, 1), ("a", "h", 1, 2)];
+        let all = all.map(|(image, hash, schema, timeline)| fingerprint(image, hash, schema, timeline));
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len(), "{all:?}");
+    }
 
     #[test]
     fn a_pod_of_a_former_image_is_not_probed() {

@@ -70,8 +70,8 @@ pub fn sale(order: &Order, attempt: &Attempt) -> Result<PostRequest, BooksError>
         references,
         effective_time: moved_at.to_string(),
         settlement_date: order.settlement_date.to_string(),
-        original: None,
         config_epoch: unsigned(attempt.config_epoch),
+        ..PostRequest::default()
     })
 }
 
@@ -91,6 +91,7 @@ pub fn refund(order: &Order, refund: &Refund) -> PostRequest {
         settlement_date: refund.settlement_date.to_string(),
         original: Some(sale_identity(order)),
         config_epoch: unsigned(refund.config_epoch),
+        ..PostRequest::default()
     }
 }
 
@@ -110,6 +111,7 @@ pub fn refund_reversal(order: &Order, refund: &Refund) -> PostRequest {
         settlement_date: refund.settlement_date.to_string(),
         original: Some(refund_identity("refund", refund)),
         config_epoch: unsigned(refund.config_epoch),
+        ..PostRequest::default()
     }
 }
 
@@ -132,11 +134,10 @@ pub fn probe(fingerprint: &str, key_date: Date, at: Timestamp, epoch: u64) -> [P
         identity: Some(identity(key_date, format!("{key}:{fingerprint}"))),
         kind: kind.to_owned(),
         entries,
-        references: vec![],
         effective_time: at.to_string(),
-        settlement_date: String::new(),
         original,
         config_epoch: epoch,
+        ..PostRequest::default()
     };
     let (debit, credit) = (Direction::Debit, Direction::Credit);
     let original = identity(key_date, format!("probe:{fingerprint}"));

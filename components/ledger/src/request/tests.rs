@@ -41,6 +41,7 @@ fn every_bad_field_is_named() {
         ("effective_time", |r| r.effective_time = "yesterday".into()),
         ("effective_time", |r| r.effective_time = "2999-01-01T00:00:00Z".into()),
         ("settlement_date", |r| r.settlement_date = "2026-1-1".into()),
+        ("accounting_date", |r| r.accounting_date = "2026-2-1".into()),
         ("entries", |r| r.entries.truncate(1)),
         ("entries", |r| r.entries = std::iter::repeat_n(r.entries[0].clone(), 65).collect()),
         ("entries", |r| r.entries[0].amount_minor = 6),

@@ -21,3 +21,15 @@ SELECT 'a floor holds at every position', f.code || ' ' || f.currency || ' at ' 
          WHERE a.floor_minor IS NOT NULL
          GROUP BY a.account_id, a.code, a.currency, a.floor_minor, p.position) f
  WHERE f.balance < f.floor_minor
+UNION ALL
+SELECT 'a closed day takes nothing more', t.transaction_id::text
+  FROM (SELECT d.day, d.batch_number, coalesce(lag(d.day) OVER (ORDER BY d.day), '-infinity') AS before
+          FROM ledger.day_closings d WHERE d.state = 'closed') d
+  JOIN ledger.transactions t ON t.accounting_date > d.before AND t.accounting_date <= d.day
+ WHERE t.batch_number > d.batch_number
+UNION ALL
+SELECT 'the days that are closed are those that were', c.closing_through || ' ' || c.closed_through
+  FROM ledger.control c, (
+       SELECT coalesce(max(d.day), '-infinity') AS closing,
+              coalesce(max(d.day) FILTER (WHERE d.state = 'closed'), '-infinity') AS closed FROM ledger.day_closings d) d
+ WHERE c.closing_through <> d.closing OR c.closed_through <> d.closed

@@ -13,7 +13,7 @@ use crate::books::{Answer, BooksError, Params};
 use crate::request::Key;
 
 pub const POST: &str = "SELECT * FROM ledger.post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-                               $14, $15, $16, $17, $18, $19, $20, $21)";
+                               $14, $15, $16, $17, $18, $19, $20, $21, $22)";
 /// How often an item is put back before its caller hears that rows are locked.
 const TRIES_MAX: u8 = 40;
 
@@ -42,6 +42,7 @@ pub fn params<'a>(items: impl Iterator<Item = &'a Item> + Clone) -> Params {
         Box::new(postings().map(|posting| posting.effective_time).collect::<Vec<_>>()),
         Box::new(items().map(|item| item.accounting_date).collect::<Vec<_>>()),
         Box::new(postings().map(|posting| posting.settlement_date).collect::<Vec<_>>()),
+        Box::new(postings().map(|posting| posting.demanded_date).collect::<Vec<_>>()),
         Box::new(postings().map(|p| p.original.as_ref().map(|key| key.date)).collect::<Vec<_>>()),
         Box::new(original(|key| key.key.clone())),
         Box::new(postings().map(|posting| posting.config_epoch).collect::<Vec<_>>()),

@@ -55,6 +55,7 @@ pub(crate) fn posting(kind: &str, text: &str, lines: &[(&str, &'static str, i64)
         references: vec![],
         effective_time: "2024-01-15T04:00:00Z".parse().unwrap(),
         settlement_date: None,
+        demanded_date: None,
         original: None,
         config_epoch: 1,
     }

@@ -14,7 +14,7 @@ pub(crate) fn post_sql(posting: &Posting, caller: &str) -> String {
         "SELECT ledger.post(ARRAY[(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
             || '7' || substr(md5('{key}'), 1, 3) || '8' || substr(md5('{key}'), 4, 15))::uuid], '{{{caller}}}',
          ARRAY[(now() AT TIME ZONE 'Asia/Shanghai')::date], '{{{key}}}', ARRAY['\\x{hash}'::bytea], '{{{kind}}}',
-         '{{2024-01-15T04:00:00Z}}', '{{2024-01-15}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{1}}',
+         '{{2024-01-15T04:00:00Z}}', '{{2024-01-15}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{1}}',
          '{{1,1}}', '{{1,2}}', '{{{},{}}}', '{{CNY,CNY}}', '{{{},{}}}', '{{{amount},{amount}}}',
          '{{}}', '{{}}', '{{}}')",
         one.account, two.account, one.side, two.side
@@ -43,6 +43,12 @@ pub(crate) async fn the_login_can_post_and_nothing_else() {
         "UPDATE ledger.balances SET posted_minor = 1000000".into(),
         "UPDATE ledger.caps SET remaining_minor = original_minor".into(),
         "UPDATE ledger.control SET config_epoch_min = 0".into(),
+        "UPDATE ledger.control SET closed_through = '-infinity'".into(),
+        "INSERT INTO ledger.day_closings (day, state, batch_number) VALUES ('2024-01-15', 'closed', 1)"
+            .into(),
+        "SELECT ledger.close_day('infinity', 'closing')".into(),
+        "SELECT ledger.close_day('2024-01-15', 'open')".into(),
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT ledger.close_day('2024-01-15', 'closing')".into(),
         "UPDATE ledger.accounts SET state = 'open'".into(),
         "DELETE FROM ledger.identities".into(),
         "DELETE FROM ledger.entries_all".into(),
@@ -102,6 +108,8 @@ pub(crate) async fn the_login_can_post_and_nothing_else() {
         good.replace("'{2024-01-15}',", "'{2025-01-15}',"),
         good.replace("'{2024-01-15T04:00:00Z}', '{2024-01-15}'", "'{-infinity}', '{-infinity}'"),
         good.replace("'{2024-01-15}', '{NULL}'", "'{2024-01-15}', '{infinity}'"),
+        good.replace("'{2024-01-15}', '{NULL}', '{NULL}'", "'{2024-01-15}', '{NULL}', '{2023-12-01}'"),
+        good.replace("'{2024-01-15}', '{NULL}', '{NULL}'", "'{2024-01-15}', '{NULL}', '{infinity}'"),
         good.replace(&merchant(0), &"x".repeat(201)),
         good.replace("|| '7' ||", "|| '4' ||"),
         good.replace("clock_timestamp()", "(clock_timestamp() - interval '9 days')"),

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod crash;
+mod days;
 mod harness;
 mod hostile;
 mod model;

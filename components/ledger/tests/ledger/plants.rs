@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::{hostile, model, neighbours, positions, posting, rules};
+use crate::{days, hostile, model, neighbours, positions, posting, rules};
 
 thread_local! {
     static PLANT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -58,9 +58,30 @@ const PLANTS: &[Plant] = &[
     // The epoch is read before the fence, hence from an older snapshot.
     (
         "post",
-        "    PERFORM ledger.take_fence(false);\n    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date INTO STRICT epoch_min, today\n      FROM ledger.control l, payplane.control c;",
-        "    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date INTO STRICT epoch_min, today\n      FROM ledger.control l, payplane.control c;\n    PERFORM ledger.take_fence(false);",
+        "    PERFORM ledger.take_fence(false);\n    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through\n      INTO STRICT epoch_min, today, closing, closed FROM ledger.control l, payplane.control c;",
+        "    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through\n      INTO STRICT epoch_min, today, closing, closed FROM ledger.control l, payplane.control c;\n    PERFORM ledger.take_fence(false);",
         posting::the_fence_waits_for_postings_and_stops_later_ones,
+    ),
+    // A closed day takes what is its own.
+    (
+        "day_of",
+        "greatest(p_item.accounting_date, p_closed_through + 1)",
+        "p_item.accounting_date",
+        days::what_comes_late_goes_to_the_earliest_day_that_is_not_closed,
+    ),
+    // A day is closed while postings are under way.
+    (
+        "close_day",
+        "PERFORM ledger.take_fence(true)",
+        "PERFORM ledger.take_fence(false)",
+        days::once_a_day_is_closed_nothing_under_way_gets_into_it,
+    ),
+    // A closing day takes what was effective after its cut-off.
+    (
+        "check_days",
+        "i.demanded_date <= p_closing_through AND i.accounting_date > i.demanded_date",
+        "false",
+        days::what_comes_late_goes_to_the_earliest_day_that_is_not_closed,
     ),
     // A stale posting uses its identity up.
     ("post", "i.config_epoch >= epoch_min AND ", "", posting::a_stale_config_leaves_the_identity_unused),

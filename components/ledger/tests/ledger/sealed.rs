@@ -26,6 +26,8 @@ impl Sealed {
         let folder = tempfile::tempdir().unwrap();
         Pki::seal_key(folder.path()).unwrap();
         let sealed = Self { postgres, folder };
+        let first = jiff::civil::date(2024, 1, 14);
+        sealed.books("payplane").close_day(first, "closing", soon()).await.unwrap();
         sealed.book("payplane", &["sale:1", "sale:2", "sale:3"], "heads").await;
         sealed.book("payplane", &["sale:4", "sale:5"], "heads").await;
         sealed.copy("older").await;
@@ -50,6 +52,7 @@ impl Sealed {
             let mut sale = sale(key, 0, 100);
             sale.references = vec![("attempt".into(), format!("a {key}")), ("order".into(), "\"o\\1".into())];
             sale.settlement_date = Some(today());
+            sale.demanded_date = Some(jiff::civil::date(2024, 1, 16));
             assert_eq!(word(&post(&books, sale).await.unwrap()), "booked");
         }
         let (link, more) = (format!("refund:{}", keys[0]), format!("more:{}", keys[0]));
@@ -155,6 +158,18 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     (
+        "a day that was demanded",
+        "UPDATE ledger.transactions t SET day_demanded = false FROM victim v WHERE t.transaction_id = v.id",
+        NOT_ASKED.0,
+        NOT_ASKED.1,
+    ),
+    (
+        "a day opened again",
+        "DELETE FROM ledger.day_closings; UPDATE ledger.control SET closing_through = '-infinity'",
+        "the chain breaks: at position {day}",
+        "the chain breaks at position {day}",
+    ),
+    (
         "a balance with its floor",
         "DELETE FROM ledger.balances b USING ledger.accounts a WHERE a.account_id = b.account_id AND a.code = 'merchant:m0:pending'",
         "balance is the fold of entries: merchant:m0:pending CNY",
@@ -229,10 +244,12 @@ const SUBJECTS: &str = "
       JOIN ledger.transactions t USING (batch_number) WHERE t.key = 'sale:6';
     CREATE TEMP TABLE gone AS SELECT b.batch_number AS n FROM ledger.batches b LEFT JOIN ledger.positions p USING (batch_number)
      WHERE coalesce(p.position, 1000000) > (SELECT position FROM third);
+    CREATE TEMP TABLE day AS SELECT p.position FROM ledger.positions p JOIN ledger.day_closings d USING (batch_number);
     CREATE TEMP TABLE unsealed AS SELECT transaction_id AS id, batch_number AS batch FROM ledger.transactions
      WHERE key = 'sale:unsealed'";
 const NAMES: &str = "
-    SELECT replace(replace(replace(replace(replace(replace($1, '{victim}', v.id::text), '{position}', v.position::text),
+    SELECT replace(replace(replace(replace(replace(replace(replace($1, '{day}', (SELECT position FROM day)::text),
+           '{victim}', v.id::text), '{position}', v.position::text),
            '{unsealed}', u.id::text), '{batch}', u.batch::text), '{lost}', (t.position + 1)::text),
            '{end}', (SELECT max(position) FROM ledger.positions)::text) FROM victim v, unsealed u, third t";
 
@@ -279,8 +296,7 @@ pub(crate) async fn a_chain_that_is_whole_in_itself_is_not_the_one_that_was_publ
     sealed.copy("recomputed").await;
     let thief = sealed.postgres.connect_to("postgres", "recomputed").await.unwrap();
     thief.batch_execute(SUBJECTS).await.unwrap();
-    let change =
-        "UPDATE ledger.transactions t SET accounting_date = accounting_date + 1 WHERE t.key = 'sale:7'";
+    let change = "UPDATE ledger.transactions t SET config_epoch = config_epoch + 1 WHERE t.key = 'sale:7'";
     thief.batch_execute(change).await.unwrap();
     let rows = thief.query(verify::CONTENT, &[&1i64, &last]).await.unwrap();
     let mut hashes: Vec<Vec<u8>> = vec![];

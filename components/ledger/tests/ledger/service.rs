@@ -127,8 +127,8 @@ pub(crate) fn sale(key: &str) -> PostRequest {
         // 23:30 in Shanghai: past the cut-off of 23:00.
         effective_time: "2024-01-15T15:30:00Z".into(),
         settlement_date: "2024-01-17".into(),
-        original: None,
         config_epoch: 1,
+        ..PostRequest::default()
     }
 }
 

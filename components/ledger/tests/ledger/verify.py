@@ -40,30 +40,30 @@ records = {}  # by batch number
 def record(batch, kind, *fields):
     records.setdefault(batch, []).append(json.dumps([kind, *fields], ensure_ascii=False))
 
-for a in rows(f"SELECT account_id, code, currency, normal_side, floor_minor, batch_number, {micros('opened_at')} FROM ledger.accounts"):
-    record(a["batch_number"], "account", a["account_id"], a["code"], a["currency"], a["normal_side"], a["floor_minor"], a["opened_at"])
-transactions = rows(f"SELECT transaction_id, caller, key_date, key, kind, entry_count, {micros('effective_time')}, accounting_date, "
-                    f"settlement_date, config_epoch, original_id, encode(request_hash, 'hex') AS request_hash, "
-                    f"batch_number, {micros('posted_at')} FROM ledger.transactions")
-known = {t["transaction_id"]: t for t in transactions}
-for t in transactions:
-    record(t["batch_number"], "transaction", *[t[name] for name in (
-        "transaction_id", "caller", "key_date", "key", "kind", "entry_count", "effective_time", "accounting_date",
-        "settlement_date", "config_epoch", "original_id", "request_hash", "posted_at")])
+known = {t["transaction_id"]: t for t in rows(
+    f"SELECT transaction_id, caller, key_date, key, kind, entry_count, {micros('effective_time')}, accounting_date, day_demanded, "
+    f"settlement_date, config_epoch, original_id, encode(request_hash, 'hex') AS request_hash, batch_number, {micros('posted_at')} "
+    f"FROM ledger.transactions")}
+for t in known.values():
+    record(t["batch_number"], "transaction", *[v for name, v in t.items() if name not in ("batch_number", "day_demanded")])
     text = ["2", t["kind"], *asked.pop(t["transaction_id"], []), f"effective {t['effective_time']}"]
-    if t["settlement_date"]:
-        text.append(f"settlement {t['settlement_date']}")
+    text += [f"settlement {t['settlement_date']}"] if t["settlement_date"] else []
+    text += [f"accounting {t['accounting_date']}"] if t["day_demanded"] else []
     if t["original_id"]:
         original = known.get(t["original_id"], {"key_date": "", "key": ""})
         text.append(f"original {original['key_date']} {original['key']}")
     if hashlib.sha256(("\n".join(text) + "\n").encode()).hexdigest() != t["request_hash"]:
         wrong.append(f"transaction {t['transaction_id']} is not what was asked for")
 wrong += [f"entries without transaction {transaction}" for transaction in asked]
-decided = {t["transaction_id"] for t in transactions}
-for r in rows(f"SELECT refusal_id, caller, key_date, key, reason, subject, message, config_epoch, "
-              f"encode(request_hash, 'hex') AS request_hash, batch_number, {micros('refused_at')} FROM ledger.refusals"):
-    record(r["batch_number"], "refusal", *[value for name, value in r.items() if name != "batch_number"])
-    decided.add(r["refusal_id"])
+decided = set(known)
+for kind, table, columns in (
+        ("account", "accounts", f"account_id, code, currency, normal_side, floor_minor, {micros('opened_at')}"),
+        ("day", "day_closings", f"day, state, {micros('decided_at')}"),
+        ("refusal", "refusals", f"refusal_id, caller, key_date, key, reason, subject, message, config_epoch, "
+                                f"encode(request_hash, 'hex') AS request_hash, {micros('refused_at')}")):
+    for r in rows(f"SELECT {columns}, batch_number FROM ledger.{table}"):
+        record(r.pop("batch_number"), kind, *r.values())
+        decided.update([r["refusal_id"]] if kind == "refusal" else [])
 identities = {i["decision"] for i in rows("SELECT decision FROM ledger.identities")}
 wrong += [f"identity or decision {one} stands alone" for one in identities ^ decided]
 

@@ -55,7 +55,9 @@ fn callers_outside_the_cluster_are_let_in_by_their_network() {
     let network = |network: &str| json!({"namespaces": ["merchants"], "cidrs": [network]});
     called_from(network(&format!("{}/32", outside.address)));
     comes("named", "open", || dial(8443));
-    assert_eq!(dial(8080), "timeout", "the health port is none of theirs");
+    for (port, what) in [(8080, "health"), (9443, "admin")] {
+        assert_eq!(dial(port), "timeout", "the {what} port is none of theirs");
+    }
     // However wide the network, the cluster's own pods are not in it.
     called_from(network("0.0.0.0/0"));
     comes("named widely", "open", || dial(8443));
@@ -64,6 +66,47 @@ fn callers_outside_the_cluster_are_let_in_by_their_network() {
     assert_eq!(pod(), "timeout", "a pod is let in by its namespace alone");
     let _ = ready("alpha", 60);
     comes("named no more", "timeout", || dial(8443));
+}
+
+/// A pod that can dial, in a namespace of its own where nothing else decides.
+fn scraper(namespace: &str) {
+    let _ = kubectl::attempt(&["create", "namespace", namespace]);
+    let merchant = kubectl::get(&["deploy", "merchant", "-n", "merchants"]).expect("the merchant runs");
+    let container = &merchant["spec"]["template"]["spec"]["containers"][0];
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "scraper", "namespace": namespace},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [
+            {"name": "scraper", "image": container["image"], "args": container["args"]},
+        ]},
+    });
+    kubectl::apply(&pod.to_string()).expect("a scraper");
+    let ready = ["wait", "pod/scraper", "-n", namespace, "--for=condition=Ready", "--timeout=60s"];
+    let _ = kubectl::ok(&ready);
+}
+
+/// The chart's value names `monitoring`.
+#[test]
+fn metrics_are_open_to_the_monitoring_namespace_alone() {
+    if !env::cluster() {
+        return;
+    }
+    let _ = ready("alpha", 60);
+    let namespaces = ["monitoring", "elsewhere"];
+    namespaces.iter().for_each(|namespace| scraper(namespace));
+    for component in ["gateway", "ledger"] {
+        let labels = format!("payplane.io/component={component}");
+        let pods = kubectl::list(&["pods", "-n", "ptn-alpha", "-l", &labels]);
+        let address = pods[0]["status"]["podIP"].as_str().expect("a running pod").to_owned();
+        let dial = |namespace| {
+            let args = ["dial", &format!("{address}:8080"), "--timeout", "1s"];
+            client(namespace, "scraper", &args)
+        };
+        comes(component, "open", || dial("monitoring"));
+        assert_eq!(dial("elsewhere"), "timeout", "{component}'s metrics are nobody else's");
+    }
+    for namespace in namespaces {
+        let _ = kubectl::ok(&["delete", "namespace", namespace, "--wait=false"]);
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ struct Edit {
     /// None where the channel takes no payments.
     basis_points: Option<i64>,
     epoch: u64,
+    hash: String,
 }
 
 fn edit(name: &str, basis_points: Option<i64>) -> Edit {
@@ -40,8 +41,10 @@ fn edit(name: &str, basis_points: Option<i64>) -> Edit {
     println!("figure: channel_edit_ready={} ms", took.as_millis());
     assert!(took <= EDIT_MAX, "Ready at its generation within {EDIT_MAX:?}: {took:?}");
     let status = kubectl::get(&["ptn", name]).expect("the tenant is there");
-    let epoch = status["status"]["config"]["epoch"].as_u64().expect("a config is in force");
-    Edit { applied, ready, basis_points, epoch }
+    let config = &status["status"]["config"];
+    let epoch = config["epoch"].as_u64().expect("a config is in force");
+    let hash = config["hash"].as_str().expect("a config is in force").to_owned();
+    Edit { applied, ready, basis_points, epoch, hash }
 }
 
 /// Pays that surely were sent after an edit was Ready, and before the next began.
@@ -67,9 +70,9 @@ fn edits_under_load_are_in_force_once_ready_without_a_restart() {
         return;
     }
     let app = two_gateways("live");
-    let gateways = || faults::incarnations("ptn-live", "payplane.io/component=gateway");
-    let before = gateways();
-    assert_eq!(before.len(), 2);
+    let pods = || faults::incarnations("ptn-live", "payplane.io/component in (gateway, ledger)");
+    let before = pods();
+    assert_eq!(before.len(), 4);
     let load = Load::start(&app, "edit", &Options::fifty(env::seed()));
     let mut edits = vec![];
     for basis_points in [Some(250), None, Some(20), Some(400), None, Some(60)] {
@@ -77,7 +80,8 @@ fn edits_under_load_are_in_force_once_ready_without_a_restart() {
         std::thread::sleep(Duration::from_secs(3));
     }
     let run = load.stop();
-    assert_eq!(gateways(), before, "no pod was replaced or restarted");
+    assert_eq!(pods(), before, "no pod was replaced or restarted");
+    let mut hashed = 0;
     for (at, edit) in edits.iter().enumerate() {
         let mut count = 0;
         for entry in sent_under(&run, &edits, at) {
@@ -90,10 +94,18 @@ fn edits_under_load_are_in_force_once_ready_without_a_restart() {
             assert_eq!(entry.outcome(), Outcome::Succeeded, "{entry:?}");
             assert_eq!(last.fee_minor, Some(fee(entry.sent.amount_minor, basis_points)), "{entry:?}");
             assert!(last.config_epoch >= Some(edit.epoch), "below epoch {}: {entry:?}", edit.epoch);
+            let by_this_one = last.config_epoch == Some(edit.epoch);
+            assert!(
+                !by_this_one || last.config_hash.as_ref() == Some(&edit.hash),
+                "not {}: {entry:?}",
+                edit.hash
+            );
+            hashed += usize::from(by_this_one);
         }
         println!("figure: sent_after_ready_{at}={count} requests");
         assert!(count >= 50, "too few to prove anything: {count}");
     }
+    assert!(hashed >= 50, "too few were booked on the very config that an edit made: {hashed}");
     let refunds = run.record.entries.values().filter(|entry| entry.sent.refund_number.is_some());
     let failed: Vec<_> = refunds.filter(|entry| entry.outcome() != Outcome::Succeeded).collect();
     assert!(failed.is_empty(), "refunds go on while the channel is disabled: {failed:?}");

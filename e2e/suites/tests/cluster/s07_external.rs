@@ -73,6 +73,10 @@ fn faults() -> Vec<[&'static str; 3]> {
 /// and the next is found by the same tenant, which nobody touches.
 async fn finds_faults(bank: &mut Bank) {
     says("CredentialsMissing", "bank-ca");
+    let events = kubectl::list(&["events", "-n", "default"]);
+    let told =
+        |e: &Value| e["involvedObject"]["name"] == NAME.as_str() && e["reason"] == "CredentialsMissing";
+    assert!(events.iter().any(told), "an event tells the same");
     secret("bank-ca", json!({"ca.crt": bank.ca()}));
     says("CredentialsMissing", "bank-logins");
     logins("of-payplane_owner");

@@ -56,6 +56,14 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
             .clone()
     };
     let as_left = spec();
+    let keys = || {
+        ["tenant-ca", "seal-key"].map(|name| {
+            let secret =
+                kubectl::get(&["secret", name, "-n", "ptn-keeper"]).expect("it stays with the books");
+            (secret["metadata"]["uid"].clone(), secret["data"].clone())
+        })
+    };
+    let kept = keys();
     delete("keeper");
     asleep("ptn-keeper");
     for target in [
@@ -93,6 +101,7 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
         tenant::await_reason(&["ptn", "keeper"], "Ready", "BooksConflict", Duration::from_secs(240));
     }
     takes_up_again(&id, &order, paid["orderDate"].as_str().expect("a date"));
+    assert_eq!(keys(), kept, "what was sealed and signed before can still be verified");
 }
 
 /// The conflicting successor is corrected in place.

@@ -13,7 +13,7 @@ use crate::s05_live_config::two_gateways;
 const ROLLOUT_MAX: Duration = Duration::from_secs(240);
 
 /// The record agrees with the books, and nobody was refused.
-fn assert_nobody_noticed(run: &Run, what: &str) {
+pub(crate) fn assert_nobody_noticed(run: &Run, what: &str) {
     run.print_gaps();
     println!("figure: longest_wait({what})={} ms", run.longest_wait().as_millis());
     println!("figure: failed({what})={} requests of {}", run.failures().len(), run.record.entries.len());

@@ -26,6 +26,8 @@ fn no_pod_asks_for_a_person() {
         namespace.starts_with("ptn-") || ["payplane-system", "simnet", "merchants"].contains(&namespace)
     });
     let (mut read, mut unlisted) = (0, Vec::new());
+    let killed: Vec<_> = pods.iter().filter(|pod| pod["status"].to_string().contains("OOMKilled")).collect();
+    assert!(killed.is_empty(), "more memory than their limit: {killed:?}");
     for pod in ours.filter(|pod| pod["metadata"]["labels"]["cnpg.io/cluster"].is_null()) {
         let place = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
         let args = ["logs", "-n", place("namespace"), place("name"), "--all-containers", LINES_MAX];

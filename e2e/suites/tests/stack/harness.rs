@@ -26,6 +26,7 @@ pub(crate) struct Stack {
     ports: Vec<u16>,
     record: u16,
     epoch: u64,
+    pub(crate) environment: &'static str,
     simulator_port: u16,
     ledger_port: u16,
 }
@@ -86,6 +87,7 @@ impl Stack {
             ports: vec![],
             record,
             epoch: 0,
+            environment: "Test",
             simulator_port,
             ledger_port,
         };
@@ -145,7 +147,7 @@ impl Stack {
         self.epoch += 1;
         let folder = self.config_folder()?;
         let config = json!({
-            "tenant": "test", "environment": "Test", "epoch": self.epoch, "currencies": ["CNY", "USD"],
+            "tenant": "test", "environment": self.environment, "epoch": self.epoch, "currencies": ["CNY", "USD"],
             "calendar": calendar(), "database": self.postgres.config("gateway"),
             "ledger": format!("https://localhost:{}", self.ledger_port),
             "channels": channels,

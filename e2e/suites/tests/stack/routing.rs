@@ -31,6 +31,14 @@ async fn what_was_surely_not_sent_goes_to_the_next_channel_and_nothing_else_does
     assert_eq!((paid.status, paid.fee_minor), (Succeeded, Some(60)), "on the terms of the second channel");
     assert_eq!(attempts(&stack, "second").await?, ["dead NotSent", "sim Succeeded"]);
 
+    // Play money is no way for real money, whatever the operator let through.
+    stack.environment = "Live";
+    stack.configure_channels(&[stack.channel("sim", 2, 60)?])?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = app.pay(&payment("real", 10_000)).await.unwrap_err().to_string();
+    assert!(refused.contains("NoChannel"), "{refused}");
+    stack.environment = "Test";
+
     // The first one takes the request and says nothing: nobody else may be asked.
     stack.configure_channels(&[stack.channel("first", 1, 10)?, stack.channel("sim", 2, 60)?])?;
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -66,7 +66,7 @@ pub fn build_cluster(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Opt
                 "clientCASecret": "database-ca", "replicationTLSSecret": "database-replication",
             },
             // The ledger tells whether the required standby streams.
-            "managed": {"roles": [role(ROLE_LEDGER, &["pg_monitor"]), role(ROLE_GATEWAY, &[])]},
+            "managed": {"roles": [role(ROLE_LEDGER, &["pg_read_all_stats"]), role(ROLE_GATEWAY, &[])]},
             "postgresql": postgresql,
             "storage": storage,
             "resources": managed.resources,

@@ -32,14 +32,17 @@ pub fn build_policies(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Ve
 
 fn build_gateway_policy(tenant: &Tenant, settings: &Settings) -> Object {
     let from = tenant.spec.network.as_ref().and_then(|n| n.ingress_from.clone()).unwrap_or_default();
-    let mut callers: Vec<Value> = from.namespaces.iter().map(|name| namespace(name)).collect();
-    callers.extend(blocks(&from.cidrs, settings));
+    let inside: Vec<Value> = from.namespaces.iter().map(|name| namespace(name)).collect();
+    let outside = blocks(&from.cidrs, settings);
     let mut ingress = vec![
         rule("from", &[namespace(&settings.pod_namespace)], &[PORT_ADMIN]),
         rule("from", &[namespace(&settings.monitoring_namespace)], &[PORT_HEALTH]),
     ];
-    if !callers.is_empty() {
-        ingress.push(rule("from", &callers, &[PORT_APP, PORT_ADMIN]));
+    if !inside.is_empty() {
+        ingress.push(rule("from", &inside, &[PORT_APP, PORT_ADMIN]));
+    }
+    if !outside.is_empty() {
+        ingress.push(rule("from", &outside, &[PORT_APP]));
     }
     let mut egress = names_and_database(tenant, settings);
     egress.push(rule("to", &[component(tenant, "ledger")], &[PORT_LEDGER]));

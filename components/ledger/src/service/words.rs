@@ -1,0 +1,146 @@
+//! From gRPC's words to ours and back.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use payplane_api::ledger::v1::{OpenAccountsRequest, Outcome, PostResponse, Refusal, RefusalReason};
+use payplane_common::telemetry;
+use tokio::time::Instant;
+use tonic::{Code, Request, Status};
+
+use super::{ACCOUNTS_MAX, DEADLINE_MAX, RETRY_AFTER};
+use crate::books::{AccountColumns, Answer, BooksError};
+use crate::reads::ReadError;
+use crate::request::{self, refusal};
+
+pub(super) fn argument(refusal: &Refusal) -> Status {
+    Status::invalid_argument(format!("{}: {}", refusal.subject, refusal.message))
+}
+
+pub(super) const REASON_PREFIX: &str = "REFUSAL_REASON_";
+
+pub(super) fn reason(name: &str) -> RefusalReason {
+    RefusalReason::from_str_name(&format!("{REASON_PREFIX}{name}")).unwrap_or(RefusalReason::Unspecified)
+}
+
+pub(super) fn refused(refusal: Refusal, config_epoch_min: Option<i64>) -> PostResponse {
+    PostResponse {
+        outcome: Outcome::Refused.into(),
+        refusal: Some(refusal),
+        config_epoch_min: config_epoch_min.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0),
+        ..PostResponse::default()
+    }
+}
+
+pub(super) fn response(answer: Answer) -> Result<PostResponse, Status> {
+    let outcome = match answer.outcome.as_str() {
+        "booked" => Outcome::Created,
+        "replayed" => Outcome::Replayed,
+        "refused" => {
+            let why = reason(&answer.reason.unwrap_or_default());
+            let about = answer.subject.unwrap_or_default();
+            let refusal = refusal(why, about, answer.message.unwrap_or_default());
+            return Ok(refused(refusal, answer.config_epoch_min));
+        }
+        other => return Err(Status::internal(format!("the books answered {other:?}"))),
+    };
+    Ok(PostResponse {
+        outcome: outcome.into(),
+        transaction_id: answer.transaction_id.map(|id| id.to_string()).unwrap_or_default(),
+        accounting_date: answer.accounting_date.map(|date| date.to_string()).unwrap_or_default(),
+        ..PostResponse::default()
+    })
+}
+
+pub(super) fn columns(asked: OpenAccountsRequest) -> Result<AccountColumns, Refusal> {
+    let invalid = |subject: String, message: &str| refusal(RefusalReason::Invalid, subject, message);
+    if !(1..=ACCOUNTS_MAX).contains(&asked.accounts.len()) {
+        return Err(invalid("accounts".into(), "1 to 100 accounts are needed"));
+    }
+    let mut columns = AccountColumns::default();
+    let mut seen = BTreeSet::new();
+    for (n, account) in asked.accounts.into_iter().enumerate() {
+        if !request::is_account(&account.code) {
+            return Err(invalid(format!("accounts[{n}].code"), "names joined by ':' are needed"));
+        }
+        let Some(side) = request::side(account.normal_side) else {
+            return Err(invalid(format!("accounts[{n}].normal_side"), "debit or credit"));
+        };
+        if !seen.insert((account.code.clone(), account.currency.clone())) {
+            return Err(invalid(format!("accounts[{n}]"), "it is there twice"));
+        }
+        columns.codes.push(account.code);
+        columns.currencies.push(account.currency);
+        columns.sides.push(side);
+        columns.floors.push(account.has_floor);
+    }
+    Ok(columns)
+}
+
+/// The caller's deadline, from the `grpc-timeout` that its client sent.
+pub(super) fn deadline<T>(request: &Request<T>) -> Instant {
+    let asked = request.metadata().get("grpc-timeout").and_then(|value| value.to_str().ok());
+    let asked = asked.and_then(timeout).unwrap_or(DEADLINE_MAX);
+    let now = Instant::now();
+    now.checked_add(asked.min(DEADLINE_MAX)).unwrap_or(now)
+}
+
+/// gRPC's form: at most 8 digits and a unit.
+fn timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 {
+        return None;
+    }
+    let n: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(n.saturating_mul(3600)),
+        "M" => Duration::from_secs(n.saturating_mul(60)),
+        "S" => Duration::from_secs(n),
+        "m" => Duration::from_millis(n),
+        "u" => Duration::from_micros(n),
+        "n" => Duration::from_nanos(n),
+        _ => return None,
+    })
+}
+
+pub(super) fn books_status(error: &BooksError) -> Status {
+    let code = match error {
+        BooksError::Full => Code::ResourceExhausted,
+        BooksError::TooLate => Code::DeadlineExceeded,
+        BooksError::Rejected { .. } => Code::Internal,
+        BooksError::Unreachable { .. }
+        | BooksError::Demoted { .. }
+        | BooksError::Busy { .. }
+        | BooksError::Locked
+        | BooksError::Unknown { .. }
+        | BooksError::Waited
+        | BooksError::Ended => Code::Unavailable,
+    };
+    match error {
+        BooksError::Rejected { .. } => tracing::error!(error = telemetry::chain(error), "call rejected"),
+        // Under overload there are thousands; the metrics count them.
+        _ if once_a_second() => tracing::info!(error = telemetry::chain(error), "calls are not answered"),
+        _ => {}
+    }
+    let pause = matches!(error, BooksError::Full | BooksError::Busy { .. } | BooksError::Locked);
+    let status = Status::new(code, error.to_string());
+    if pause { with_pause(status) } else { status }
+}
+
+/// Tells the caller to wait a second before it asks again.
+fn with_pause(mut status: Status) -> Status {
+    status.metadata_mut().insert(RETRY_AFTER, tonic::metadata::MetadataValue::from_static("1"));
+    status
+}
+
+fn once_a_second() -> bool {
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    let now = jiff::Timestamp::now().as_second();
+    LAST.swap(now, Ordering::Relaxed) != now
+}
+
+pub(super) fn read_status(error: &ReadError) -> Status {
+    tracing::info!(error = telemetry::chain(error), "read not answered");
+    Status::unavailable(error.to_string())
+}

@@ -1,0 +1,82 @@
+-- Accounting days. A day is open, then closing, then closed, and every day before
+-- it with it; no way leads back. What is booked when its day is closed goes to the
+-- earliest day that is not, and keeps its effective time. Whoever closes a day
+-- takes the fence alone: what was under way has committed, with a lower batch
+-- number, and all that comes later knows.
+
+CREATE TABLE ledger.day_closings (
+    day          date NOT NULL,
+    state        text NOT NULL CHECK (state IN ('closing', 'closed')),
+    batch_number bigint NOT NULL,
+    decided_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (day, state)
+);
+CREATE INDEX ON ledger.day_closings (batch_number);
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.day_closings
+    FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.day_closings
+    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
+
+-- The last day of each state, for every posting to read.
+ALTER TABLE ledger.control
+    ADD COLUMN closing_through date NOT NULL DEFAULT '-infinity',
+    ADD COLUMN closed_through date NOT NULL DEFAULT '-infinity',
+    ADD CHECK (closed_through <= closing_through);
+
+CREATE FUNCTION ledger.days_close() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.closing_through < OLD.closing_through OR NEW.closed_through < OLD.closed_through THEN
+        RAISE EXCEPTION 'a day that is closed stays closed' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER days_close BEFORE UPDATE ON ledger.control
+    FOR EACH ROW EXECUTE FUNCTION ledger.days_close();
+
+-- Refuses postings that demand a day which takes them no more. A day that is
+-- closing takes only what was effective before its cut-off.
+CREATE FUNCTION ledger.check_days(p_items ledger.item[], p_closing_through date, p_closed_through date)
+RETURNS SETOF ledger.answer LANGUAGE sql AS $$
+    SELECT ROW (i.n, 'refused', NULL, NULL, 'CLOSED_DAY', 'accounting_date',
+               CASE WHEN i.demanded_date <= p_closed_through THEN format('%s is closed', i.demanded_date)
+                    ELSE format('%s is closing, and this was effective after its cut-off', i.demanded_date) END,
+               NULL)::ledger.answer
+      FROM unnest(p_items) i
+     WHERE i.demanded_date <= p_closed_through
+        OR (i.demanded_date <= p_closing_through AND i.accounting_date > i.demanded_date);
+$$;
+
+-- Closes a day, or says why not. Once it returns, nothing decided before is under
+-- way: the day's statement is final when the batch that closed it has a position.
+CREATE FUNCTION ledger.close_day(p_day date, p_state text, OUT closing date, OUT closed date, OUT refusal text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s' AS $$
+DECLARE
+    today date;
+    batch bigint;
+BEGIN
+    IF (p_state IN ('closing', 'closed') AND p_day BETWEEN '1970-01-01' AND '9999-12-31') IS NOT TRUE THEN
+        RAISE EXCEPTION 'a closing with such arguments is refused' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM ledger.take_fence(true);
+    SELECT l.closing_through, l.closed_through, (now() AT TIME ZONE c.time_zone)::date
+      INTO STRICT closing, closed, today FROM ledger.control l, payplane.control c;
+    batch := ledger.record_batch(0);
+    IF p_day > today THEN
+        refusal := 'it has not begun';
+    ELSIF p_state = 'closed' AND p_day > closing THEN
+        refusal := 'it is open: it has to be closing first';
+    ELSIF p_day > (CASE p_state WHEN 'closing' THEN closing ELSE closed END) THEN
+        INSERT INTO ledger.day_closings (day, state, batch_number) VALUES (p_day, p_state, batch);
+        UPDATE ledger.control l
+           SET closing_through = greatest(l.closing_through, p_day),
+               closed_through = CASE p_state WHEN 'closed' THEN p_day ELSE l.closed_through END
+        RETURNING l.closing_through, l.closed_through INTO STRICT closing, closed;
+    END IF;
+    closing := nullif(closing, '-infinity');
+    closed := nullif(closed, '-infinity');
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.close_day TO ledger;
+GRANT SELECT ON ledger.day_closings TO ledger;
