@@ -19,6 +19,10 @@ pub(crate) fn assert_nobody_noticed(run: &Run, what: &str) {
     println!("figure: failed({what})={} requests of {}", run.failures().len(), run.record.entries.len());
     let later = run.decided_later();
     println!("figure: decided_after_their_answer({what})={later} requests");
+    if later + run.failures().len() > 0 {
+        // The cluster is gone when somebody asks why.
+        println!("{}", kubectl::ok(&["get", "events", "-A", "--sort-by=.metadata.creationTimestamp"]));
+    }
     assert!(
         later * 100 <= run.record.entries.len(),
         "{what}: more than one in a hundred waited for a decision"
