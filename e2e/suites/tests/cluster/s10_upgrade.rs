@@ -104,7 +104,7 @@ fn an_upgrade_drains_and_a_rollback_fail_no_request() {
     let cluster = env::lab_cluster().expect("checked");
     let tag = next_build(&cluster);
     // Two cores carry this tenant through drains, not the tenants of all suites before it beside it.
-    tenant::leave_only(&["prod", "live"]);
+    tenant::leave_only(&["prod"]);
     let app = production("prod");
     let load = Load::start(&app, "upgrade", &Options::fifty(env::seed()));
     let before = version();
