@@ -72,7 +72,7 @@ impl Accounts {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut lane = Lane::Raising;
         for line in lines {
-            let lowers = match known.get(&self.place(&line.account, line.currency.as_str()))? {
+            let lowers = match known.get(&place(&self.hasher, &line.account, line.currency.as_str()))? {
                 Floor::None => false,
                 Floor::OnDebit => line.side == "credit",
                 Floor::OnCredit => line.side == "debit",
@@ -82,10 +82,6 @@ impl Accounts {
             }
         }
         Some(lane)
-    }
-
-    fn place(&self, code: &str, currency: &str) -> u64 {
-        place(&self.hasher, code, currency)
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Progress {
     /// The gateway's config: hash and epoch.
     pub config: Option<(String, u64)>,
     pub books_id: Option<String>,
-    /// Books were here before, whether or not they are this tenant's yet.
+    /// Books were here before, this tenant's or those that it may yet take up.
     pub marked: bool,
     pub schema_version: Option<u32>,
 }

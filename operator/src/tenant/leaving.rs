@@ -33,7 +33,7 @@ pub async fn leaving(
         return Ok(None);
     }
     // Without books there was never a payment.
-    let paid = progress.marked || progress.books_id.is_some() || tenant.books_id.is_some();
+    let paid = progress.marked || progress.books_id.is_some();
     if paid && let Some(kept) = kept(context, tenant, &name, progress, seen).await {
         return Ok(Some(kept));
     }
