@@ -2,7 +2,7 @@
 //!
 //! Requests come in by gRPC over mutual TLS ([`service`]), are checked
 //! ([`request`]) and become one call of one database function ([`books`]); the
-//! function decides (`components/migrate/sql/V7__ledger_posting.sql`).
+//! function decides (`components/migrate/sql/V8__ledger_posting.sql`).
 
 pub mod access;
 pub mod accounts;

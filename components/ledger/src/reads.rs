@@ -1,6 +1,7 @@
 //! What is read from the primary, each in one statement and so in one snapshot.
 
 use deadpool_postgres::Pool;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use payplane_api::ledger::v1::{
     Balance, Direction, Entry, GetStatusResponse, GetTransactionResponse, GetTrialBalanceResponse,
@@ -22,11 +23,12 @@ pub enum ReadError {
 }
 
 const BALANCES: &str = "
-    SELECT a.code, a.currency, a.normal_side::text, coalesce(b.posted_minor + (
-           SELECT coalesce(sum(r.amount_minor), 0) FROM ledger.raisings r WHERE r.account_id = b.account_id)::bigint, (
+    SELECT a.code, a.currency, a.normal_side::text, coalesce(b.posted_minor + coalesce(r.posted, 0), (
            SELECT coalesce(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor ELSE -e.amount_minor END), 0)
-             FROM ledger.entries e WHERE e.account_id = a.account_id)::bigint)
+             FROM ledger.entries e WHERE e.account_id = a.account_id)::bigint), coalesce(b.held_minor + coalesce(r.held, 0), 0)
       FROM ledger.accounts a LEFT JOIN ledger.balances b USING (account_id)
+      LEFT JOIN LATERAL (SELECT sum(r.posted_minor)::bigint AS posted, sum(r.held_minor)::bigint AS held
+                           FROM ledger.raisings r WHERE r.account_id = b.account_id) r ON true
      WHERE a.code = ANY ($1) AND ($2 = '' OR a.currency = $2) ORDER BY a.code, a.currency";
 
 const TRIAL_BALANCE: &str = "
@@ -37,13 +39,17 @@ const TRIAL_BALANCE: &str = "
      WHERE $1 OR NOT a.reserved
      GROUP BY a.code, a.currency ORDER BY a.currency, a.code";
 
+/// A hold's one line is what it holds; the end of one has none.
 const TRANSACTION: &str = "
     SELECT t.transaction_id, t.kind, t.accounting_date, t.settlement_date, t.config_epoch,
-           a.code, e.side::text, e.amount_minor, a.currency
+           a.code, coalesce(e.side::text, CASE a.normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END),
+           coalesce(e.amount_minor, h.amount_minor), a.currency, h.expires_at, c.remaining_minor
       FROM ledger.identities i
       JOIN ledger.transactions t ON t.transaction_id = i.decision
-      JOIN ledger.entries e ON e.transaction_id = t.transaction_id
-      JOIN ledger.accounts a USING (account_id)
+      LEFT JOIN ledger.holds h ON h.hold_id = t.transaction_id
+      LEFT JOIN ledger.caps c ON c.original_id = h.hold_id
+      LEFT JOIN ledger.entries e ON e.transaction_id = t.transaction_id
+      LEFT JOIN ledger.accounts a ON a.account_id = coalesce(e.account_id, h.account_id)
      WHERE i.key_date = $1 AND i.caller = $2
        AND i.key_digest = substr(sha256(convert_to($3::text, 'UTF8')), 1, 16)
      ORDER BY e.line";
@@ -79,6 +85,8 @@ pub async fn balances(pool: &Pool, codes: &[String], currency: &str) -> Result<V
             currency: row.get(1),
             normal_side: direction(row.get(2)),
             balance_minor: row.get(3),
+            held_minor: row.get(4),
+            available_minor: row.get::<_, i64>(3).saturating_sub(row.get(4)),
         })
         .collect())
 }
@@ -102,20 +110,24 @@ pub async fn trial_balance(
 pub async fn transaction(pool: &Pool, caller: &str, key: &Key) -> Result<GetTransactionResponse, ReadError> {
     let rows = query(pool, "a transaction", TRANSACTION, &[&key.date, &caller, &key.key]).await?;
     let Some(first) = rows.first() else { return Ok(GetTransactionResponse::default()) };
-    let entry = |row: &Row| Entry {
-        account: row.get(5),
-        direction: direction(row.get(6)),
-        amount_minor: row.get(7),
-        currency: row.get(8),
+    let entry = |row: &Row| {
+        Some(Entry {
+            account: row.get::<_, Option<String>>(5)?,
+            direction: direction(row.get(6)),
+            amount_minor: row.get(7),
+            currency: row.get(8),
+        })
     };
     Ok(GetTransactionResponse {
         found: true,
         transaction_id: first.get::<_, Uuid>(0).to_string(),
         kind: first.get(1),
-        entries: rows.iter().map(entry).collect(),
+        entries: rows.iter().filter_map(entry).collect(),
         accounting_date: first.get::<_, Date>(2).to_string(),
         settlement_date: first.get::<_, Option<Date>>(3).map(|date| date.to_string()).unwrap_or_default(),
         config_epoch: u64::try_from(first.get::<_, i64>(4)).unwrap_or(0),
+        expires_at: first.get::<_, Option<Timestamp>>(9).map(|time| time.to_string()).unwrap_or_default(),
+        held_minor: first.get::<_, Option<i64>>(10).unwrap_or_default(),
     })
 }
 

@@ -31,6 +31,8 @@ pub struct Posting {
     pub demanded_date: Option<Date>,
     pub original: Option<Key>,
     pub config_epoch: i64,
+    /// From then on a hold may be expired.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Posting {
@@ -52,6 +54,9 @@ impl Posting {
         }
         if let Some(date) = self.demanded_date {
             let _ = writeln!(text, "accounting {date}");
+        }
+        if let Some(time) = self.expires_at {
+            let _ = writeln!(text, "expires {}", time.as_microsecond());
         }
         if let Some(original) = &self.original {
             let _ = writeln!(text, "original {} {}", original.date, original.key);
@@ -100,37 +105,38 @@ pub fn check(request: PostRequest) -> Result<Posting, Refusal> {
         return Err(invalid("kind", "1 to 32 characters of a-z, 0-9 and '-', a letter first"));
     }
     match (kind.as_str(), &original) {
-        ("refund" | "reversal", None) => {
+        ("refund" | "reversal" | "capture" | "void" | "expire", None) => {
             return Err(invalid("original", format!("a {kind} has an original")));
         }
-        ("sale" | "probe", Some(_)) => return Err(invalid("original", format!("a {kind} has no original"))),
+        ("sale" | "probe" | "hold", Some(_)) => {
+            return Err(invalid("original", format!("a {kind} has no original")));
+        }
         _ => {}
     }
     let identity = key(request.identity.as_ref(), "identity")?;
     if original.as_ref() == Some(&identity) {
         return Err(invalid("original", "a transaction is not its own original"));
     }
-    let effective_time: Timestamp = request
-        .effective_time
-        .parse()
-        .map_err(|_| invalid("effective_time", "a time as of RFC 3339 is needed"))?;
+    let effective_time = time(&request.effective_time, "effective_time")?;
     let tomorrow = Timestamp::now().as_second().saturating_add(86_400);
-    if effective_time.as_second() > tomorrow || effective_time < Timestamp::UNIX_EPOCH {
-        return Err(invalid("effective_time", "it lies in the future, or before 1970"));
+    if effective_time.as_second() > tomorrow {
+        return Err(invalid("effective_time", "it lies in the future"));
     }
-    // The books keep no finer time, and digest what they keep.
-    let effective_time = Timestamp::from_microsecond(effective_time.as_microsecond())
-        .map_err(|_| invalid("effective_time", "it cannot be stored"))?;
     let optional = |text: &str, field| (!text.is_empty()).then(|| date(text, field)).transpose();
     let settlement_date = optional(&request.settlement_date, "settlement_date")?;
     let demanded_date = optional(&request.accounting_date, "accounting_date")?;
+    let expires_at = match (kind.as_str(), request.expires_at.as_str()) {
+        (_, "") => None,
+        ("hold", text) => Some(time(text, "expires_at")?),
+        _ => return Err(invalid("expires_at", "only a hold expires")),
+    };
     let mut references: Vec<_> = request.references.into_iter().map(|r| (r.r#type, r.value)).collect();
     check_references(&references)?;
     references.sort();
     Ok(Posting {
         identity,
+        entries: lines(&kind, &request.entries)?,
         kind,
-        entries: lines(&request.entries)?,
         references,
         effective_time,
         settlement_date,
@@ -138,6 +144,7 @@ pub fn check(request: PostRequest) -> Result<Posting, Refusal> {
         original,
         config_epoch: i64::try_from(request.config_epoch)
             .map_err(|_| invalid("config_epoch", "too large"))?,
+        expires_at,
     })
 }
 
@@ -163,9 +170,22 @@ pub fn date(text: &str, field: &str) -> Result<Date, Refusal> {
     }
 }
 
-fn lines(entries: &[Entry]) -> Result<Vec<Line>, Refusal> {
-    if !(2..=ENTRIES_MAX).contains(&entries.len()) {
-        return Err(invalid("entries", "2 to 64 entries are needed"));
+/// A time from 1970 on. The books keep none finer, and digest what they keep.
+fn time(text: &str, field: &str) -> Result<Timestamp, Refusal> {
+    let read = text.parse::<Timestamp>().ok();
+    let kept = read.and_then(|time| Timestamp::from_microsecond(time.as_microsecond()).ok());
+    kept.filter(|time| *time >= Timestamp::UNIX_EPOCH)
+        .ok_or_else(|| invalid(field, "a time as of RFC 3339, 1970 or later, is needed"))
+}
+
+fn lines(kind: &str, entries: &[Entry]) -> Result<Vec<Line>, Refusal> {
+    match (kind, entries) {
+        ("hold", [held]) => return Ok(vec![line(0, held)?]),
+        ("hold", _) => return Err(invalid("entries", "a hold has one: what it will lower")),
+        ("void" | "expire", []) => return Ok(vec![]),
+        ("void" | "expire", _) => return Err(invalid("entries", format!("a {kind} has none"))),
+        _ if (2..=ENTRIES_MAX).contains(&entries.len()) => {}
+        _ => return Err(invalid("entries", "2 to 64 entries are needed")),
     }
     let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
     let mut lines = Vec::with_capacity(entries.len());

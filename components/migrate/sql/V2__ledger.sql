@@ -28,21 +28,26 @@ CREATE TABLE ledger.accounts (
 CREATE INDEX ON ledger.accounts (batch_number);
 
 -- The decision balance of an account with a floor. Others have none: their
--- balance is the sum of their entries, and posting to them locks nothing.
+-- balance is the sum of their entries, and posting to them locks nothing. What is
+-- available is what was posted less what is held.
 CREATE TABLE ledger.balances (
     account_id   bigint PRIMARY KEY,
     floor_minor  bigint NOT NULL,
     posted_minor bigint NOT NULL,
-    CONSTRAINT floor_holds CHECK (posted_minor >= floor_minor),
+    held_minor   bigint NOT NULL DEFAULT 0 CHECK (held_minor >= 0),
+    CONSTRAINT floor_holds CHECK (posted_minor - held_minor >= floor_minor),
     FOREIGN KEY (account_id, floor_minor) REFERENCES ledger.accounts (account_id, floor_minor)
 ) WITH (fillfactor = 50);
 
--- What floored accounts gained and nobody has folded into their balance yet. A
--- posting that only raises an account waits for no row; whoever lowers it folds
--- under the balance's lock what is committed by then, and decides on the sum.
+-- What happened to floored accounts that nobody has folded into their balance
+-- yet: it raises what is available, or leaves it, as when held money is captured.
+-- Such a posting waits for no row; whoever lowers the account folds under the
+-- balance's lock what is committed by then, and decides on the sum.
 CREATE TABLE ledger.raisings (
     account_id   bigint NOT NULL,
-    amount_minor bigint NOT NULL CHECK (amount_minor > 0)
+    posted_minor bigint NOT NULL,
+    held_minor   bigint NOT NULL CHECK (held_minor <= 0),
+    CHECK (posted_minor >= held_minor AND (posted_minor <> 0 OR held_minor <> 0))
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX ON ledger.raisings (account_id);
 
@@ -73,7 +78,8 @@ CREATE TABLE ledger.refusals (
     key_date     date NOT NULL,
     key          text NOT NULL,
     reason       text NOT NULL CHECK (reason IN ('INSUFFICIENT', 'UNKNOWN_ACCOUNT', 'ACCOUNT_NOT_OPEN',
-                 'CURRENCY', 'OVER_ORIGINAL', 'UNKNOWN_ORIGINAL', 'INVALID', 'ALREADY_REVERSED', 'CLOSED_DAY')),
+                 'CURRENCY', 'OVER_ORIGINAL', 'UNKNOWN_ORIGINAL', 'INVALID', 'ALREADY_REVERSED', 'CLOSED_DAY',
+                 'HOLD_ENDED')),
     subject      text NOT NULL,
     message      text NOT NULL,
     config_epoch bigint NOT NULL,
@@ -90,7 +96,7 @@ CREATE TABLE ledger.transactions (
     key_date        date NOT NULL,
     key             text NOT NULL,
     kind            text NOT NULL CHECK (kind ~ '^[a-z][a-z0-9-]{0,31}$'),
-    entry_count     smallint NOT NULL CHECK (entry_count BETWEEN 2 AND 64),
+    entry_count     smallint NOT NULL,
     effective_time  timestamptz NOT NULL,
     accounting_date date NOT NULL,
     -- The caller asked for this very day.
@@ -102,7 +108,10 @@ CREATE TABLE ledger.transactions (
     request_hash    bytea NOT NULL CHECK (octet_length(request_hash) = 32),
     batch_number    bigint NOT NULL,
     posted_at       timestamptz NOT NULL DEFAULT now(),
-    CHECK (kind NOT IN ('refund', 'reversal') OR original_id IS NOT NULL),
+    CONSTRAINT entries_counted
+        CHECK (CASE WHEN kind IN ('hold', 'void', 'expire') THEN entry_count = 0 ELSE entry_count BETWEEN 2 AND 64 END),
+    CONSTRAINT linked CHECK (CASE WHEN kind IN ('refund', 'reversal', 'capture', 'void', 'expire') THEN original_id IS NOT NULL
+                                  WHEN kind = 'hold' THEN original_id IS NULL ELSE true END),
     CHECK (original_id <> transaction_id)
 ) PARTITION BY RANGE (transaction_id);
 CREATE TABLE ledger.transactions_all PARTITION OF ledger.transactions
@@ -134,7 +143,7 @@ CREATE TABLE ledger.external_references_all PARTITION OF ledger.external_referen
 
 -- What may still be taken from an original, per currency. Made with it; a link
 -- lowers it, a link that was reversed gives its part back, a reversal needs it
--- whole and ends it.
+-- whole and ends it. Of a hold: what is held still.
 CREATE TABLE ledger.caps (
     original_id     uuid NOT NULL,
     currency        text NOT NULL,

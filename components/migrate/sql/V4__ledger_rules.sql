@@ -30,8 +30,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- A transaction comes with its entries, was decided under its identity, and is of
--- a day that is not closed.
+-- A transaction comes with its entries, or with what it holds, was decided under
+-- its identity, and is of a day that is not closed.
 CREATE FUNCTION ledger.transactions_are_whole() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
 SET enable_mergejoin = off AS $$
@@ -41,12 +41,16 @@ BEGIN
     IF EXISTS (SELECT FROM added t WHERE t.accounting_date <= (SELECT c.closed_through FROM ledger.control c)) THEN
         RAISE EXCEPTION 'a closed day takes no transaction' USING ERRCODE = 'integrity_constraint_violation';
     END IF;
+    IF EXISTS (SELECT FROM added t WHERE t.kind = 'hold'
+                  AND NOT EXISTS (SELECT FROM ledger.holds h WHERE h.hold_id = t.transaction_id)) THEN
+        RAISE EXCEPTION 'a hold names what it holds' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
     SELECT t.transaction_id, i.decision, e.line INTO wrong
       FROM added t
       LEFT JOIN ledger.identities i ON i.key_date = t.key_date AND i.caller = t.caller
             AND i.key_digest = substr(sha256(convert_to(t.key, 'UTF8')), 1, 16)
       LEFT JOIN ledger.entries e ON e.transaction_id = t.transaction_id AND e.line = t.entry_count
-     WHERE i.decision IS DISTINCT FROM t.transaction_id OR e.line IS NULL
+     WHERE i.decision IS DISTINCT FROM t.transaction_id OR (e.line IS NULL AND t.entry_count > 0)
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'transaction % was not decided under its identity, or lacks entries', wrong.transaction_id

@@ -38,9 +38,9 @@ $$;
 -- The items of a batch, in columns. `entries` and `references` name their item by its place.
 CREATE TYPE ledger.item AS (n int, caller text, key_date date, key text, request_hash bytea,
     transaction_id uuid, kind text, effective_time timestamptz, accounting_date date, settlement_date date, demanded_date date,
-    original_key_date date, original_key text, config_epoch bigint);
+    original_key_date date, original_key text, config_epoch bigint, expires_at timestamptz);
 CREATE TYPE ledger.entry AS (item int, line int, account_id bigint, code text, currency text,
-    side ledger.side, amount_minor bigint, change_minor bigint, suspect boolean);
+    side ledger.side, amount_minor bigint, change_minor bigint, held_minor bigint, suspect boolean);
 CREATE TYPE ledger.answer AS (
     item             int,
     outcome          text,      -- booked, replayed, refused; busy and lowers: nothing was decided
@@ -53,8 +53,8 @@ CREATE TYPE ledger.answer AS (
 );
 
 -- The service checks requests and names the field; this is against our own
--- mistakes and against a stolen login, and so only says no. Each item has entries:
--- one without would use its identity up for nothing.
+-- mistakes and against a stolen login, and so only says no. Each item has entries
+-- (one without would use its identity up for nothing), a hold one, its end none.
 CREATE FUNCTION ledger.check_arguments(p_items ledger.item[], p_entry_items int[],
     p_accounts text[], p_currencies text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -73,11 +73,14 @@ BEGIN
         AND i.accounting_date BETWEEN (i.effective_time AT TIME ZONE 'UTC')::date - 2
                                   AND (i.effective_time AT TIME ZONE 'UTC')::date + 2
         AND (i.demanded_date IS NULL OR i.demanded_date BETWEEN i.accounting_date - 31
-                                  AND (clock_timestamp() AT TIME ZONE 'UTC')::date + 2)) IS NOT TRUE
+                                  AND (clock_timestamp() AT TIME ZONE 'UTC')::date + 2)
+        AND (i.expires_at IS NULL OR (i.kind = 'hold' AND i.expires_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'))) IS NOT TRUE
      LIMIT 1;
     IF FOUND OR (cardinality(p_items) BETWEEN 1 AND 1024) IS NOT TRUE
-        OR (SELECT count(DISTINCT e.item) = cardinality(p_items) AND min(e.item) = 1 AND max(e.item) = cardinality(p_items)
-              FROM unnest(p_entry_items) e (item)) IS NOT TRUE
+        OR EXISTS (SELECT FROM unnest(p_items) i FULL JOIN (
+                          SELECT e.item, count(*) AS n FROM unnest(p_entry_items) e (item) GROUP BY e.item) e ON e.item = i.n
+                    WHERE (i.n IS NOT NULL AND CASE WHEN i.kind IN ('void', 'expire') THEN e.n IS NULL
+                           WHEN i.kind = 'hold' THEN e.n = 1 ELSE e.n > 0 END) IS NOT TRUE)
         OR EXISTS (SELECT FROM unnest(p_accounts, p_currencies) a (code, currency)
                     WHERE (length(a.code) <= 200 AND length(a.currency) <= 3) IS NOT TRUE) THEN
         RAISE EXCEPTION 'a posting with such arguments is refused' USING ERRCODE = 'invalid_parameter_value';

@@ -16,7 +16,9 @@ LANGUAGE sql AS $$
           ('ACCOUNT_NOT_OPEN', a.state IN ('closed', 'frozen', 'frozen_' || e.side),
            format('account %s is %s', e.code, replace(a.state, '_', ' for '))),
           ('INVALID', a.reserved <> (i.kind = 'probe') AND NOT (a.reserved AND i.kind = 'reversal'),
-           'probes move money between reserved accounts, and nothing else does'))
+           'probes move money between reserved accounts, and nothing else does'),
+          ('INVALID', i.kind = 'hold' AND e.change_minor >= 0,
+           format('a hold is on the side that lowers an account with a floor, which %s has not there', e.code)))
           AS v (reason, is_so, message) WHERE v.is_so LIMIT 1) w
      ORDER BY e.item, e.line;
 $$;
@@ -70,11 +72,11 @@ EXCEPTION WHEN triggered_action_exception THEN
      WHERE NOT l.id = ANY (coalesce(free_balances, '{}'));
 END $$;
 
--- The floored accounts that each item lowers, on the whole.
+-- The floored accounts of which each item lowers what is available, on the whole.
 CREATE FUNCTION ledger.lowerings(p_entries ledger.entry[])
 RETURNS TABLE (item int, account_id bigint, code text, change_minor bigint) LANGUAGE sql AS $$
     SELECT e.item, e.account_id, e.code, sum(e.change_minor)::bigint FROM unnest(p_entries) e
-     WHERE e.change_minor <> 0 GROUP BY e.item, e.account_id, e.code HAVING sum(e.change_minor) < 0;
+     WHERE e.change_minor <> 0 AND e.held_minor = 0 GROUP BY e.item, e.account_id, e.code HAVING sum(e.change_minor) < 0;
 $$;
 
 -- New keys, then what guards the items, in that order. An item whose row is not
@@ -125,8 +127,12 @@ BEGIN
     SELECT * INTO original FROM ledger.transactions t WHERE t.transaction_id = p_original_id;
     IF NOT FOUND THEN
         RETURN ROW ('UNKNOWN_ORIGINAL', 'original', 'the original is not in the books')::ledger.refusal;
-    ELSIF original.kind = 'reversal' THEN
-        RETURN ROW ('INVALID', 'original', 'a reversal is neither reversed nor linked to')::ledger.refusal;
+    ELSIF original.kind IN ('reversal', 'void', 'expire') THEN
+        RETURN ROW ('INVALID', 'original', format('a %s is neither reversed nor linked to', original.kind))::ledger.refusal;
+    ELSIF (original.kind = 'hold') <> (p_kind IN ('capture', 'void', 'expire')) THEN
+        RETURN ROW ('INVALID', 'original', 'a hold is captured, voided or expired, and nothing else is')::ledger.refusal;
+    ELSIF original.kind = 'hold' THEN
+        RETURN ledger.check_hold(p_entries, p_kind, p_original_id);
     END IF;
     IF EXISTS (SELECT FROM ledger.caps c WHERE c.original_id = p_original_id AND c.reversed_by IS NOT NULL) THEN
         RETURN ROW ('ALREADY_REVERSED', 'original', 'the original was reversed')::ledger.refusal;
@@ -157,11 +163,15 @@ CREATE FUNCTION ledger.mirrors(p_entries ledger.entry[], p_original_id uuid) RET
            (SELECT t.entry_count FROM ledger.transactions t WHERE t.transaction_id = p_original_id);
 $$;
 
--- Takes its part from the original's cap, or gives a reversed link's part back.
+-- Takes its part from the original's cap, or gives a reversed link's part back. A
+-- capture's part is not held again: its money is available.
 CREATE FUNCTION ledger.use_cap(p_entries ledger.entry[], p_kind text, p_original_id uuid, p_transaction_id uuid)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_kind <> 'reversal' THEN
+    IF p_kind IN ('capture', 'void', 'expire') THEN
+        PERFORM ledger.use_hold(p_entries, p_kind, p_original_id, p_transaction_id);
+        RETURN;
+    ELSIF p_kind <> 'reversal' THEN
         UPDATE ledger.caps c SET remaining_minor = c.remaining_minor - m.amount_minor
           FROM ledger.moved(p_entries) m WHERE c.original_id = p_original_id AND c.currency = m.currency;
         RETURN;
@@ -170,18 +180,26 @@ BEGIN
      WHERE c.original_id = p_original_id;
     UPDATE ledger.caps c SET remaining_minor = c.remaining_minor + m.amount_minor
       FROM ledger.moved(p_entries) m, ledger.transactions link
-     WHERE link.transaction_id = p_original_id AND c.original_id = link.original_id AND c.currency = m.currency;
+     WHERE link.transaction_id = p_original_id AND link.kind <> 'capture'
+       AND c.original_id = link.original_id AND c.currency = m.currency;
 END $$;
 
--- Folds what floored accounts gained into their locked balances and reads them
--- in order. What commits later is found by whoever locks them next.
-CREATE FUNCTION ledger.fold(p_accounts bigint[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
-DECLARE
-    folded bigint[];
+-- Folds what happened to floored accounts into their locked balances and reads
+-- them in order. What commits later is found by whoever locks them next.
+CREATE FUNCTION ledger.fold(p_accounts bigint[], OUT posted bigint[], OUT held bigint[]) LANGUAGE plpgsql AS $$
 BEGIN
-    WITH gone AS (DELETE FROM ledger.raisings r WHERE r.account_id = ANY (p_accounts) RETURNING account_id, amount_minor),
-         gained AS (SELECT account_id, sum(amount_minor)::bigint AS amount_minor FROM gone GROUP BY account_id)
-    SELECT array_agg(b.posted_minor + coalesce(g.amount_minor, 0) ORDER BY b.account_id) INTO folded
-      FROM ledger.balances b LEFT JOIN gained g USING (account_id) WHERE b.account_id = ANY (p_accounts);
-    RETURN folded;
+    WITH gone AS (DELETE FROM ledger.raisings r WHERE r.account_id = ANY (p_accounts)
+                  RETURNING account_id, posted_minor, held_minor),
+         g AS (SELECT account_id, sum(posted_minor)::bigint AS posted_minor, sum(held_minor)::bigint AS held_minor
+                 FROM gone GROUP BY account_id)
+    SELECT array_agg(b.posted_minor + coalesce(g.posted_minor, 0) ORDER BY b.account_id),
+           array_agg(b.held_minor + coalesce(g.held_minor, 0) ORDER BY b.account_id) INTO posted, held
+      FROM ledger.balances b LEFT JOIN g USING (account_id) WHERE b.account_id = ANY (p_accounts);
 END $$;
+
+-- Writes balances that changed.
+CREATE FUNCTION ledger.write_balances(p_accounts bigint[], p_posted bigint[], p_held bigint[]) RETURNS void LANGUAGE sql AS $$
+    UPDATE ledger.balances b SET posted_minor = w.posted_minor, held_minor = w.held_minor
+      FROM unnest(p_accounts, p_posted, p_held) AS w (account_id, posted_minor, held_minor)
+     WHERE b.account_id = w.account_id AND (b.posted_minor, b.held_minor) <> (w.posted_minor, w.held_minor);
+$$;

@@ -23,11 +23,12 @@ pub const FILES: &[(&str, &str)] = files![
     "V4__ledger_rules",
     "V5__ledger_decisions",
     "V6__ledger_guards",
-    "V7__ledger_posting",
-    "V8__ledger_accounts",
-    "V9__ledger_positions",
-    "V10__ledger_days",
-    "V11__ledger_chain",
+    "V7__ledger_holds",
+    "V8__ledger_posting",
+    "V9__ledger_accounts",
+    "V10__ledger_positions",
+    "V11__ledger_days",
+    "V12__ledger_chain",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

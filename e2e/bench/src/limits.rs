@@ -84,7 +84,7 @@ fn items(accounts: usize, size: usize) -> Result<Vec<Item>> {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     let item = |_| {
-        let posting = request::check(Mix::Spread.request(accounts, &today));
+        let posting = request::check(Mix::Spread.request(accounts, &today, &mut vec![]));
         let posting =
             posting.map_err(|refusal| anyhow::anyhow!("{}: {}", refusal.subject, refusal.message))?;
         Ok(Item::new("gateway".into(), posting, jiff::civil::date(2024, 1, 15), deadline))

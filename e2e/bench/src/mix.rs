@@ -11,6 +11,8 @@ pub(crate) enum Mix {
     HotFee,
     /// One merchant: half sales, half payouts, its balance near the floor.
     HotMerchant,
+    /// Half sales, a quarter holds, a quarter captures of the whole of a hold.
+    Holds,
 }
 
 const CHANNEL: &str = "channel:c1:receivable";
@@ -18,41 +20,50 @@ const FEE: &str = "income:fee";
 const CURRENCY: &str = "CNY";
 
 impl Mix {
-    pub(crate) const ALL: [Self; 3] = [Self::Spread, Self::HotFee, Self::HotMerchant];
+    pub(crate) const ALL: [Self; 4] = [Self::Spread, Self::HotFee, Self::HotMerchant, Self::Holds];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Spread => "spread",
             Self::HotFee => "hot_fee",
             Self::HotMerchant => "hot_merchant",
+            Self::Holds => "holds",
         }
     }
 
-    pub(crate) fn request(self, accounts: usize, today: &str) -> PostRequest {
+    /// `held`: holds that were booked, and are to be captured.
+    pub(crate) fn request(self, accounts: usize, today: &str, held: &mut Vec<PostRequest>) -> PostRequest {
         let (dice, more) = Uuid::new_v4().as_u64_pair();
         let dice = usize::try_from(dice % 1_000_000_007).unwrap_or(0);
         let merchant = merchant(if self == Self::HotMerchant { 0 } else { dice % accounts });
         let amount = i64::try_from(100 + more % 900).unwrap_or(100);
-        let (kind, entries) = match self {
+        let captured = held.pop_if(|_| self == Self::Holds && dice % 4 == 3);
+        let original = captured.as_ref().and_then(|hold| hold.identity.clone());
+        let (kind, entries) = match (self, captured) {
+            (_, Some(hold)) => {
+                let amount = hold.entries.first().map_or(1, |entry| entry.amount_minor);
+                ("capture", [hold.entries, vec![credit(CHANNEL, amount)]].concat())
+            }
+            // Small, so that a merchant has as much.
+            (Self::Holds, _) if dice % 4 == 2 => ("hold", vec![debit(&merchant, 1 + amount / 20)]),
             // Payouts ask for a fifth more than sales bring: as many as that are refused.
-            Self::HotMerchant if dice % 2 == 1 => {
+            (Self::HotMerchant, _) if dice % 2 == 1 => {
                 let amount = amount.saturating_add(amount / 5);
                 ("payout", vec![debit(&merchant, amount), credit(CHANNEL, amount)])
             }
-            Self::HotFee => {
+            (Self::HotFee, _) => {
                 let fee = (amount / 100).max(1);
                 let net = amount.saturating_sub(fee);
                 ("sale", vec![debit(CHANNEL, amount), credit(&merchant, net), credit(FEE, fee)])
             }
-            Self::Spread | Self::HotMerchant => {
-                ("sale", vec![debit(CHANNEL, amount), credit(&merchant, amount)])
-            }
+            _ => ("sale", vec![debit(CHANNEL, amount), credit(&merchant, amount)]),
         };
         PostRequest {
             identity: Some(Identity { key_date: today.to_owned(), key: Uuid::new_v4().to_string() }),
             kind: kind.to_owned(),
             entries,
             references: ["order", "network"].map(reference).to_vec(),
+            original,
             effective_time: "2024-01-15T04:00:00Z".to_owned(),
             config_epoch: 1,
             ..PostRequest::default()

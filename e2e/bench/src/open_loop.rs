@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
-use payplane_api::ledger::v1::{Outcome, PostStreamRequest, post_stream_response::Answer};
+use payplane_api::ledger::v1::{Outcome, PostRequest, PostStreamRequest, post_stream_response::Answer};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::mix::Mix;
 use crate::rig::Rig;
+
+/// When each transfer was due; and of a hold what was asked for.
+type Open = HashMap<u64, (Instant, Option<PostRequest>)>;
 
 const CONNECTIONS: usize = 4;
 const STREAMS: usize = 32;
@@ -93,16 +96,20 @@ struct Stream {
 impl Stream {
     async fn run(mut self, first: Instant, every: Duration, end: Instant) -> Result<()> {
         let (requests, outbound) = mpsc::channel::<PostStreamRequest>(4_096);
-        let open: Arc<Mutex<HashMap<u64, Instant>>> = Arc::default();
-        let (sender_open, mix, accounts, today) = (open.clone(), self.mix, self.accounts, self.today.clone());
+        let open: Arc<Mutex<Open>> = Arc::default();
+        // Holds that were booked, to be captured.
+        let held: Arc<Mutex<Vec<PostRequest>>> = Arc::default();
+        let (sender_open, sender_held) = (open.clone(), held.clone());
+        let (mix, accounts, today) = (self.mix, self.accounts, self.today.clone());
         let sending = tokio::spawn(async move {
             let (mut sequence, mut due) = (0_u64, first);
             while due < end {
                 tokio::time::sleep_until(due.into()).await;
                 while due <= Instant::now() && due < end {
-                    let post = Some(mix.request(accounts, &today));
-                    let request = PostStreamRequest { sequence, post, timeout_ms: 1_000 };
-                    lock(&sender_open).insert(sequence, due);
+                    let post = mix.request(accounts, &today, &mut lock(&sender_held));
+                    let hold = (post.kind == "hold").then(|| post.clone());
+                    let request = PostStreamRequest { sequence, post: Some(post), timeout_ms: 1_000 };
+                    lock(&sender_open).insert(sequence, (due, hold));
                     if requests.send(request).await.is_err() {
                         return sequence;
                     }
@@ -114,13 +121,16 @@ impl Stream {
         });
         let mut answers = self.client.post_stream(ReceiverStream::new(outbound)).await?.into_inner();
         while let Ok(Some(answer)) = answers.message().await {
-            let Some(due) = lock(&open).remove(&answer.sequence) else { continue };
+            let Some((due, hold)) = lock(&open).remove(&answer.sequence) else { continue };
             let mut outcomes = lock(&self.outcomes);
             match answer.answer {
                 Some(Answer::Post(post)) => {
                     let word = match post.outcome() {
                         Outcome::Refused => post.refusal.map(|r| r.reason().as_str_name()).unwrap_or("?"),
-                        outcome => outcome.as_str_name(),
+                        outcome => {
+                            lock(&held).extend(hold);
+                            outcome.as_str_name()
+                        }
                     };
                     outcomes.count(word, due.elapsed());
                 }

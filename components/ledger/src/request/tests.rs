@@ -20,9 +20,21 @@ fn good() -> PostRequest {
     }
 }
 
+fn hold(request: &mut PostRequest) {
+    request.kind = "hold".into();
+    request.entries.remove(0);
+}
+
 #[test]
 fn a_good_request_passes() {
     assert!(check(good()).is_ok());
+    let mut request = good();
+    hold(&mut request);
+    request.expires_at = "2026-12-24T10:00:00.1234567Z".into();
+    let held = check(request.clone()).unwrap();
+    assert_eq!(held.expires_at.map(|time| time.as_microsecond()), Some(1_798_106_400_123_456));
+    request.expires_at = "2026-12-24T10:00:00.123457Z".into();
+    assert_ne!(held.hash(), check(request).unwrap().hash(), "when it expires is a part of it");
 }
 
 #[test]
@@ -42,6 +54,27 @@ fn every_bad_field_is_named() {
         ("effective_time", |r| r.effective_time = "2999-01-01T00:00:00Z".into()),
         ("settlement_date", |r| r.settlement_date = "2026-1-1".into()),
         ("accounting_date", |r| r.accounting_date = "2026-2-1".into()),
+        ("effective_time", |r| r.effective_time = "1969-12-31T23:59:59Z".into()),
+        ("expires_at", |r| r.expires_at = "2026-11-25T10:00:00Z".into()),
+        ("expires_at", |r| {
+            hold(r);
+            r.expires_at = "soon".into();
+        }),
+        ("entries", |r| r.kind = "hold".into()),
+        ("entries[0].amount_minor", |r| {
+            hold(r);
+            r.entries[0].amount_minor = 0;
+        }),
+        ("original", |r| {
+            hold(r);
+            r.original = Some(Identity { key_date: "2026-11-24".into(), key: "sale:0".into() });
+        }),
+        ("original", |r| r.kind = "capture".into()),
+        ("original", |r| r.kind = "void".into()),
+        ("entries", |r| {
+            r.kind = "expire".into();
+            r.original = Some(Identity { key_date: "2026-11-24".into(), key: "hold:1".into() });
+        }),
         ("entries", |r| r.entries.truncate(1)),
         ("entries", |r| r.entries = std::iter::repeat_n(r.entries[0].clone(), 65).collect()),
         ("entries", |r| r.entries[0].amount_minor = 6),

@@ -37,7 +37,7 @@ impl Walked {
 }
 
 /// The hash at a position: of the one before it and of the batch's content. The
-/// database follows the same rule (`components/migrate/sql/V11__ledger_chain.sql`).
+/// database follows the same rule (`components/migrate/sql/V12__ledger_chain.sql`).
 #[must_use]
 pub fn link(before: Option<&[u8]>, content: &[u8]) -> Vec<u8> {
     let mut context = Context::new(&SHA256);

@@ -3,10 +3,13 @@
 SELECT 'a transaction is what was asked for', t.transaction_id::text
   FROM ledger.transactions t
   LEFT JOIN ledger.transactions o ON o.transaction_id = t.original_id
+  LEFT JOIN ledger.holds h ON h.hold_id = t.transaction_id
   LEFT JOIN (
-       SELECT e.transaction_id,
-              string_agg(concat_ws(' ', e.side, a.code, e.amount_minor, a.currency) || E'\n', '' ORDER BY e.line) AS text
-         FROM ledger.entries e LEFT JOIN ledger.accounts a USING (account_id) GROUP BY e.transaction_id) e
+       SELECT e.transaction_id, string_agg(concat_ws(' ', coalesce(e.side, CASE a.normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END::ledger.side),
+                                                     a.code, e.amount_minor, a.currency) || E'\n', '' ORDER BY e.line) AS text
+         FROM (SELECT transaction_id, line, account_id, side, amount_minor FROM ledger.entries UNION ALL
+               SELECT hold_id, 1, account_id, NULL, amount_minor FROM ledger.holds) e
+         LEFT JOIN ledger.accounts a USING (account_id) GROUP BY e.transaction_id) e
     ON e.transaction_id = t.transaction_id
   LEFT JOIN (
        SELECT r.transaction_id, string_agg(r.type || '=' || r.value || E'\n', '' ORDER BY r.type, r.value) AS text
@@ -17,6 +20,7 @@ SELECT 'a transaction is what was asked for', t.transaction_id::text
        'effective ', (extract(epoch FROM t.effective_time) * 1000000)::bigint, E'\n',
        'settlement ' || (to_json(t.settlement_date) #>> '{}') || E'\n',
        CASE WHEN t.day_demanded THEN 'accounting ' || (to_json(t.accounting_date) #>> '{}') || E'\n' END,
+       'expires ' || (extract(epoch FROM h.expires_at) * 1000000)::bigint || E'\n',
        'original ' || (to_json(o.key_date) #>> '{}') || ' ' || o.key || E'\n'), 'UTF8'))
 UNION ALL
 SELECT 'a reference is of a transaction, and printable', coalesce(r.transaction_id::text, '?')

@@ -14,13 +14,25 @@ SELECT 'a link stands behind its original', t.transaction_id::text
 UNION ALL
 SELECT 'a floor holds at every position', f.code || ' ' || f.currency || ' at ' || f.position
   FROM (SELECT a.code, a.currency, a.floor_minor, p.position,
-               sum(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor ELSE -e.amount_minor END))
-                   OVER (PARTITION BY a.account_id ORDER BY p.position) AS balance
-          FROM ledger.entries e JOIN ledger.accounts a USING (account_id)
-          JOIN ledger.transactions t USING (transaction_id) JOIN ledger.positions p ON p.batch_number = t.batch_number
-         WHERE a.floor_minor IS NOT NULL
+               sum(sum(c.change)) OVER (PARTITION BY a.account_id ORDER BY p.position) AS available
+          FROM (SELECT t.batch_number, e.account_id, CASE WHEN e.side = a.normal_side THEN e.amount_minor
+                       -- What a capture takes was not available before.
+                       WHEN h.account_id = e.account_id THEN 0 ELSE -e.amount_minor END AS change
+                  FROM ledger.entries e JOIN ledger.accounts a USING (account_id) JOIN ledger.transactions t USING (transaction_id)
+                  LEFT JOIN ledger.holds h ON t.kind = 'capture' AND h.hold_id = t.original_id
+                 WHERE a.floor_minor IS NOT NULL
+                UNION ALL
+                SELECT t.batch_number, h.account_id, -h.amount_minor
+                  FROM ledger.holds h JOIN ledger.transactions t ON t.transaction_id = h.hold_id
+                UNION ALL
+                SELECT t.batch_number, h.account_id, h.amount_minor - coalesce((
+                       SELECT sum(e.amount_minor) FROM ledger.transactions x JOIN ledger.entries e USING (transaction_id)
+                        WHERE x.original_id = h.hold_id AND x.kind = 'capture' AND e.account_id = h.account_id
+                          AND e.side <> a.normal_side), 0)
+                  FROM ledger.holds h JOIN ledger.accounts a USING (account_id) JOIN ledger.transactions t ON t.original_id = h.hold_id AND t.kind IN ('void', 'expire')) c
+          JOIN ledger.accounts a USING (account_id) JOIN ledger.positions p ON p.batch_number = c.batch_number
          GROUP BY a.account_id, a.code, a.currency, a.floor_minor, p.position) f
- WHERE f.balance < f.floor_minor
+ WHERE f.available < f.floor_minor
 UNION ALL
 SELECT 'a closed day takes nothing more', t.transaction_id::text
   FROM (SELECT d.day, d.batch_number, coalesce(lag(d.day) OVER (ORDER BY d.day), '-infinity') AS before

@@ -13,7 +13,7 @@ use crate::books::{Answer, BooksError, Params};
 use crate::request::Key;
 
 pub const POST: &str = "SELECT * FROM ledger.post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-                               $14, $15, $16, $17, $18, $19, $20, $21, $22)";
+                               $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)";
 /// How often an item is put back before its caller hears that rows are locked.
 const TRIES_MAX: u8 = 40;
 
@@ -46,6 +46,7 @@ pub fn params<'a>(items: impl Iterator<Item = &'a Item> + Clone) -> Params {
         Box::new(postings().map(|p| p.original.as_ref().map(|key| key.date)).collect::<Vec<_>>()),
         Box::new(original(|key| key.key.clone())),
         Box::new(postings().map(|posting| posting.config_epoch).collect::<Vec<_>>()),
+        Box::new(postings().map(|posting| posting.expires_at).collect::<Vec<_>>()),
         Box::new(lines.iter().map(|(n, _, _)| *n).collect::<Vec<_>>()),
         Box::new(lines.iter().map(|(_, line, _)| *line).collect::<Vec<_>>()),
         Box::new(lines.iter().map(|(_, _, entry)| entry.account.clone()).collect::<Vec<_>>()),

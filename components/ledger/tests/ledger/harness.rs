@@ -58,6 +58,7 @@ pub(crate) fn posting(kind: &str, text: &str, lines: &[(&str, &'static str, i64)
         demanded_date: None,
         original: None,
         config_epoch: 1,
+        expires_at: None,
     }
 }
 
@@ -74,6 +75,24 @@ pub(crate) fn payout(text: &str, n: usize, amount: i64) -> Posting {
 #[must_use]
 pub(crate) fn refund(text: &str, original: &str, n: usize, amount: i64) -> Posting {
     Posting { kind: "refund".into(), original: Some(key(original)), ..payout(text, n, amount) }
+}
+
+/// Sets money of a merchant aside.
+#[must_use]
+pub(crate) fn hold(text: &str, n: usize, amount: i64) -> Posting {
+    posting("hold", text, &[(&merchant(n), "debit", amount)])
+}
+
+/// Pays out of a hold.
+#[must_use]
+pub(crate) fn capture(text: &str, hold: &str, n: usize, amount: i64) -> Posting {
+    Posting { kind: "capture".into(), original: Some(key(hold)), ..payout(text, n, amount) }
+}
+
+/// Ends a hold: `void` or `expire`.
+#[must_use]
+pub(crate) fn end(kind: &str, text: &str, hold: &str) -> Posting {
+    Posting { original: Some(key(hold)), ..posting(kind, text, &[]) }
 }
 
 /// The reversal of what was posted under the key.
@@ -133,10 +152,16 @@ impl Ledger {
     }
 
     pub(crate) async fn balance(&self, account: &str) -> i64 {
-        let sql = "SELECT posted_minor + (SELECT coalesce(sum(r.amount_minor), 0) FROM ledger.raisings r
-                    WHERE r.account_id = b.account_id)::bigint
-                   FROM ledger.balances b JOIN ledger.accounts USING (account_id) WHERE code = $1";
-        self.owner.query_one(sql, &[&account]).await.unwrap().get(0)
+        self.balances(account).await.0
+    }
+
+    /// What was posted, and what of it is held.
+    pub(crate) async fn balances(&self, account: &str) -> (i64, i64) {
+        let sql = "SELECT b.posted_minor + coalesce(sum(r.posted_minor), 0)::bigint, b.held_minor + coalesce(sum(r.held_minor), 0)::bigint
+                     FROM ledger.balances b JOIN ledger.accounts USING (account_id) LEFT JOIN ledger.raisings r USING (account_id)
+                    WHERE code = $1 GROUP BY b.account_id";
+        let row = self.owner.query_one(sql, &[&account]).await.unwrap();
+        (row.get(0), row.get(1))
     }
 
     /// Gives every committed batch its position.

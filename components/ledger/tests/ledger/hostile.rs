@@ -14,7 +14,7 @@ pub(crate) fn post_sql(posting: &Posting, caller: &str) -> String {
         "SELECT ledger.post(ARRAY[(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
             || '7' || substr(md5('{key}'), 1, 3) || '8' || substr(md5('{key}'), 4, 15))::uuid], '{{{caller}}}',
          ARRAY[(now() AT TIME ZONE 'Asia/Shanghai')::date], '{{{key}}}', ARRAY['\\x{hash}'::bytea], '{{{kind}}}',
-         '{{2024-01-15T04:00:00Z}}', '{{2024-01-15}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{1}}',
+         '{{2024-01-15T04:00:00Z}}', '{{2024-01-15}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{1}}', '{{NULL}}',
          '{{1,1}}', '{{1,2}}', '{{{},{}}}', '{{CNY,CNY}}', '{{{},{}}}', '{{{amount},{amount}}}',
          '{{}}', '{{}}', '{{}}')",
         one.account, two.account, one.side, two.side
@@ -42,6 +42,12 @@ pub(crate) async fn the_login_can_post_and_nothing_else() {
         "INSERT INTO ledger.batches (booked) VALUES (0)".into(),
         "UPDATE ledger.balances SET posted_minor = 1000000".into(),
         "UPDATE ledger.caps SET remaining_minor = original_minor".into(),
+        "UPDATE ledger.balances SET held_minor = 0".into(),
+        "INSERT INTO ledger.raisings VALUES (1, 0, -1)".into(),
+        "INSERT INTO ledger.holds VALUES (gen_random_uuid(), 1, 5)".into(),
+        "INSERT INTO ledger.holds_all VALUES (gen_random_uuid(), 1, 5)".into(),
+        "DELETE FROM ledger.holds".into(),
+        "SELECT ledger.use_hold('{}', 'void', gen_random_uuid(), gen_random_uuid())".into(),
         "UPDATE ledger.control SET config_epoch_min = 0".into(),
         "UPDATE ledger.control SET closed_through = '-infinity'".into(),
         "INSERT INTO ledger.day_closings (day, state, batch_number) VALUES ('2024-01-15', 'closed', 1)"
@@ -102,6 +108,11 @@ pub(crate) async fn the_login_can_post_and_nothing_else() {
         good.replace("'{gateway}'", "E'{gate\\nway}'"),
         good.replace("'{gateway}'", "'{NULL}'"),
         good.replace("'{gateway}'", "'{gateway,gateway}'"),
+        // A hold has one entry, its end none, a capture what it captures; and only holds expire.
+        good.replace("'{sale}'", "'{hold}'"),
+        good.replace("'{sale}'", "'{void}'"),
+        good.replace("'{sale}'", "'{capture}'"),
+        good.replace("'{1}', '{NULL}'", "'{1}', '{2024-01-16T00:00:00Z}'"),
         good.replace("'{sale:2}'", "'{NULL}'"),
         good.replace("'{sale:2}'", "'{sale 2}'"),
         good.replace("'\\x", "'\\x00"),

@@ -5,6 +5,7 @@
 mod crash;
 mod days;
 mod harness;
+mod holds;
 mod hostile;
 mod model;
 mod neighbours;

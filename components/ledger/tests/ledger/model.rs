@@ -14,6 +14,9 @@ enum Step {
     Sale { merchant: usize, amount: i64, fee: i64 },
     Payout { merchant: usize, amount: i64 },
     Refund { of: usize, amount: i64 },
+    Hold { merchant: usize, amount: i64 },
+    Capture { of: usize, amount: i64 },
+    Void { of: usize },
     Reverse { of: usize },
     Repeat { of: usize },
 }
@@ -24,6 +27,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             merchant, amount: amount + fee, fee
         }),
         2 => (0..4usize, 1..150i64).prop_map(|(merchant, amount)| Step::Payout { merchant, amount }),
+        2 => (0..4usize, 1..100i64).prop_map(|(merchant, amount)| Step::Hold { merchant, amount }),
+        3 => (0..40usize, 1..60i64).prop_map(|(of, amount)| Step::Capture { of, amount }),
+        1 => (0..40usize).prop_map(|of| Step::Void { of }),
         3 => (0..40usize, 1..150i64).prop_map(|(of, amount)| Step::Refund { of, amount }),
         1 => (0..40usize).prop_map(|of| Step::Reverse { of }),
         1 => (0..40usize).prop_map(|of| Step::Repeat { of }),
@@ -42,51 +48,71 @@ struct Done {
     original: Option<usize>,
 }
 
+impl Done {
+    fn is(&self, kinds: &[&str]) -> bool {
+        kinds.contains(&self.posting.kind.as_str())
+    }
+
+    /// The merchant of its entries.
+    fn merchant(&self) -> usize {
+        let code = self.posting.entries.iter().find_map(|l| l.account.strip_prefix("merchant:m"));
+        code.and_then(|code| code.strip_suffix(":pending")?.parse().ok()).unwrap_or(0)
+    }
+}
+
 #[derive(Default)]
 struct Model {
     done: Vec<Done>,
     /// Debits less credits of every account.
     net: BTreeMap<String, i64>,
+    /// What is held of every account.
+    held: BTreeMap<String, i64>,
 }
 
 impl Model {
-    fn posting(&self, step: &Step, key: &str) -> (Posting, Option<usize>) {
-        let pick = |of: usize| if self.done.is_empty() { None } else { Some(of % self.done.len()) };
-        match *step {
+    fn posting(&self, step: &Step, text: &str) -> (Posting, Option<usize>) {
+        let pick = |of: usize| self.done.len().checked_sub(1).map(|last| last - of.min(last));
+        // Of the last holds: others are captured too, now and then.
+        let pick_hold = |of: usize| {
+            let holds: Vec<usize> = (0..self.done.len()).filter(|n| self.done[*n].is(&["hold"])).collect();
+            if of % 8 == 7 { pick(of) } else { holds.iter().rev().nth(of % 8).copied() }
+        };
+        let of_key = |n: usize| self.done[n].posting.identity.key.as_str();
+        let linked = match *step {
             Step::Sale { merchant: m, amount, fee } => {
                 let account = merchant(m);
                 let mut lines = vec![(CLEARING, "debit", amount), (account.as_str(), "credit", amount - fee)];
                 lines.extend((fee > 0).then_some((FEE, "credit", fee)));
-                (posting("sale", key, &lines), None)
+                return (posting("sale", text, &lines), None);
             }
-            Step::Payout { merchant: m, amount } => (payout(key, m, amount), None),
-            Step::Refund { of, amount } => match pick(of) {
-                Some(n) => {
-                    let original = &self.done[n].posting;
-                    let account = original.entries.iter().find(|l| l.account.starts_with("merchant"));
-                    let m: usize = account.unwrap().account["merchant:m".len()..]
-                        .replace(":pending", "")
-                        .parse()
-                        .unwrap();
-                    (refund(key, &original.identity.key, m, amount), Some(n))
-                }
-                None => (payout(key, 0, amount), None),
-            },
-            Step::Reverse { of } => match pick(of) {
-                Some(n) => (reversal(key, &self.done[n].posting), Some(n)),
-                None => (payout(key, 0, 1), None),
-            },
+            Step::Payout { merchant: m, amount } => return (payout(text, m, amount), None),
+            Step::Hold { merchant: m, amount } => return (hold(text, m, amount), None),
+            Step::Refund { of, amount } => {
+                pick(of).map(|n| (refund(text, of_key(n), self.done[n].merchant(), amount), n))
+            }
+            Step::Capture { of, amount } => {
+                pick_hold(of).map(|n| (capture(text, of_key(n), self.done[n].merchant(), amount), n))
+            }
+            Step::Void { of } => pick_hold(of).map(|n| (end("void", text, of_key(n)), n)),
+            Step::Reverse { of } => pick(of)
+                .filter(|n| self.done[*n].posting.entries.len() > 1)
+                .map(|n| (reversal(text, &self.done[n].posting), n)),
             Step::Repeat { .. } => unreachable!("a repeat posts nothing new"),
-        }
+        };
+        linked.map_or_else(|| (payout(text, 0, 1), None), |(posting, n)| (posting, Some(n)))
     }
 
     fn expect(&self, posting: &Posting, original: Option<usize>) -> &'static str {
         let amount = moved(posting);
+        let capturing = posting.kind == "capture";
         if let Some(original) = original.map(|n| &self.done[n]) {
             let reversing = posting.kind == "reversal";
+            let of_hold = original.is(&["hold"]);
             match () {
                 () if !original.booked => return "UNKNOWN_ORIGINAL",
-                () if original.posting.kind == "reversal" => return "INVALID",
+                () if original.is(&["reversal", "void"]) => return "INVALID",
+                () if of_hold != matches!(posting.kind.as_str(), "capture" | "void") => return "INVALID",
+                () if of_hold && original.left == 0 => return "HOLD_ENDED",
                 () if original.reversed => return "ALREADY_REVERSED",
                 () if reversing && original.left < original.whole => return "OVER_ORIGINAL",
                 () if !reversing && amount > original.left => return "OVER_ORIGINAL",
@@ -94,31 +120,46 @@ impl Model {
             }
         }
         let short = posting.entries.iter().any(|line| {
-            let held = -self.net.get(&line.account).copied().unwrap_or(0);
-            line.account.starts_with("merchant") && line.side == "debit" && held < line.amount_minor
+            let of = |map: &BTreeMap<String, i64>| map.get(&line.account).copied().unwrap_or(0);
+            let available = -of(&self.net) - of(&self.held);
+            let lowers = line.account.starts_with("merchant") && line.side == "debit";
+            lowers && !capturing && available < line.amount_minor
         });
         if short { "INSUFFICIENT" } else { "booked" }
     }
 
     fn apply(&mut self, posting: Posting, original: Option<usize>, answer: String) {
         let (booked, amount) = (answer == "booked", moved(&posting));
+        let kind = posting.kind.clone();
         if booked {
             for line in &posting.entries {
-                let net = self.net.entry(line.account.clone()).or_default();
-                *net += if line.side == "debit" { line.amount_minor } else { -line.amount_minor };
+                if kind != "hold" {
+                    let net = self.net.entry(line.account.clone()).or_default();
+                    *net += if line.side == "debit" { line.amount_minor } else { -line.amount_minor };
+                }
+                if line.side == "debit" && matches!(kind.as_str(), "hold" | "capture") {
+                    let change = if kind == "hold" { amount } else { -amount };
+                    *self.held.entry(line.account.clone()).or_default() += change;
+                }
             }
-            match (original, posting.kind.as_str()) {
+            match (original, kind.as_str()) {
                 (Some(n), "reversal") => {
                     (self.done[n].reversed, self.done[n].left) = (true, 0);
-                    if let Some(linked) = self.done[n].original {
+                    // What was captured is not held again.
+                    if let Some(linked) = self.done[n].original.filter(|_| !self.done[n].is(&["capture"])) {
                         self.done[linked].left += amount;
                     }
+                }
+                (Some(n), "void") => {
+                    let account = self.done[n].posting.entries[0].account.clone();
+                    *self.held.entry(account).or_default() -= self.done[n].left;
+                    self.done[n].left = 0;
                 }
                 (Some(n), _) => self.done[n].left -= amount,
                 _ => {}
             }
         }
-        let left = if posting.kind == "reversal" { 0 } else { amount };
+        let left = if kind == "reversal" { 0 } else { amount };
         self.done.push(Done { posting, booked, answer, left, whole: left, reversed: false, original });
     }
 }
@@ -153,6 +194,10 @@ async fn run(ledger: &Ledger, case: usize, model: &mut Model, steps: Vec<Step>) 
     let net: BTreeMap<String, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     prop_assert_eq!(&net, &model.net, "the books are the fold of what was acknowledged");
     prop_assert_eq!(net.values().sum::<i64>(), 0);
+    for m in 0..4 {
+        let held = model.held.get(&merchant(m)).copied().unwrap_or(0);
+        prop_assert_eq!(ledger.balances(&merchant(m)).await.1, held, "merchant {} holds", m);
+    }
     Ok(())
 }
 
@@ -173,5 +218,9 @@ pub(crate) fn the_books_are_the_fold_of_what_was_acknowledged() {
     let refused = model.borrow().done.len() - booked;
     println!("booked {booked}, refused {refused}");
     assert!(booked > 50 && refused > 20, "the steps are one-sided");
+    for kind in ["hold", "capture", "void", "reversal", "refund"] {
+        let some = model.borrow().done.iter().any(|done| done.booked && done.is(&[kind]));
+        assert!(some, "no {kind} was booked");
+    }
     runtime.block_on(ledger.check());
 }

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::{days, hostile, model, neighbours, positions, posting, rules};
+use crate::{days, holds, hostile, model, neighbours, positions, posting, rules};
 
 thread_local! {
     static PLANT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -104,9 +104,55 @@ const PLANTS: &[Plant] = &[
         model::the_books_are_the_fold_of_what_was_acknowledged();
     }),
     // What an account gained is lost when it is folded.
-    ("fold", "coalesce(g.amount_minor, 0)", "0", || {
+    ("fold", "coalesce(g.posted_minor, 0)", "0", || {
         model::the_books_are_the_fold_of_what_was_acknowledged();
     }),
+    // What is held is counted twice.
+    (
+        "decide",
+        "held[it.places[n]] - it.changes[n]",
+        "held[it.places[n]] - 2 * it.changes[n]",
+        holds::what_is_held_is_not_available_to_others,
+    ),
+    // What is held is available to others.
+    (
+        "decide",
+        "posted[place] - held[place] +",
+        "posted[place] +",
+        holds::what_is_held_is_not_available_to_others,
+    ),
+    // A capture asks for money that is available, besides what is held.
+    (
+        "captured",
+        "THEN least(e.change_minor, 0) ELSE 0 END",
+        "THEN 0 ELSE 0 END",
+        holds::a_capture_waits_for_no_balance_and_is_a_transaction_like_another,
+    ),
+    // Any hold pays for a capture.
+    ("check_hold", "e.account_id = hold.account_id AND ", "", holds::a_hold_is_a_hold_and_nothing_else_is),
+    // A captured hold is as good as before.
+    (
+        "use_hold",
+        "c.remaining_minor + (SELECT sum(e.held_minor) FROM unnest(p_entries) e)",
+        "c.remaining_minor",
+        || {
+            model::the_books_are_the_fold_of_what_was_acknowledged();
+        },
+    ),
+    // What is set free stays held.
+    (
+        "use_hold",
+        "0, -c.remaining_minor",
+        "c.remaining_minor, 0",
+        holds::what_is_held_is_not_available_to_others,
+    ),
+    // A hold expires before its time.
+    (
+        "check_hold",
+        "p_kind = 'expire' AND ",
+        "false AND ",
+        holds::a_hold_expires_when_its_time_has_come_and_somebody_says_so,
+    ),
     // Positions are given in the order of transaction ids.
     (
         "give_positions",

@@ -8,6 +8,7 @@ use std::process::Command;
 use payplane_common::database;
 use payplane_ledger::books::Books;
 use payplane_ledger::metrics::Metrics;
+use payplane_ledger::request::Posting;
 use payplane_ledger::seal::{Outside, Sealer};
 use payplane_ledger::verify;
 use payplane_testkit::{Pki, Postgres};
@@ -45,7 +46,8 @@ impl Sealed {
         Books::new(database::pool(&config, &tls, "test", 4).unwrap())
     }
 
-    /// Books sales one after the other, a refund and a refusal, seals all and publishes the head.
+    /// Books sales one after the other, a refund, a hold that is captured in part, and a
+    /// refusal, seals all and publishes the head.
     async fn book(&self, name: &str, keys: &[&str], heads: &str) {
         let books = self.books(name);
         for key in keys {
@@ -57,6 +59,11 @@ impl Sealed {
         }
         let (link, more) = (format!("refund:{}", keys[0]), format!("more:{}", keys[0]));
         assert_eq!(word(&post(&books, refund(&link, keys[0], 0, 40)).await.unwrap()), "booked");
+        let (held, part) = (format!("hold:{}", keys[0]), format!("part:{}", keys[0]));
+        let expires_at = Some("2024-02-01T00:00:00.5Z".parse().unwrap());
+        let set_aside = Posting { expires_at, ..hold(&held, 0, 20) };
+        assert_eq!(word(&post(&books, set_aside).await.unwrap()), "booked");
+        assert_eq!(word(&post(&books, capture(&part, &held, 0, 5)).await.unwrap()), "booked");
         assert_eq!(word(&post(&books, payout(&more, 1, 1_000)).await.unwrap()), "INSUFFICIENT");
         let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
         let outside = Outside { key: self.folder.path().join("seal.key"), file: Some(self.heads(heads)) };
@@ -170,6 +177,32 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
         "the chain breaks at position {day}",
     ),
     (
+        "what is held",
+        "UPDATE ledger.holds h SET amount_minor = 30 FROM held v WHERE h.hold_id = v.id;
+         UPDATE ledger.caps c SET original_minor = 30, remaining_minor = 25 FROM held v WHERE c.original_id = v.id;
+         UPDATE ledger.balances b SET held_minor = held_minor + 10 FROM ledger.holds h, held v WHERE h.hold_id = v.id AND b.account_id = h.account_id",
+        "a transaction is what was asked for: {held}",
+        "transaction {held} is not what was asked for",
+    ),
+    (
+        "when a hold expires",
+        "UPDATE ledger.holds h SET expires_at = NULL FROM held v WHERE h.hold_id = v.id",
+        "a transaction is what was asked for: {held}",
+        "transaction {held} is not what was asked for",
+    ),
+    (
+        "a hold set free",
+        "UPDATE ledger.caps c SET remaining_minor = 0 FROM held v WHERE c.original_id = v.id",
+        "what is held is the hold less its captures: {held}",
+        "",
+    ),
+    (
+        "held money set free",
+        "UPDATE ledger.balances SET held_minor = 0",
+        "balance is the fold of entries: merchant:m0:pending CNY",
+        "",
+    ),
+    (
         "a balance with its floor",
         "DELETE FROM ledger.balances b USING ledger.accounts a WHERE a.account_id = b.account_id AND a.code = 'merchant:m0:pending'",
         "balance is the fold of entries: merchant:m0:pending CNY",
@@ -200,6 +233,7 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
          DELETE FROM ledger.identities i USING ledger.transactions x, gone g WHERE i.decision = x.transaction_id AND x.batch_number = g.n;
          DELETE FROM ledger.identities i USING ledger.refusals x, gone g WHERE i.decision = x.refusal_id AND x.batch_number = g.n;
          DELETE FROM ledger.external_references e USING ledger.transactions x, gone g WHERE e.transaction_id = x.transaction_id AND x.batch_number = g.n;
+         DELETE FROM ledger.holds h USING ledger.transactions x, gone g WHERE h.hold_id = x.transaction_id AND x.batch_number = g.n;
          DELETE FROM ledger.transactions x USING gone g WHERE x.batch_number = g.n;
          DELETE FROM ledger.refusals x USING gone g WHERE x.batch_number = g.n;
          DELETE FROM ledger.positions p USING gone g WHERE p.batch_number = g.n;
@@ -240,6 +274,7 @@ const SUBJECTS: &str = "
     SET session_replication_role = replica;
     CREATE TEMP TABLE victim AS SELECT t.transaction_id AS id, p.position FROM ledger.transactions t
       JOIN ledger.positions p USING (batch_number) WHERE t.key = 'sale:4';
+    CREATE TEMP TABLE held AS SELECT t.transaction_id AS id FROM ledger.transactions t WHERE t.key = 'hold:sale:4';
     CREATE TEMP TABLE third AS SELECT max(p.position) AS position FROM ledger.positions p
       JOIN ledger.transactions t USING (batch_number) WHERE t.key = 'sale:6';
     CREATE TEMP TABLE gone AS SELECT b.batch_number AS n FROM ledger.batches b LEFT JOIN ledger.positions p USING (batch_number)
@@ -248,7 +283,7 @@ const SUBJECTS: &str = "
     CREATE TEMP TABLE unsealed AS SELECT transaction_id AS id, batch_number AS batch FROM ledger.transactions
      WHERE key = 'sale:unsealed'";
 const NAMES: &str = "
-    SELECT replace(replace(replace(replace(replace(replace(replace($1, '{day}', (SELECT position FROM day)::text),
+    SELECT replace(replace(replace(replace(replace(replace(replace(replace($1, '{day}', (SELECT position FROM day)::text), '{held}', (SELECT id FROM held)::text),
            '{victim}', v.id::text), '{position}', v.position::text),
            '{unsealed}', u.id::text), '{batch}', u.batch::text), '{lost}', (t.position + 1)::text),
            '{end}', (SELECT max(position) FROM ledger.positions)::text) FROM victim v, unsealed u, third t";

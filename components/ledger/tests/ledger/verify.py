@@ -29,29 +29,29 @@ def micros(column):
 
 # What was asked for, of each transaction.
 asked = {}
-for entry in rows("SELECT e.transaction_id, e.line, e.side, a.code, e.amount_minor, a.currency FROM ledger.entries e "
-                  "LEFT JOIN ledger.accounts a USING (account_id) ORDER BY 1, 2"):
+for entry in rows("SELECT e.transaction_id, e.line, e.side, a.code, e.amount_minor, a.currency FROM (SELECT * FROM ledger.entries UNION ALL "
+                  "SELECT hold_id, 1, account_id, CASE normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END::ledger.side, amount_minor "
+                  "FROM ledger.holds JOIN ledger.accounts USING (account_id)) e LEFT JOIN ledger.accounts a USING (account_id) ORDER BY 1, 2"):
     line = " ".join(str(entry[name]) for name in ("side", "code", "amount_minor", "currency"))
     asked.setdefault(entry["transaction_id"], []).append(line)
 for reference in rows('SELECT * FROM ledger.external_references ORDER BY transaction_id, type, value'):
     asked.setdefault(reference["transaction_id"], []).append(reference["type"] + "=" + reference["value"])
-
 records = {}  # by batch number
 def record(batch, kind, *fields):
     records.setdefault(batch, []).append(json.dumps([kind, *fields], ensure_ascii=False))
 
 known = {t["transaction_id"]: t for t in rows(
-    f"SELECT transaction_id, caller, key_date, key, kind, entry_count, {micros('effective_time')}, accounting_date, day_demanded, "
-    f"settlement_date, config_epoch, original_id, encode(request_hash, 'hex') AS request_hash, batch_number, {micros('posted_at')} "
-    f"FROM ledger.transactions")}
+    f"SELECT transaction_id, caller, key_date, key, kind, entry_count, {micros('effective_time')}, accounting_date, "
+    f"settlement_date, config_epoch, original_id, encode(request_hash, 'hex') AS request_hash, {micros('posted_at')}, batch_number, "
+    f"CASE WHEN day_demanded THEN accounting_date END AS demanded, {micros('expires_at')} "
+    f"FROM ledger.transactions LEFT JOIN ledger.holds ON hold_id = transaction_id")}
 for t in known.values():
-    record(t["batch_number"], "transaction", *[v for name, v in t.items() if name not in ("batch_number", "day_demanded")])
+    record(t["batch_number"], "transaction", *list(t.values())[:-3])
     text = ["2", t["kind"], *asked.pop(t["transaction_id"], []), f"effective {t['effective_time']}"]
-    text += [f"settlement {t['settlement_date']}"] if t["settlement_date"] else []
-    text += [f"accounting {t['accounting_date']}"] if t["day_demanded"] else []
-    if t["original_id"]:
-        original = known.get(t["original_id"], {"key_date": "", "key": ""})
-        text.append(f"original {original['key_date']} {original['key']}")
+    text += [f"{word} {t[name]}" for word, name in (
+        ("settlement", "settlement_date"), ("accounting", "demanded"), ("expires", "expires_at")) if t[name] is not None]
+    original = known.get(t["original_id"], {"key_date": "", "key": ""})
+    text += [f"original {original['key_date']} {original['key']}"] if t["original_id"] else []
     if hashlib.sha256(("\n".join(text) + "\n").encode()).hexdigest() != t["request_hash"]:
         wrong.append(f"transaction {t['transaction_id']} is not what was asked for")
 wrong += [f"entries without transaction {transaction}" for transaction in asked]

@@ -64,15 +64,14 @@ CREATE FUNCTION ledger.fold_raisings(p_max int) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     accounts bigint[];
-    before bigint;
+    gone bigint;
 BEGIN
     accounts := ARRAY(SELECT b.account_id FROM ledger.balances b
                        WHERE b.account_id IN (SELECT r.account_id FROM ledger.raisings r LIMIT least(p_max, 20000))
                        ORDER BY b.account_id FOR UPDATE SKIP LOCKED);
-    SELECT count(*) INTO before FROM ledger.raisings r WHERE r.account_id = ANY (accounts);
-    UPDATE ledger.balances b SET posted_minor = w.posted_minor
-      FROM unnest(accounts, ledger.fold(accounts)) AS w (account_id, posted_minor) WHERE b.account_id = w.account_id;
-    RETURN before;
+    SELECT count(*) INTO gone FROM ledger.raisings r WHERE r.account_id = ANY (accounts);
+    PERFORM ledger.write_balances(accounts, f.posted, f.held) FROM ledger.fold(accounts) f;
+    RETURN gone;
 END $$;
 
 -- Once it returns, no posting decided on an older config can commit. It never

@@ -4,13 +4,14 @@
 -- to bottom.
 
 -- Reads the accounts of all entries. `change_minor` is what an entry adds to an
--- account with a floor, on its normal side; 0 where there is none.
+-- account with a floor, on its normal side; 0 where there is none. `held_minor` is
+-- what a capture takes of what is held there.
 CREATE FUNCTION ledger.resolve(p_items int[], p_lines int[], p_codes text[], p_currencies text[], p_sides text[],
     p_amounts bigint[]) RETURNS ledger.entry[]
 LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     SELECT array_agg(ROW (e.item, e.line, a.account_id, e.code, e.currency, e.side, e.amount,
                CASE WHEN a.floor_minor IS NULL THEN 0 WHEN a.normal_side = e.side::ledger.side THEN e.amount
-                    ELSE -e.amount END,
+                    ELSE -e.amount END, 0,
                a.account_id IS NULL OR a.state <> 'open' OR a.reserved)::ledger.entry ORDER BY e.n)
       FROM unnest(p_items, p_lines, p_codes, p_currencies, p_sides, p_amounts) WITH ORDINALITY
            AS e (item, line, code, currency, side, amount, n) LEFT JOIN ledger.accounts a USING (code, currency);
@@ -21,12 +22,14 @@ $$;
 CREATE FUNCTION ledger.decide(p_items ledger.item[], p_entries ledger.entry[], p_open boolean[], p_originals uuid[],
     p_accounts bigint[]) RETURNS SETOF ledger.answer LANGUAGE plpgsql AS $$
 DECLARE
-    balances bigint[] := ledger.fold(p_accounts);
+    posted bigint[];
+    held bigint[];
     floors bigint[];
     refusal ledger.refusal;
     it record;
     place int;
 BEGIN
+    SELECT f.posted, f.held INTO posted, held FROM ledger.fold(p_accounts) f;
     SELECT array_agg(b.floor_minor ORDER BY b.account_id) INTO floors
       FROM ledger.balances b WHERE b.account_id = ANY (p_accounts);
     FOR it IN
@@ -46,7 +49,7 @@ BEGIN
         END IF;
         FOR n IN 1 .. coalesce(cardinality(it.places), 0) LOOP
             place := it.places[n];
-            IF refusal.reason IS NULL AND balances[place] + it.changes[n] < floors[place] THEN
+            IF refusal.reason IS NULL AND posted[place] - held[place] + it.changes[n] < floors[place] THEN
                 refusal := ROW ('INSUFFICIENT', it.codes[n],
                     format('account %s would fall below its floor', it.codes[n]))::ledger.refusal;
             END IF;
@@ -57,15 +60,17 @@ BEGIN
             CONTINUE;
         END IF;
         FOR n IN 1 .. coalesce(cardinality(it.places), 0) LOOP
-            balances[it.places[n]] := balances[it.places[n]] + it.changes[n];
+            IF it.kind = 'hold' THEN
+                held[it.places[n]] := held[it.places[n]] - it.changes[n];
+            ELSE
+                posted[it.places[n]] := posted[it.places[n]] + it.changes[n];
+            END IF;
         END LOOP;
         IF p_originals[it.n] IS NOT NULL THEN
             PERFORM ledger.use_cap(it.entries, it.kind, p_originals[it.n], it.transaction_id);
         END IF;
     END LOOP;
-    UPDATE ledger.balances b SET posted_minor = w.posted_minor
-      FROM unnest(p_accounts, balances) AS w (account_id, posted_minor)
-     WHERE b.account_id = w.account_id AND b.posted_minor <> w.posted_minor;
+    PERFORM ledger.write_balances(p_accounts, posted, held);
 END $$;
 
 -- The day that a transaction is booked into: the one that its caller demands, else
@@ -79,32 +84,39 @@ CREATE FUNCTION ledger.book(p_items ledger.item[], p_entries ledger.entry[], p_b
     p_batch bigint, p_closed_through date, p_reference_items int[], p_reference_types text[], p_reference_values text[])
 RETURNS void LANGUAGE sql AS $$
     WITH ids AS MATERIALIZED (SELECT array_agg(i.transaction_id ORDER BY i.n) AS id,
+                                     array_agg(i.kind = 'hold' ORDER BY i.n) AS held,
                                      array_agg(i.kind <> 'reversal' ORDER BY i.n) AS capped FROM unnest(p_items) i),
     header AS (
         INSERT INTO ledger.transactions (transaction_id, caller, key_date, key, kind, entry_count, effective_time,
             accounting_date, day_demanded, settlement_date, config_epoch, original_id, request_hash, batch_number)
-        SELECT i.transaction_id, i.caller, i.key_date, i.key, i.kind, c.entry_count, i.effective_time,
+        SELECT i.transaction_id, i.caller, i.key_date, i.key, i.kind, coalesce(c.entry_count, 0), i.effective_time,
                ledger.day_of(i, p_closed_through), i.demanded_date IS NOT NULL, i.settlement_date, i.config_epoch,
                p_originals[i.n], i.request_hash, p_batch
           FROM unnest(p_items) i
-          JOIN (SELECT e.item, count(*) AS entry_count FROM unnest(p_entries) e GROUP BY e.item) c ON c.item = i.n
+          LEFT JOIN (SELECT e.item, count(*) AS entry_count FROM unnest(p_entries) e GROUP BY e.item) c
+            ON c.item = i.n AND i.kind <> 'hold'
          WHERE p_booked[i.n] ORDER BY i.n),
     line AS (
         INSERT INTO ledger.entries (transaction_id, line, account_id, side, amount_minor)
         SELECT ids.id[e.item], e.line, e.account_id, e.side, e.amount_minor
-          FROM ids, unnest(p_entries) e WHERE p_booked[e.item]),
+          FROM ids, unnest(p_entries) e WHERE p_booked[e.item] AND NOT ids.held[e.item]),
+    hold AS (
+        INSERT INTO ledger.holds (hold_id, account_id, amount_minor, expires_at)
+        SELECT i.transaction_id, e.account_id, e.amount_minor, i.expires_at
+          FROM unnest(p_items) i JOIN unnest(p_entries) e ON e.item = i.n WHERE i.kind = 'hold' AND p_booked[i.n]),
     cap AS (
         INSERT INTO ledger.caps (original_id, currency, original_minor, remaining_minor)
         SELECT ids.id[m.item], m.currency, m.amount_minor, m.amount_minor
-          FROM ids, (SELECT e.item, e.currency, sum(e.amount_minor)::bigint AS amount_minor FROM unnest(p_entries) e
-                      WHERE e.side = 'debit' AND p_booked[e.item] GROUP BY e.item, e.currency) m
+          FROM ids, LATERAL (
+               SELECT e.item, e.currency, sum(e.amount_minor)::bigint AS amount_minor FROM unnest(p_entries) e
+                WHERE (e.side = 'debit' OR ids.held[e.item]) AND p_booked[e.item] GROUP BY e.item, e.currency) m
          WHERE ids.capped[m.item]),
     raised AS (
-        INSERT INTO ledger.raisings (account_id, amount_minor)
-        SELECT r.account_id, sum(r.amount_minor)::bigint
-          FROM (SELECT e.account_id, sum(e.change_minor)::bigint AS amount_minor FROM unnest(p_entries) e
-                 WHERE e.change_minor <> 0 AND p_booked[e.item]
-                 GROUP BY e.item, e.account_id HAVING sum(e.change_minor) > 0) r
+        INSERT INTO ledger.raisings (account_id, posted_minor, held_minor)
+        SELECT r.account_id, sum(r.posted_minor)::bigint, sum(r.held_minor)::bigint
+          FROM (SELECT e.account_id, sum(e.change_minor) AS posted_minor, sum(e.held_minor) AS held_minor
+                  FROM unnest(p_entries) e WHERE e.change_minor <> 0 AND p_booked[e.item]
+                 GROUP BY e.item, e.account_id HAVING sum(e.change_minor) > 0 OR sum(e.held_minor) < 0) r
          GROUP BY r.account_id)
     INSERT INTO ledger.external_references (transaction_id, type, value)
     SELECT ids.id[r.item], r.type, r.value
@@ -150,8 +162,8 @@ $$;
 CREATE FUNCTION ledger.post(p_transaction_ids uuid[], p_callers text[], p_key_dates date[], p_keys text[],
     p_request_hashes bytea[], p_kinds text[], p_effective_times timestamptz[], p_accounting_dates date[],
     p_settlement_dates date[], p_demanded_dates date[], p_original_key_dates date[], p_original_keys text[], p_config_epochs bigint[],
-    p_entry_items int[], p_lines int[], p_accounts text[], p_currencies text[], p_sides text[], p_amounts bigint[],
-    p_reference_items int[], p_reference_types text[], p_reference_values text[]) RETURNS SETOF ledger.answer
+    p_expires timestamptz[], p_entry_items int[], p_lines int[], p_accounts text[], p_currencies text[], p_sides text[],
+    p_amounts bigint[], p_reference_items int[], p_reference_types text[], p_reference_values text[]) RETURNS SETOF ledger.answer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
     items ledger.item[];
@@ -170,11 +182,11 @@ DECLARE
     batch bigint;
 BEGIN
     items := ARRAY(SELECT ROW (i.n, i.caller, i.key_date, i.key, i.hash, i.id, i.kind, i.effective, i.accounting,
-            i.settlement, i.demanded, i.original_date, i.original_key, i.epoch)::ledger.item
+            i.settlement, i.demanded, i.original_date, i.original_key, i.epoch, i.expires)::ledger.item
         FROM unnest(p_transaction_ids, p_callers, p_key_dates, p_keys, p_request_hashes, p_kinds, p_effective_times,
-            p_accounting_dates, p_settlement_dates, p_demanded_dates, p_original_key_dates, p_original_keys, p_config_epochs)
-            WITH ORDINALITY AS i (id, caller, key_date, key, hash, kind, effective, accounting, settlement,
-            demanded, original_date, original_key, epoch, n));
+            p_accounting_dates, p_settlement_dates, p_demanded_dates, p_original_key_dates, p_original_keys, p_config_epochs,
+            p_expires) WITH ORDINALITY AS i (id, caller, key_date, key, hash, kind, effective, accounting, settlement,
+            demanded, original_date, original_key, epoch, expires, n));
     PERFORM ledger.check_arguments(items, p_entry_items, p_accounts, p_currencies);
     PERFORM ledger.take_fence(false);
     SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through
@@ -186,6 +198,9 @@ BEGIN
         fresh := ledger.take_keys(items, timely);
     ELSE
         originals := ledger.originals(items);
+        IF 'capture' = ANY (p_kinds) THEN
+            entries := ledger.captured(items, entries, originals);
+        END IF;
         SELECT * INTO fresh, busy, lowered FROM ledger.take_keys_and_guards(items, entries, timely, originals);
     END IF;
 
@@ -193,7 +208,7 @@ BEGIN
     IF false = ANY (fresh) THEN
         answers := ARRAY(SELECT a FROM ledger.other_answers(items, fresh, busy, epoch_min, today) a);
     END IF;
-    IF 'probe' = ANY (p_kinds) OR true = ANY (SELECT e.suspect FROM unnest(entries) e) THEN
+    IF p_kinds && ARRAY['probe', 'hold'] OR true = ANY (SELECT e.suspect FROM unnest(entries) e) THEN
         refused := ARRAY(SELECT a FROM ledger.check_accounts(items, entries) a WHERE fresh[(a).item]);
         fresh := ledger.without(fresh, refused);
     END IF;
