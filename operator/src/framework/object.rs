@@ -60,13 +60,20 @@ pub fn resource(api_version: &str, kind: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&gvk, &plural)
 }
 
-/// Does `live` have everything that `wanted` says? Maps may hold more; lists
-/// must be of equal length, since we own the lists that we write. `null`,
-/// empty maps and empty lists are what the API server leaves out.
+/// What selects or lets in: with anything more in it, it is another one.
+const WHOLE: [&str; 6] =
+    ["selector", "labelSelector", "podSelector", "namespaceSelector", "ingress", "egress"];
+
+/// Does `live` have everything that `wanted` says? Maps may hold more, but for
+/// those of `WHOLE`; lists must be of equal length, since we own the lists that we
+/// write. `null`, empty maps and empty lists are what the API server leaves out.
 #[must_use]
 pub fn contains(live: &Value, wanted: &Value) -> bool {
     match wanted {
         Value::Object(fields) => fields.iter().all(|(name, value)| {
+            if WHOLE.contains(&name.as_str()) && !holds_no_more(&live[name], value) {
+                return false;
+            }
             let empty = value.is_null()
                 || value.as_object().is_some_and(serde_json::Map::is_empty)
                 || value.as_array().is_some_and(Vec::is_empty);
@@ -82,11 +89,47 @@ pub fn contains(live: &Value, wanted: &Value) -> bool {
     }
 }
 
+/// Is there nothing in `live` that `wanted` does not say?
+fn holds_no_more(live: &Value, wanted: &Value) -> bool {
+    match live {
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(name, have)| wanted.get(name).map_or(have.is_null(), |value| holds_no_more(have, value))),
+        Value::Array(items) => items.iter().enumerate().all(|(n, have)| holds_no_more(have, &wanted[n])),
+        _ => live.is_null() || live == wanted,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_selects_or_lets_in_is_whole() {
+        let peer = json!({"podSelector": {"matchLabels": {"a": "b"}}});
+        let rule = json!({"from": [peer], "ports": [{"port": 1, "protocol": "TCP"}]});
+        let spec = json!({"podSelector": {}, "ingress": [rule], "egress": [], "selector": {"a": "b"}});
+        let wanted = Object::new(json!({"metadata": {"name": "a"}, "spec": spec}));
+        let mut live = wanted.0.clone();
+        live["spec"].as_object_mut().unwrap().remove("egress");
+        live["spec"]["type"] = "ClusterIP".into();
+        assert!(wanted.is_met_by(&live));
+        for (path, more) in [
+            ("/spec/selector/c", json!("d")),
+            ("/spec/podSelector/matchLabels", json!({"a": "b"})),
+            ("/spec/ingress/0/from/0/namespaceSelector", json!({})),
+            ("/spec/ingress/0/from/0/podSelector/matchLabels/c", json!("d")),
+            ("/spec/ingress/0/ports/0/endPort", json!(65535)),
+            ("/spec/egress", json!([{}])),
+        ] {
+            let (parent, name) = path.rsplit_once('/').unwrap();
+            let mut edited = live.clone();
+            edited.pointer_mut(parent).unwrap()[name] = more;
+            assert!(!wanted.is_met_by(&edited), "{path}");
+        }
+    }
 
     #[test]
     fn defaults_of_the_server_are_no_difference_but_edits_are() {

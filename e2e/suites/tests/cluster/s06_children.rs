@@ -35,10 +35,15 @@ fn edit(kind: &str) -> Value {
         "ResourceQuota" => json!({"spec": {"hard": {"pods": "63"}}}),
         "LimitRange" => json!({"spec": {"limits": [{"type": "Container", "default": {"memory": "300Mi"}}]}}),
         "ServiceAccount" => json!({"automountServiceAccountToken": true}),
-        "NetworkPolicy" => json!({"spec": {"policyTypes": ["Ingress"]}}),
-        "PodDisruptionBudget" => json!({"spec": {"maxUnavailable": 2}}),
+        // What selects is whole: a label more is another selection.
+        "NetworkPolicy" => {
+            json!({"spec": {"policyTypes": ["Ingress"], "podSelector": {"matchLabels": {"more": "x"}}}})
+        }
+        "PodDisruptionBudget" => {
+            json!({"spec": {"maxUnavailable": 2, "selector": {"matchLabels": {"more": "x"}}}})
+        }
         "Deployment" => json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 2}}}}),
-        "Service" => json!({"metadata": {"labels": {"payplane.io/component": "other"}}}),
+        "Service" => json!({"spec": {"selector": {"more": "x"}}}),
         "Cluster" => json!({"spec": {"switchoverDelay": 31}}),
         // What pods read stays as it is.
         "ConfigMap" | "Secret" | "Job" => json!({}),
