@@ -77,7 +77,7 @@ pub struct ChannelSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("type is immutable: make another Channel"))]
     pub channel_type: ChannelType,
 
-    /// False stops new payments only: queries, refunds and notifications go on.
+    /// False stops new payments only: queries and refunds go on.
     #[serde(default = "enabled")]
     pub enabled: bool,
 

@@ -61,8 +61,8 @@ pub async fn ensure(
 /// while the tenant's spec is refused.
 pub async fn standing(cluster: &Cluster, namespace: &str) -> Result<Option<Certificates>, ClusterError> {
     let leaf = cluster.look(&resource("v1", "Secret"), Some(namespace), "operator-client").await?;
-    let bundle = cluster.look(&resource("v1", "ConfigMap"), Some(namespace), "trust-bundle").await?;
-    let bundle = bundle.as_ref().and_then(|b| b["data"]["ca.crt"].as_str()).map(str::to_owned);
+    let trust = cluster.look(&resource("v1", "Secret"), Some(namespace), "trust").await?;
+    let bundle = trust.as_ref().and_then(|trust| text(trust, "ca.crt"));
     let pair = leaf.as_ref().and_then(pair_of);
     Ok(pair.zip(bundle).map(|(operator, bundle)| Certificates {
         bundle,
@@ -95,8 +95,8 @@ pub async fn renew(
 ) -> Result<Timestamp, CertificateError> {
     let (secrets, home) = (resource("v1", "Secret"), Some(namespace));
     let authority = cluster.look(&secrets, home, "tenant-ca").await?.as_ref().and_then(pair_of);
-    let bundle = cluster.look(&resource("v1", "ConfigMap"), home, "trust-bundle").await?;
-    let bundle = bundle.as_ref().and_then(|b| b["data"]["ca.crt"].as_str());
+    let trust = cluster.look(&secrets, home, "trust").await?;
+    let bundle = trust.as_ref().and_then(|trust| text(trust, "ca.crt"));
     let Some((authority, bundle)) = authority.zip(bundle) else { return Ok(Timestamp::MAX) };
     let mut next = Timestamp::MAX;
     for name in LEAVES {
@@ -104,7 +104,7 @@ pub async fn renew(
         let Some(pair) = live.as_ref().and_then(pair_of) else { continue };
         let Some(leaf) = pki::said(&pair.certificate) else { continue };
         // What leads to none of our CAs is not ours to renew.
-        let Some(mut due) = pki::renewal(&pair.certificate, bundle, &leaf) else { continue };
+        let Some(mut due) = pki::renewal(&pair.certificate, &bundle, &leaf) else { continue };
         if due <= Timestamp::now() {
             let renewed =
                 pki::issue(&authority, &leaf, lifetime).context(IssueSnafu { tenant: namespace })?;
@@ -197,19 +197,26 @@ async fn ensure_seal_key(cluster: &Cluster, tenant: &Tenant) -> Result<String, C
 
 /// The current CA certificate and the last former ones: both sides believe both.
 /// A leaf of a former CA lives out its time, so a new CA is known everywhere
-/// before the first leaf of it is.
+/// before the first leaf of it is. They are kept in a Secret: whoever writes the
+/// ConfigMap that pods read brings no CA of his own in.
 async fn ensure_bundle(
     cluster: &Cluster,
     tenant: &Tenant,
     current: &str,
     seal: &str,
 ) -> Result<String, CertificateError> {
-    let maps = resource("v1", "ConfigMap");
-    let live = cluster.get(&maps, Some(&tenant.namespace), "trust-bundle").await?;
-    let former = |file: &str| live.as_ref().and_then(|l| l["data"][file].as_str()).unwrap_or_default();
-    let bundle = with_former(current, former("ca.crt"), "-----END CERTIFICATE-----\n");
+    let live = cluster.get(&resource("v1", "Secret"), Some(&tenant.namespace), "trust").await?;
+    let former = |file: &str| live.as_ref().and_then(|live| text(live, file)).unwrap_or_default();
+    let bundle = with_former(current, &former("ca.crt"), "-----END CERTIFICATE-----\n");
     // Heads that a former key signed stay heads.
-    let seals = with_former(seal, former("seal.pub"), "-----END PUBLIC KEY-----\n");
+    let seals = with_former(seal, &former("seal.pub"), "-----END PUBLIC KEY-----\n");
+    cluster
+        .apply(&Object::new(json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": metadata(tenant, "database", "trust", false),
+            "data": {"ca.crt": encode(&bundle), "seal.pub": encode(&seals)},
+        })))
+        .await?;
     cluster
         .apply(&Object::new(json!({
             "apiVersion": "v1",

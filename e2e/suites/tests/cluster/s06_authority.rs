@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use payplane_e2e::{audit, env, faults, kubectl, tenant, wait};
 use serde_json::Value;
 
@@ -64,9 +66,38 @@ fn a_deleted_ca_key_comes_back_as_new_and_payments_go_on() {
         .map(|write| format!("{} {}", write.resource, write.name))
         .collect();
     // The team's certificate comes with the bundle that it must believe.
-    let follows =
-        ["configmaps trust-bundle", "secrets admin-client", "secrets database-ca", "secrets tenant-ca"];
+    let follows = [
+        "configmaps trust-bundle",
+        "secrets admin-client",
+        "secrets database-ca",
+        "secrets tenant-ca",
+        "secrets trust",
+    ];
     assert_eq!(written, follows.map(str::to_owned).into(), "the key and the bundles that name it");
+}
+
+/// Whoever may write ConfigMaps brings in no CA of his own.
+#[test]
+fn a_foreign_ca_in_the_bundle_is_taken_out_again() {
+    if !env::cluster() {
+        return;
+    }
+    let _ = ready("alpha", 60);
+    let read = |name: &str| {
+        let map = kubectl::get(&["configmap", name, "-n", NAMESPACE]).expect("it is there");
+        map["data"]["ca.crt"].as_str().expect("PEM").to_owned()
+    };
+    let (own, foreign) = (read("trust-bundle"), read("kube-root-ca.crt"));
+    let data = serde_json::json!({"data": {"ca.crt": format!("{own}{foreign}")}});
+    kubectl::patch(&["configmap", "trust-bundle", "-n", NAMESPACE], &data).expect("patched");
+    wait::until("the bundle to be the operator's", BACK_WITHIN, || {
+        if read("trust-bundle") == own { Ok(()) } else { Err("not yet".to_owned()) }
+    });
+    for name in ["trust", "database-ca"] {
+        let believed = secret(name).expect("it is there")["data"]["ca.crt"].clone();
+        let believed = STANDARD.decode(believed.as_str().expect("base64")).expect("base64");
+        assert_eq!(String::from_utf8_lossy(&believed), own, "{name}");
+    }
 }
 
 #[test]
