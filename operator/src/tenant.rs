@@ -24,6 +24,7 @@ pub mod orphans;
 pub mod pace;
 pub mod rotation;
 pub mod status;
+pub mod stuck;
 pub mod sweep;
 pub mod unreadable;
 pub mod untended;

@@ -73,6 +73,12 @@ reasons! {
         "Correct the currency, or add it to the tenant's spec.currencies.";
     TimezoneUnknown: Manifest, "The time zone is not in the IANA database.",
         "Set spec.timezone to a zone like Asia/Shanghai.";
+    CalendarWithoutWorkingDay: Manifest, "The calendar leaves no day on which payments of today could settle.",
+        "Correct spec.calendar: one of the next 60 days has to be a working day.";
+    NodeMissing: Manifest, "No node has the labels that the spec asks for.",
+        "Correct spec.placement.nodeSelector, or label a node; it is looked for again by itself.";
+    PodsUnschedulable: Manifest, "A pod has found no node for half a minute: none has room for its size, or spec.placement rules all out.",
+        "Correct resources or spec.placement, or add nodes; it goes on by itself.";
     EndpointRefused: Manifest, "An endpoint lies in a network that is closed to tenants, or outside network.egressCidrs.",
         "Use an address inside network.egressCidrs that is not the cluster's own, loopback or link-local.";
     SimulatorInLiveTenant: Manifest, "A Simulator moves play money, and the tenant's environment is Live.",
@@ -110,7 +116,7 @@ reasons! {
         "If this stays, look at it: kubectl -n <namespace> describe cluster database.";
     MigrationFailed: World, "The migration gave up and is tried again.",
         "If this stays, read its log: kubectl -n <namespace> logs job/migrate.";
-    PodsNotReady: World, "Pods are missing or not ready.",
+    PodsNotReady: World, "Pods are missing, not ready, or end again and again.",
         "If this stays, look at them: kubectl -n <namespace> get pods.";
     PodsOutdated: World, "Not every pod works by the current config.",
         "If this stays, look at the pods that the message names.";

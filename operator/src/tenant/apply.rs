@@ -16,7 +16,7 @@ use crate::tenant::delete::ANNOTATION_BOOKS_STATE;
 use crate::tenant::dereference::World;
 use crate::tenant::unreadable::Unreadable;
 use crate::tenant::validate::{Refused, Tenant};
-use crate::tenant::{database, epoch, gates, migration};
+use crate::tenant::{database, epoch, gates, migration, stuck};
 
 #[derive(Debug, snafu::Snafu)]
 pub enum ApplyError {
@@ -301,7 +301,7 @@ async fn services(
         }
         let live = writer.apply(deployment).await?;
         if let Err(refused) = gates::deployment(&live) {
-            progress.block(refused);
+            progress.block(stuck::rollout(writer, tenant, deployment.name(), refused).await?);
         }
     }
     Ok(())

@@ -72,7 +72,7 @@ pub fn standing(live: &Value, channel: &Channel) -> Option<Usable> {
 /// What the two specs alone say against it.
 pub fn check(tenant: &Tenant, channel: &Channel) -> Result<(), Refused> {
     if tenant.environment == Environment::Live && channel.spec.simulator.is_some() {
-        return Err(Refused::new(Reason::SimulatorInLiveTenant, ""));
+        return Err(Refused::new(Reason::SimulatorInLiveTenant, "spec.simulator."));
     }
     for method in &channel.spec.methods {
         for currency in method.fees.iter().map(|fee| &fee.currency) {
@@ -105,7 +105,9 @@ async fn build(
         return Ok(Err(Refused::new(Reason::CredentialsMissing, detail)));
     };
     if live["type"] != SECRET_TYPE_CHANNEL_CREDENTIALS {
-        let detail = format!("Secret {secret} is not of type {SECRET_TYPE_CHANNEL_CREDENTIALS}.");
+        let detail = format!(
+            "spec.simulator.credentials: Secret {secret} is not of type {SECRET_TYPE_CHANNEL_CREDENTIALS}."
+        );
         return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
     }
     let name = channel.metadata.name.as_deref().unwrap_or_default();
@@ -114,7 +116,8 @@ async fn build(
         let bytes =
             live["data"][key].as_str().and_then(|t| base64::engine::general_purpose::STANDARD.decode(t).ok());
         let Some(pem) = bytes.filter(|bytes| is_usable(bytes)) else {
-            let detail = format!("Secret {secret}: {key} is missing or is not {what}.");
+            let detail =
+                format!("spec.simulator.credentials: Secret {secret}: {key} is missing or is not {what}.");
             return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
         };
         files.push((format!("channel-{name}.{suffix}"), pem));

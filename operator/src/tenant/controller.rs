@@ -20,7 +20,7 @@ use crate::tenant::leaving::leaving;
 use crate::tenant::observe::{self, Seen};
 use crate::tenant::status::{self, Facts, Surroundings};
 use crate::tenant::validate::{Refused, Tenant, validate};
-use crate::tenant::{certificates, delete, dereference, events, orphans, sweep, unreadable, untended};
+use crate::tenant::{certificates, delete, dereference, events, orphans, stuck, sweep, unreadable, untended};
 
 /// A tenant that waits for something without a watch is looked at this often.
 const WAITING: Duration = Duration::from_secs(3);
@@ -74,6 +74,10 @@ async fn once(context: &Context, name: &str) -> Result<Option<Duration>, ApplyEr
         Ok(tenant) => tenant,
         Err(refused) => return held(context, &object, refused).await,
     };
+    if let Some(refused) = stuck::nodes(&context.cluster, &object, &tenant).await? {
+        let again = held(context, &object, refused).await?;
+        return Ok(again.map(|again| again.min(WAITING)));
+    }
     tending(context, &object, &tenant).await
 }
 

@@ -104,8 +104,12 @@ fn calendar(spec: &raw::PaymentTenantSpec) -> Result<CalendarConfig, Refused> {
         holidays: dates(&days.holidays, "holidays")?,
         working_weekends: dates(&days.working_weekends, "workingWeekends")?,
     };
-    Calendar::new(&config)
+    let calendar = Calendar::new(&config)
         .map_err(|error| Refused::new(Reason::TimezoneUnknown, format!("spec.timezone: {error}.")))?;
+    calendar.settlement_date(jiff::Timestamp::now()).map_err(|_| {
+        let detail = "spec.calendar.holidays: no working day within 60 days.";
+        Refused::new(Reason::CalendarWithoutWorkingDay, detail)
+    })?;
     Ok(config)
 }
 
@@ -150,9 +154,11 @@ fn database(spec: &raw::PaymentTenantSpec, production: bool) -> raw::EffectiveDa
     ]);
     parameters.extend(managed.parameters);
     let size = if production { "10Gi" } else { "1Gi" };
+    let instances = managed.instances.unwrap_or(if production { 3 } else { 1 });
     let managed = raw::EffectiveManagedDatabase {
-        instances: managed.instances.unwrap_or(if production { 3 } else { 1 }),
-        synchronous_standbys: i32::from(production),
+        instances,
+        // More instances are there to fail over to, and what was acknowledged must be there then.
+        synchronous_standbys: i32::from(instances > 1),
         storage: raw::EffectiveStorage {
             size: Quantity(quantity::canonical(storage.size.as_ref().map_or(size, |given| &given.0))),
             class_name: storage.class_name,

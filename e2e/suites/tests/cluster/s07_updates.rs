@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::s03_payments::ready;
 use crate::s07_manifests::{HEALED_WITHIN, says, table};
 
-const FOUND_WITHIN: Duration = Duration::from_secs(30);
+/// A pod without a node is told after 20 s.
+const FOUND_WITHIN: Duration = Duration::from_secs(60);
 
 #[test]
 fn bad_updates_of_a_paying_tenant_are_named_and_it_goes_on_paying() {
@@ -26,6 +27,7 @@ fn bad_updates_of_a_paying_tenant_are_named_and_it_goes_on_paying() {
     for row in table("updates") {
         let text = row.to_string().replace("\"BOOKS\"", &books.to_string());
         let text = text.replace("\"METHODS\"", &methods.to_string());
+        let text = text.replace("\"WEEKDAYS\"", &weekdays().to_string());
         let row: Value = serde_json::from_str(&text).expect("still JSON");
         if row["refused"].is_string() {
             refuse(&row);
@@ -46,6 +48,13 @@ fn bad_updates_of_a_paying_tenant_are_named_and_it_goes_on_paying() {
         slowest.as_millis()
     );
     assert!(table("updates").len() - refused >= 7 && refused >= 10);
+}
+
+/// Every weekday of the next twelve weeks.
+fn weekdays() -> Value {
+    let today = jiff::Zoned::now().date();
+    let days = (0..84).map(|ahead| today.saturating_add(jiff::Span::new().days(ahead)));
+    days.filter(|day| day.weekday().to_monday_one_offset() < 6).map(|day| json!(day.to_string())).collect()
 }
 
 fn target(row: &Value) -> &'static [&'static str] {
