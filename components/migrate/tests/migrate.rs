@@ -38,6 +38,31 @@ async fn four_at_once_make_the_same_books() {
     }
 }
 
+/// As a Job that is killed: its connection breaks off wherever it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_dies_anywhere_is_taken_up_by_the_next() {
+    let postgres = Postgres::start().await.unwrap();
+    let owner = postgres.connect("payplane_owner").await.unwrap();
+    let files = i64::try_from(payplane_migrate::migrations::FILES.len()).unwrap();
+    let applied = async || {
+        let sql = "SELECT count(*) FROM payplane.schema_history";
+        owner.query_one(sql, &[]).await.map_or(0, |row| row.get::<_, i64>(0))
+    };
+    for enough in [0, 1, 3, files / 2, files - 1, files] {
+        let mut client = postgres.connect("payplane_owner").await.unwrap();
+        let config = postgres.migrate_config();
+        let run = tokio::spawn(async move { migrate(&mut client, &config).await });
+        while applied().await < enough && !run.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        run.abort();
+    }
+    let books = postgres.migrate().await.unwrap();
+    let config = MigrateConfig { books_id: Some(books), ..postgres.migrate_config() };
+    attempt(&postgres, &config).await.unwrap();
+    assert_eq!(applied().await, files, "each file once");
+}
+
 #[tokio::test]
 async fn other_books_are_refused_by_field_and_nothing_is_written() {
     let postgres = Postgres::start().await.unwrap();

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use payplane_e2e::load::{Load, Options};
 use payplane_e2e::merchant::App;
 use payplane_e2e::random::Random;
-use payplane_e2e::{env, faults, tenant, wait};
+use payplane_e2e::{books, env, faults, tenant, wait};
 use serde_json::json;
 
 use crate::s05_live_config::two_gateways;
@@ -108,11 +108,17 @@ pub(crate) fn production(name: &str) -> App {
     crate::s03_payments::register(name)
 }
 
-/// Waits until every instance of the database is ready, and the tenant with it.
+/// Waits until every instance of the database is ready, PostgreSQL itself streams
+/// to both standbys, and the tenant says so.
 pub(crate) fn whole(name: &str) -> Duration {
     let began = std::time::Instant::now();
     wait::until("three healthy instances", WHOLE_AGAIN_MAX, || match faults::instances(name) {
-        (3, 3) => Ok(()),
+        (3, 3) => {
+            match books::try_sql(name, "select count(*) from pg_stat_replication where state = 'streaming'") {
+                Ok(streaming) if streaming.trim() == "2" => Ok(()),
+                other => Err(format!("streaming: {other:?}")),
+            }
+        }
         (ready, wanted) => Err(format!("{ready} of {wanted}")),
     });
     tenant::await_condition(&["ptn", name], "Ready", "True", Duration::from_secs(120));

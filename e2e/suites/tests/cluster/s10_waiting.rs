@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use payplane_e2e::{env, helm, kubectl, tenant, wait};
+use payplane_e2e::{books, env, helm, kubectl, tenant, wait};
 
 use crate::s03_payments::register;
 
@@ -56,13 +56,15 @@ fn whoever_waits_for_ready_is_never_told_too_early() {
     let by_kubectl = wait("ptn/waited");
     let said = tenant.join().expect("helm ran");
     assert!(said.is_ok(), "{said:?}");
+    // What it says is so at once: money was moved, and the admin API answers.
+    assert!(books::probes(NAME) > 0, "helm said that the tenant is there before it was tried");
+    let app = register(NAME);
     assert_ready(&["ptn", NAME], "helm said that the tenant is there");
     let said = channel.join().expect("helm ran");
     assert!(said.is_ok(), "{said:?}");
     assert_ready(&["pch", "sim", "-n", &namespace], "helm said that the channel is there");
     let said = by_kubectl.join().expect("kubectl ran");
     assert!(said.is_ok(), "{said:?}");
-    let app = register(NAME);
     let paid = app.pay(&format!("waited-{}", env::seed()), 10_000, "CNY").expect("paid");
     assert_eq!(paid["feeMinor"], 60, "{paid}");
 
@@ -78,6 +80,12 @@ fn whoever_waits_for_ready_is_never_told_too_early() {
         let paid = app.pay(&format!("waited-{number}-{}", env::seed()), 10_000, "CNY").expect("paid");
         assert_eq!(paid["feeMinor"], basis_points, "kubectl wait came back before the edit was in force");
     }
+    let edit = serde_json::json!({"spec": {"components": {"ledger": {"replicas": 2}}}});
+    kubectl::patch(&["ptn", NAME], &edit).expect("patched");
+    let said = wait("ptn/waited").join().expect("kubectl ran");
+    assert!(said.is_ok(), "{said:?}");
+    let ledger = kubectl::get(&["deployment", "ledger", "-n", &namespace]).expect("it is there");
+    assert_eq!(ledger["status"]["availableReplicas"], 2, "kubectl wait came back before the pods were there");
     let _ = helm::attempt(&["uninstall", "waited-channel", "-n", "default", "--wait"]);
     tenant::destroy(NAME);
     let _ = helm::attempt(&["uninstall", "waited-tenant", "-n", "default"]);
