@@ -22,6 +22,10 @@ pub struct Request {
     pub code: i64,
     /// Authorization let it pass, whatever came of it then.
     pub allowed: bool,
+    /// The role that did: `Role` or `ClusterRole`, and its name.
+    pub role: String,
+    /// Somebody annotated an object by hand.
+    pub annotates: bool,
     pub dry_run: bool,
     pub at: String,
 }
@@ -113,6 +117,10 @@ fn finished(event: &Value) -> Option<Request> {
         pod: text(pod),
         group: text(&target["apiGroup"]),
         allowed: event["annotations"]["authorization.k8s.io/decision"] == "allow",
+        role: role(event["annotations"]["authorization.k8s.io/reason"].as_str().unwrap_or_default()),
+        annotates: event["requestURI"]
+            .as_str()
+            .is_some_and(|uri| uri.contains("fieldManager=kubectl-annotate")),
         verb: text(&event["verb"]),
         resource,
         namespace: text(&target["namespace"]),
@@ -121,4 +129,21 @@ fn finished(event: &Value) -> Option<Request> {
         dry_run: event["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=")),
         at: text(&event["requestReceivedTimestamp"]),
     })
+}
+
+/// From `RBAC: allowed by RoleBinding "a/b" of ClusterRole "c" to ...`: `ClusterRole c`.
+fn role(reason: &str) -> String {
+    let granted = reason.split_once("\" of ").map(|(_, role)| role);
+    let role = granted.and_then(|role| role.split_once(" to ")).map(|(role, _)| role);
+    role.unwrap_or_default().replace('"', "")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_role_that_let_a_request_pass_is_read() {
+        let said = "RBAC: allowed by RoleBinding \"a/b\" of ClusterRole \"c\" to ServiceAccount \"d/e\"";
+        assert_eq!(super::role(said), "ClusterRole c");
+        assert_eq!(super::role(""), "");
+    }
 }

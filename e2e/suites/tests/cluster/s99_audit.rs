@@ -29,20 +29,31 @@ fn nothing_was_forbidden_and_every_right_was_needed() {
     let refused: Vec<_> = forbidden(&all).into_iter().filter(|r| !meant(r)).collect();
     println!("figure: operator_requests={} forbidden={}", operators.len(), refused.len());
     let (mut granted, mut idle) = (0, vec![]);
-    for role in [
-        &["clusterrole", "payplane-operator"][..],
-        &["clusterrole", "payplane-operator-tenant"],
-        &["role", "payplane-operator", "-n", "payplane-system"],
+    for (kind, role) in [
+        ("ClusterRole", &["clusterrole", "payplane-operator"][..]),
+        ("ClusterRole", &["clusterrole", "payplane-operator-tenant"]),
+        ("Role", &["role", "payplane-operator", "-n", "payplane-system"]),
     ] {
         let live = kubectl::get(role).expect("the chart brings it");
+        let by = format!("{kind} {}", role[1]);
         let found = rights(&live["rules"]);
         granted += found.len();
-        idle.extend(unused(&found, &operators).into_iter().map(|right| format!("{}: {right:?}", role[1])));
-        // A right too many, planted in a copy, is found.
+        idle.extend(
+            unused(&found, &by, &operators).into_iter().map(|right| format!("{}: {right:?}", role[1])),
+        );
+        // A right too many, planted in a copy, is found: one that nobody uses, and
+        // one that is used by another role, in fewer places.
         let mut more = live["rules"].clone();
         let planted = json!({"apiGroups": ["apps"], "resources": ["daemonsets"], "verbs": ["get"]});
         more.as_array_mut().expect("rules").push(planted);
-        assert!(unused(&rights(&more), &operators).iter().any(|right| right.resource == "daemonsets"));
+        let leases = json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["delete", "get"]});
+        more.as_array_mut().expect("rules").push(leases);
+        let more = rights(&more);
+        let found = unused(&more, &by, &operators);
+        assert!(found.iter().any(|right| right.resource == "daemonsets"));
+        assert!(
+            kind == "Role" || found.iter().any(|right| right.resource == "leases" && right.verb == "get")
+        );
     }
     println!("figure: rights={granted} unused={}", idle.len());
     assert!(refused.is_empty(), "{refused:#?}");
