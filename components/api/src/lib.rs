@@ -1,6 +1,7 @@
 //! What the components and their clients share: wire messages, config structs,
 //! ids and money. It knows neither Kubernetes nor SQL.
 
+pub mod accounting;
 pub mod config;
 pub mod control;
 pub mod currency;

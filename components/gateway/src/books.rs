@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
+use payplane_api::accounting::AmountsError;
 use payplane_api::ledger::v1::ledger_client::LedgerClient;
 use payplane_api::ledger::v1::{
     AccountSpec, GetStatusRequest, GetStatusResponse, GetTrialBalanceRequest, GetTrialBalanceResponse,
@@ -52,8 +53,8 @@ pub enum BooksError {
     Stale { epoch_min: u64 },
     #[snafu(display("the ledger's answer cannot be read"))]
     Garbled,
-    #[snafu(display("the amounts of {what} do not add up"))]
-    Amounts { what: String },
+    #[snafu(context(false), display("it cannot be booked"))]
+    Amounts { source: AmountsError },
 }
 
 /// A client of the ledger. Clones share its connection.

@@ -259,13 +259,14 @@ async fn post(
     gateway: &Gateway,
     order: &Order,
     refund: &Refund,
-    build: fn(&Order, &Refund) -> PostRequest,
+    build: fn(&Order, &Refund) -> Result<PostRequest, BooksError>,
     (trace, patience): (Trace, Patience),
 ) -> Result<uuid::Uuid, SettleError> {
     let mut refund = refund.clone();
     let mut decisions = 1;
     loop {
-        match gateway.books.post(&build(order, &refund), trace).await {
+        let request = build(order, &refund).map_err(|source| SettleError::Owed { source })?;
+        match gateway.books.post(&request, trace).await {
             Ok(transaction_id) => return Ok(transaction_id),
             Err(BooksError::Stale { epoch_min }) if decisions < DECISIONS_MAX => {
                 decisions += 1;

@@ -5,58 +5,40 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use payplane_api::accounting::{Account, Amounts, Event, Who, events};
 use payplane_api::ledger::v1::{AccountSpec, Direction, Entry, Identity, PostRequest, Reference};
 use payplane_api::names::{PROBE_CURRENCY, RESERVED_ACCOUNTS};
-use snafu::OptionExt;
 
-use super::{AmountsSnafu, BooksError};
+use super::BooksError;
 use crate::store::Store;
 use crate::store::attempts::Attempt;
 use crate::store::orders::Order;
 use crate::store::refunds::Refund;
 
-const INCOME_FEE: &str = "income:fee";
-
-#[must_use]
-pub fn receivable(channel: &str) -> String {
-    format!("channel:{channel}:receivable")
+fn who<'a>(order: &'a Order, channel: &'a str) -> Who<'a> {
+    Who { merchant: &order.merchant_id, channel, ..Who::default() }
 }
 
-#[must_use]
-pub fn pending(merchant: &str) -> String {
-    format!("merchant:{merchant}:pending")
+fn of(amount: i64) -> Amounts {
+    Amounts { amount, ..Amounts::default() }
 }
 
-/// A merchant's account. It never falls below zero.
+/// A merchant's account. What is available of it never falls below zero.
 #[must_use]
 pub fn merchant_account(merchant: &str, currency: &str) -> AccountSpec {
-    account(pending(merchant), currency, Direction::Credit, true)
+    Account::MerchantPending.spec(Who { merchant, ..Who::default() }, currency)
 }
 
 /// The accounts that a sale touches.
 #[must_use]
 pub fn sale_accounts(order: &Order, attempt: &Attempt) -> Vec<AccountSpec> {
-    vec![
-        account(receivable(&attempt.channel), &order.currency, Direction::Debit, false),
-        merchant_account(&order.merchant_id, &order.currency),
-        account(INCOME_FEE.to_owned(), &order.currency, Direction::Credit, false),
-    ]
+    let accounts = [Account::ChannelReceivable, Account::MerchantPending, Account::FeeIncome];
+    accounts.map(|account| account.spec(who(order, &attempt.channel), &order.currency)).into()
 }
 
-/// A sale: the network owes us the amount; we owe the merchant what is left
-/// after the fee.
+/// A sale. Tax on the fee comes with its rules.
 pub fn sale(order: &Order, attempt: &Attempt) -> Result<PostRequest, BooksError> {
-    let what = format!("order {}", order.order_id);
-    let fee = attempt.fee_minor;
-    let net = order.amount_minor.checked_sub(fee).filter(|net| *net >= 0 && fee >= 0);
-    let net = net.context(AmountsSnafu { what })?;
-    let debit = entry(receivable(&attempt.channel), Direction::Debit, order.amount_minor, &order.currency);
-    let credits = [
-        entry(pending(&order.merchant_id), Direction::Credit, net, &order.currency),
-        entry(INCOME_FEE.to_owned(), Direction::Credit, fee, &order.currency),
-    ];
-    let mut entries = vec![debit];
-    entries.extend(credits.into_iter().filter(|credit| credit.amount_minor > 0));
+    let amounts = Amounts { fee: attempt.fee_minor, ..of(order.amount_minor) };
     let moved_at = attempt.network_time.unwrap_or(order.created_at);
     let mut references = vec![
         reference("order", order.order_id.to_string()),
@@ -65,8 +47,8 @@ pub fn sale(order: &Order, attempt: &Attempt) -> Result<PostRequest, BooksError>
     references.extend(attempt.network_id.iter().map(|id| reference("network", id.clone())));
     Ok(PostRequest {
         identity: Some(sale_identity(order)),
-        kind: "sale".to_owned(),
-        entries,
+        kind: events::SALE.kind.to_owned(),
+        entries: events::SALE.entries(who(order, &attempt.channel), amounts, &order.currency)?,
         references,
         effective_time: moved_at.to_string(),
         settlement_date: order.settlement_date.to_string(),
@@ -76,43 +58,36 @@ pub fn sale(order: &Order, attempt: &Attempt) -> Result<PostRequest, BooksError>
 }
 
 /// A refund: the merchant gives back the amount; the fee is kept.
-#[must_use]
-pub fn refund(order: &Order, refund: &Refund) -> PostRequest {
-    let (amount, currency) = (refund.amount_minor, &order.currency);
-    PostRequest {
-        identity: Some(refund_identity("refund", refund)),
-        kind: "refund".to_owned(),
-        entries: vec![
-            entry(pending(&order.merchant_id), Direction::Debit, amount, currency),
-            entry(receivable(&refund.channel), Direction::Credit, amount, currency),
-        ],
-        references: refund_references(order, refund),
-        effective_time: refund.created_at.to_string(),
-        settlement_date: refund.settlement_date.to_string(),
-        original: Some(sale_identity(order)),
-        config_epoch: unsigned(refund.config_epoch),
-        ..PostRequest::default()
-    }
+pub fn refund(order: &Order, refund: &Refund) -> Result<PostRequest, BooksError> {
+    of_refund(&events::REFUND, order, refund, ["refund", "sale"])
 }
 
 /// The reversal of a refund that the network declined.
-#[must_use]
-pub fn refund_reversal(order: &Order, refund: &Refund) -> PostRequest {
-    let (amount, currency) = (refund.amount_minor, &order.currency);
-    PostRequest {
-        identity: Some(refund_identity("refund-reversal", refund)),
-        kind: "reversal".to_owned(),
-        entries: vec![
-            entry(receivable(&refund.channel), Direction::Debit, amount, currency),
-            entry(pending(&order.merchant_id), Direction::Credit, amount, currency),
-        ],
+pub fn refund_reversal(order: &Order, refund: &Refund) -> Result<PostRequest, BooksError> {
+    of_refund(&events::REFUND_FAILED, order, refund, ["refund-reversal", "refund"])
+}
+
+fn of_refund(
+    event: &'static Event,
+    order: &Order,
+    refund: &Refund,
+    [key, original]: [&str; 2],
+) -> Result<PostRequest, BooksError> {
+    Ok(PostRequest {
+        identity: Some(refund_identity(key, refund)),
+        kind: event.kind.to_owned(),
+        entries: event.entries(who(order, &refund.channel), of(refund.amount_minor), &order.currency)?,
         references: refund_references(order, refund),
         effective_time: refund.created_at.to_string(),
         settlement_date: refund.settlement_date.to_string(),
-        original: Some(refund_identity("refund", refund)),
+        original: Some(if original == "sale" {
+            sale_identity(order)
+        } else {
+            refund_identity(original, refund)
+        }),
         config_epoch: unsigned(refund.config_epoch),
         ..PostRequest::default()
-    }
+    })
 }
 
 /// The two accounts of the operator's probe.

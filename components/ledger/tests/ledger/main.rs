@@ -2,6 +2,7 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod accounting;
 mod crash;
 mod days;
 mod harness;

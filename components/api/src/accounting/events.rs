@@ -1,0 +1,111 @@
+//! The table itself, in the order of a payment's life.
+
+use super::{Account, Event, Line, Part};
+use crate::ledger::v1::Direction;
+use Account::{
+    BankClient, BankOwn, ChannelCost, ChannelPayable, ChannelReceivable, Dispute, FeeIncome, FeeVat,
+    MerchantAvailable, MerchantDebt, MerchantFrozen, MerchantPending, MerchantReserve, PayoutsInTransit,
+    RefundsInTransit, Rounding, SuspenseLong, SuspenseShort, TaxPayable, Wallet,
+};
+use Part::{Amount, Fee, FeeAndVat, Net, Vat};
+
+const fn debit(account: Account, part: Part) -> Line {
+    Line { side: Direction::Debit, account, part }
+}
+
+const fn credit(account: Account, part: Part) -> Line {
+    Line { side: Direction::Credit, account, part }
+}
+
+macro_rules! events {
+    ($($id:ident = $name:literal ($kind:literal $(of $original:literal)?), [$($line:expr),+], at $at:literal, key $key:literal, $what:literal;)+) => {
+        $(#[doc = $what] pub static $id: Event = Event {
+            name: $name,
+            what: $what,
+            kind: $kind,
+            lines: &[$($line),+],
+            original: events!(@original $($original)?),
+            effective: $at,
+            key: $key,
+        };)+
+
+        /// Every event.
+        pub static ALL: &[&Event] = &[$(&$id),+];
+    };
+    (@original) => { None };
+    (@original $original:literal) => { Some($original) };
+}
+
+events! {
+    SALE = "sale" ("sale"), [debit(ChannelReceivable, Amount), credit(MerchantPending, Net), credit(FeeIncome, Fee), credit(FeeVat, Vat)],
+        at "the network's time of the payment", key "sale:<order>",
+        "A customer paid by a network: it owes us the amount, and we owe the merchant what is left of it.";
+    WALLET_SALE = "wallet sale" ("sale"), [debit(Wallet, Amount), credit(MerchantPending, Net), credit(FeeIncome, Fee), credit(FeeVat, Vat)],
+        at "the payment", key "sale:<order>", "A customer paid out of his prepaid money.";
+    COST_ACCRUED = "channel cost accrued" ("cost"), [debit(ChannelCost, Amount), credit(ChannelPayable, Amount)],
+        at "the network's time of the payment", key "cost:<attempt>", "The network's price for a payment, as its tariff has it.";
+    COST_BILLED = "channel cost billed" ("cost-billed"), [debit(ChannelPayable, Amount), credit(ChannelReceivable, Amount)],
+        at "the network's settlement", key "cost-billed:<bill line>", "The network kept its price back from what it paid.";
+    CHANNEL_SETTLED = "channel settled" ("settlement"), [debit(BankClient, Amount), credit(ChannelReceivable, Amount)],
+        at "the bank's booking", key "settlement:<bank line>", "The network's money arrived.";
+    ROUNDING_GAINED = "rounding gained" ("rounding"), [debit(ChannelReceivable, Amount), credit(Rounding, Amount)],
+        at "the network's settlement", key "rounding:<bill line>", "The network reckons a little more than we do.";
+    ROUNDING_LOST = "rounding lost" ("rounding"), [debit(Rounding, Amount), credit(ChannelReceivable, Amount)],
+        at "the network's settlement", key "rounding:<bill line>", "The network reckons a little less than we do.";
+    RELEASE = "release" ("release"), [debit(MerchantPending, Amount), credit(MerchantAvailable, Amount)],
+        at "the due date", key "release:<merchant>:<due date>", "What was pending is due.";
+    REFUND = "refund" ("refund" of "sale"), [debit(MerchantPending, Amount), credit(ChannelReceivable, Amount)],
+        at "the merchant's request", key "refund:<refund>", "The network gives the customer his money back, and the merchant gives it out of what is pending. The fee is kept.";
+    REFUND_AVAILABLE = "refund from available" ("refund" of "sale"), [debit(MerchantAvailable, Amount), credit(ChannelReceivable, Amount)],
+        at "the merchant's request", key "refund:<refund>", "The same, where the money was released before.";
+    REFUND_DEBT = "refund on debt" ("refund" of "sale"), [debit(MerchantDebt, Amount), credit(ChannelReceivable, Amount)],
+        at "the merchant's request", key "refund:<refund>", "The same, where the merchant has nothing left: he owes it.";
+    REFUND_BY_TRANSFER = "refund by transfer" ("refund" of "sale"), [debit(MerchantAvailable, Amount), credit(RefundsInTransit, Amount)],
+        at "the merchant's request", key "refund:<refund>", "The same, where the network takes nothing back: the bank transfers it.";
+    REFUND_ARRIVED = "refund by transfer arrived" ("refund-arrived" of "refund by transfer"), [debit(RefundsInTransit, Amount), credit(BankClient, Amount)],
+        at "the bank's booking", key "refund-arrived:<bank line>", "The bank transferred it.";
+    REFUND_FEE_RETURNED = "fee returned on refund" ("fee-returned"), [debit(FeeIncome, Fee), debit(FeeVat, Vat), credit(MerchantPending, FeeAndVat)],
+        at "the merchant's request", key "fee-returned:<refund>", "Where the contract says so, the merchant gets the fee of what was refunded back.";
+    REFUND_FAILED = "refund failed" ("reversal" of "refund"), [debit(ChannelReceivable, Amount), credit(MerchantPending, Amount)],
+        at "the merchant's request", key "refund-reversal:<refund>", "The network declined: the refund is reversed, and its part may be refunded again.";
+    DEBT_RECOVERED = "debt recovered" ("recovery"), [debit(MerchantAvailable, Amount), credit(MerchantDebt, Amount)],
+        at "the release", key "recovery:<merchant>:<due date>", "A debt is paid out of what became due.";
+    PAYOUT_SENT = "payout sent" ("payout"), [debit(MerchantAvailable, Amount), credit(PayoutsInTransit, Amount)],
+        at "the order to the bank", key "payout:<payout>", "The bank was told to pay the merchant.";
+    PAYOUT_ARRIVED = "payout arrived" ("payout-arrived"), [debit(PayoutsInTransit, Amount), credit(BankClient, Amount)],
+        at "the bank's booking", key "payout-arrived:<bank line>", "The bank paid.";
+    PAYOUT_FAILED = "payout failed" ("reversal" of "payout sent"), [debit(PayoutsInTransit, Amount), credit(MerchantAvailable, Amount)],
+        at "the order to the bank", key "payout-reversal:<payout>", "The bank refused: the payout is reversed.";
+    PAYOUT_RETURNED = "payout returned" ("payout-returned" of "payout arrived"), [debit(BankClient, Amount), credit(MerchantAvailable, Amount)],
+        at "the bank's booking", key "payout-returned:<bank line>", "Days later the money came back: the account was closed, for example.";
+    TOP_UP = "top-up" ("top-up"), [debit(BankClient, Amount), credit(Wallet, Amount)],
+        at "the bank's booking", key "top-up:<bank line>", "A customer filled his wallet.";
+    CHARGEBACK = "chargeback received" ("chargeback" of "sale"), [debit(Dispute, Amount), credit(ChannelReceivable, Amount), debit(MerchantAvailable, Amount), credit(MerchantFrozen, Amount)],
+        at "the network's notice", key "chargeback:<dispute>", "The network took the money back, and as much of the merchant's is kept until it is settled whose it is.";
+    REPRESENTED = "chargeback re-presented" ("re-presentment"), [debit(ChannelReceivable, Amount), credit(Dispute, Amount)],
+        at "the network's notice", key "re-presentment:<dispute>", "We objected, and the network gave the money back for the time being.";
+    CHARGEBACK_WON = "chargeback won" ("chargeback-won"), [debit(MerchantFrozen, Amount), credit(MerchantAvailable, Amount)],
+        at "the network's decision", key "chargeback-won:<dispute>", "The merchant keeps it.";
+    CHARGEBACK_LOST = "chargeback lost" ("chargeback-lost"), [debit(MerchantFrozen, Amount), credit(Dispute, Amount)],
+        at "the network's decision, or our acceptance", key "chargeback-lost:<dispute>", "The customer keeps it; nothing was re-presented.";
+    CHARGEBACK_LOST_AFTER = "chargeback lost after re-presentment" ("chargeback-lost"), [debit(MerchantFrozen, Amount), credit(ChannelReceivable, Amount)],
+        at "the network's decision", key "chargeback-lost:<dispute>", "The customer keeps it: the network takes back what it gave for the time being.";
+    RESERVE_WITHHELD = "reserve withheld" ("reserve"), [debit(MerchantAvailable, Amount), credit(MerchantReserve, Amount)],
+        at "the release", key "reserve:<merchant>:<due date>", "A part of what became due is kept as security.";
+    RESERVE_RELEASED = "reserve released" ("reserve-released"), [debit(MerchantReserve, Amount), credit(MerchantAvailable, Amount)],
+        at "the reserve's due date", key "reserve-released:<merchant>:<due date>", "The security is given back.";
+    SUSPENSE_IN = "suspense in" ("suspense"), [debit(BankClient, Amount), credit(SuspenseLong, Amount)],
+        at "the bank's booking", key "suspense:<bank line>", "Money came that nobody can explain yet.";
+    SUSPENSE_OUT = "suspense out" ("suspense-out"), [debit(SuspenseLong, Amount), credit(ChannelReceivable, Amount)],
+        at "the explanation", key "suspense-out:<difference>", "It was a network's settlement.";
+    SHORT_IN = "shortfall" ("shortfall"), [debit(SuspenseShort, Amount), credit(ChannelReceivable, Amount)],
+        at "the network's settlement", key "shortfall:<difference>", "Less came than was owed, and nobody can explain it yet.";
+    SHORT_OUT = "shortfall made good" ("shortfall-out"), [debit(BankClient, Amount), credit(SuspenseShort, Amount)],
+        at "the bank's booking", key "shortfall-out:<bank line>", "The rest came after all.";
+    FEES_SWEPT = "fees swept" ("sweep"), [debit(BankOwn, Amount), credit(BankClient, Amount)],
+        at "the bank's booking", key "sweep:<bank line>", "What we earned leaves the client money account.";
+    VAT_DECLARED = "fee tax declared" ("tax"), [debit(FeeVat, Amount), credit(TaxPayable, Amount)],
+        at "the declaration", key "tax:<period>", "The tax on a period's fees is declared.";
+    TAX_PAID = "tax paid" ("tax-paid"), [debit(TaxPayable, Amount), credit(BankOwn, Amount)],
+        at "the bank's booking", key "tax-paid:<bank line>", "It is paid.";
+}
