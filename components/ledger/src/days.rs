@@ -15,6 +15,7 @@ use crate::request::{self, invalid};
 const DEMANDED_BACK_DAYS: i64 = 31;
 /// Accounts of one answer; one more is asked for to know whether there are more.
 const LINES_MAX: usize = 1_000;
+const LINES_ASKED: i64 = LINES_MAX as i64 + 1;
 
 /// Of one day: its state, whether it can still change, and its accounts.
 const STATEMENT: &str = "
@@ -34,7 +35,7 @@ const STATEMENT: &str = "
              FROM ledger.accounts a JOIN ledger.entries e USING (account_id)
              JOIN ledger.transactions t USING (transaction_id)
             WHERE t.accounting_date <= $1 AND NOT a.reserved AND (a.code, a.currency) > ($2::text, $3::text)
-            GROUP BY a.code, a.currency, a.normal_side ORDER BY a.code, a.currency LIMIT 1001) l ON true
+            GROUP BY a.code, a.currency, a.normal_side ORDER BY a.code, a.currency LIMIT $4) l ON true
      ORDER BY l.code, l.currency";
 
 /// What speaks against the day that a posting demands, before the books are asked.
@@ -75,7 +76,7 @@ pub(crate) async fn statement(
     after: &str,
 ) -> Result<GetDayStatementResponse, ReadError> {
     let (code, currency) = after.split_once(' ').unwrap_or(("", ""));
-    let rows = query(pool, "a day's statement", STATEMENT, &[&day, &code, &currency]).await?;
+    let rows = query(pool, "a day's statement", STATEMENT, &[&day, &code, &currency, &LINES_ASKED]).await?;
     let Some(first) = rows.first() else { return Ok(GetDayStatementResponse::default()) };
     let state = match first.get(0) {
         "closed" => DayState::Closed,

@@ -8,6 +8,7 @@ pub mod access;
 pub mod accounts;
 pub mod books;
 mod days;
+mod events;
 pub mod metrics;
 mod query;
 pub mod reads;

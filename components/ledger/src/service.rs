@@ -12,7 +12,7 @@ use payplane_api::ledger::v1::{
     GetDayStatementResponse, GetStatusRequest, GetStatusResponse, GetTransactionRequest,
     GetTransactionResponse, GetTrialBalanceRequest, GetTrialBalanceResponse, OpenAccountsRequest,
     OpenAccountsResponse, Outcome, PostRequest, PostResponse, PostStreamRequest, RaiseConfigEpochRequest,
-    RaiseConfigEpochResponse, ledger_server::Ledger,
+    RaiseConfigEpochResponse, ReadEventsRequest, ledger_server::Ledger,
 };
 use payplane_common::config::Live;
 use tokio::time::Instant;
@@ -23,13 +23,13 @@ use crate::Settings;
 use crate::access::{Right, caller};
 use crate::books::Books;
 use crate::days;
+use crate::events::{Events, Reading};
 use crate::metrics::Metrics;
 use crate::reads;
 use crate::request::{self, refusal};
 use crate::stream::{self, Answers};
-use words::{
-    REASON_PREFIX, argument, books_status, columns, deadline, read_status, reason, refused, response,
-};
+pub(crate) use words::read_status;
+use words::{REASON_PREFIX, argument, books_status, columns, deadline, reason, refused, response};
 
 const ACCOUNTS_MAX: usize = 100;
 /// Where the caller names no deadline, or a longer one.
@@ -46,6 +46,7 @@ pub struct Service {
     config: Arc<Live<Settings>>,
     metrics: Metrics,
     closing: CancellationToken,
+    reading: Reading,
 }
 
 impl Service {
@@ -58,7 +59,8 @@ impl Service {
         metrics: Metrics,
         closing: CancellationToken,
     ) -> Self {
-        Self { books, readers, config, metrics, closing }
+        let reading = Reading::new(readers.clone(), closing.clone());
+        Self { books, readers, config, metrics, closing, reading }
     }
 
     /// One posting, answered and counted.
@@ -124,6 +126,13 @@ impl Ledger for Service {
         let caller = caller(&request, Right::Book)?;
         let answers = stream::serve(self.clone(), caller, request.into_inner(), self.closing.clone());
         Ok(Response::new(answers))
+    }
+
+    type ReadEventsStream = Events;
+
+    async fn read_events(&self, request: Request<ReadEventsRequest>) -> Result<Response<Events>, Status> {
+        caller(&request, Right::Book)?;
+        Ok(Response::new(self.reading.start(request.into_inner()).await?))
     }
 
     async fn open_accounts(

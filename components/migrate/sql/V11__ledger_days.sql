@@ -17,23 +17,6 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.day_closings
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.day_closings
     FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
 
--- The last day of each state, for every posting to read.
-ALTER TABLE ledger.control
-    ADD COLUMN closing_through date NOT NULL DEFAULT '-infinity',
-    ADD COLUMN closed_through date NOT NULL DEFAULT '-infinity',
-    ADD CHECK (closed_through <= closing_through);
-
-CREATE FUNCTION ledger.days_close() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF NEW.closing_through < OLD.closing_through OR NEW.closed_through < OLD.closed_through THEN
-        RAISE EXCEPTION 'a day that is closed stays closed' USING ERRCODE = 'integrity_constraint_violation';
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER days_close BEFORE UPDATE ON ledger.control
-    FOR EACH ROW EXECUTE FUNCTION ledger.days_close();
-
 -- Refuses postings that demand a day which takes them no more. A day that is
 -- closing takes only what was effective before its cut-off.
 CREATE FUNCTION ledger.check_days(p_items ledger.item[], p_closing_through date, p_closed_through date)

@@ -159,7 +159,11 @@ CREATE TABLE ledger.caps (
 -- that every posting shares, and a posting reads both in a later statement.
 CREATE TABLE ledger.control (
     singleton        boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-    config_epoch_min bigint NOT NULL CHECK (config_epoch_min >= 0)
+    config_epoch_min bigint NOT NULL CHECK (config_epoch_min >= 0),
+    -- The last accounting day of each state, for every posting to read.
+    closing_through  date NOT NULL DEFAULT '-infinity',
+    closed_through   date NOT NULL DEFAULT '-infinity',
+    CHECK (closed_through <= closing_through)
 );
 INSERT INTO ledger.control (config_epoch_min) VALUES (0);
 
@@ -202,16 +206,18 @@ END $$;
 CREATE TRIGGER stays BEFORE UPDATE ON ledger.accounts
     FOR EACH ROW EXECUTE FUNCTION ledger.account_stays();
 
-CREATE FUNCTION ledger.epoch_rises() RETURNS trigger
+CREATE FUNCTION ledger.control_rises() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF NEW.config_epoch_min < OLD.config_epoch_min THEN
         RAISE EXCEPTION 'the config epoch never goes down' USING ERRCODE = 'integrity_constraint_violation';
+    ELSIF NEW.closing_through < OLD.closing_through OR NEW.closed_through < OLD.closed_through THEN
+        RAISE EXCEPTION 'a day that is closed stays closed' USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER rises BEFORE UPDATE ON ledger.control
-    FOR EACH ROW EXECUTE FUNCTION ledger.epoch_rises();
+    FOR EACH ROW EXECUTE FUNCTION ledger.control_rises();
 
 GRANT SELECT ON ledger.accounts, ledger.balances, ledger.raisings, ledger.identities, ledger.refusals, ledger.transactions,
     ledger.entries, ledger.external_references, ledger.caps, ledger.control TO ledger;

@@ -140,7 +140,7 @@ fn once_a_second() -> bool {
     LAST.swap(now, Ordering::Relaxed) != now
 }
 
-pub(super) fn read_status(error: &ReadError) -> Status {
+pub(crate) fn read_status(error: &ReadError) -> Status {
     tracing::info!(error = telemetry::chain(error), "read not answered");
     Status::unavailable(error.to_string())
 }

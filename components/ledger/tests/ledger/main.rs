@@ -5,6 +5,7 @@
 mod accounting;
 mod crash;
 mod days;
+mod events;
 mod harness;
 mod holds;
 mod hostile;

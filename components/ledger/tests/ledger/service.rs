@@ -72,6 +72,11 @@ impl Served {
         panic!("not ready");
     }
 
+    pub(crate) fn drain(&self) {
+        self.shutdown.draining.cancel();
+        self.shutdown.closing.cancel();
+    }
+
     async fn plain(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let Ok(mut stream) = tokio::net::TcpStream::connect(self.health).await else { return String::new() };
@@ -243,8 +248,7 @@ async fn a_stream_answers_each_by_its_number_and_ends_when_the_server_drains() {
         assert_eq!(outcomes, [Outcome::Created, Outcome::Replayed]);
     }
     assert_eq!(seen[&599].refusal.as_ref().unwrap().reason(), RefusalReason::Invalid);
-    served.shutdown.draining.cancel();
-    served.shutdown.closing.cancel();
+    served.drain();
     assert!(matches!(answers.message().await, Ok(None)), "the stream ends after the last answer");
 }
 
