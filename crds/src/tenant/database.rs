@@ -28,7 +28,8 @@ pub struct Database {
 #[serde(rename_all = "camelCase")]
 pub struct ManagedDatabase {
     /// PostgreSQL servers, 1 to 9: a primary and its standbys. Left out: 3 for Production,
-    /// 1 for Development. It may only grow.
+    /// 1 for Development. It may only grow. With more than one, a payment is acknowledged
+    /// once a standby has it too; of two, neither can be missed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 9))]
     pub instances: Option<i32>,
