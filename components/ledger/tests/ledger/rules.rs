@@ -101,7 +101,7 @@ pub(crate) async fn rules_stand_behind_the_functions() {
         ("UPDATE ledger.refusals SET reason = 'INVALID' WHERE false; DELETE FROM ledger.batches".into(), "append-only"),
         ("TRUNCATE ledger.entries".into(), "append-only"),
         ("TRUNCATE ledger.entries_all".into(), "append-only"),
-        ("TRUNCATE ledger.balances".into(), "append-only"),
+        ("TRUNCATE ledger.balances CASCADE".into(), "append-only"),
         ("DELETE FROM ledger.accounts".into(), "append-only"),
         ("UPDATE ledger.accounts SET floor_minor = -100".into(), "stays as it was opened"),
         ("UPDATE ledger.balances SET posted_minor = -1".into(), "floor_holds"),
