@@ -35,7 +35,7 @@ impl Mix {
     pub(crate) fn request(self, accounts: usize, today: &str, held: &mut Vec<PostRequest>) -> PostRequest {
         let (dice, more) = Uuid::new_v4().as_u64_pair();
         let dice = usize::try_from(dice % 1_000_000_007).unwrap_or(0);
-        let merchant = merchant(if self == Self::HotMerchant { 0 } else { dice % accounts });
+        let merchant = merchant(if self == Self::HotMerchant { 0 } else { (dice / 4) % accounts });
         let amount = i64::try_from(100 + more % 900).unwrap_or(100);
         let captured = held.pop_if(|_| self == Self::Holds && dice % 4 == 3);
         let original = captured.as_ref().and_then(|hold| hold.identity.clone());
