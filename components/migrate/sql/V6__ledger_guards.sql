@@ -118,13 +118,15 @@ BEGIN
 END $$;
 
 -- What speaks against a link or a reversal. The caps are locked.
-CREATE FUNCTION ledger.check_original(p_entries ledger.entry[], p_kind text, p_original_id uuid)
+CREATE FUNCTION ledger.check_original(p_entries ledger.entry[], p_kind text, p_original_id uuid, p_captured bigint)
 RETURNS ledger.refusal LANGUAGE plpgsql AS $$
 DECLARE
-    original ledger.transactions;
+    original record;
     over_cap text;
 BEGIN
-    SELECT * INTO original FROM ledger.transactions t WHERE t.transaction_id = p_original_id;
+    SELECT t.kind, h.expires_at, c.remaining_minor INTO original FROM ledger.transactions t
+      LEFT JOIN ledger.holds h ON h.hold_id = t.transaction_id LEFT JOIN ledger.caps c ON c.original_id = h.hold_id
+     WHERE t.transaction_id = p_original_id;
     IF NOT FOUND THEN
         RETURN ROW ('UNKNOWN_ORIGINAL', 'original', 'the original is not in the books')::ledger.refusal;
     ELSIF original.kind IN ('reversal', 'void', 'expire') THEN
@@ -132,7 +134,7 @@ BEGIN
     ELSIF (original.kind = 'hold') <> (p_kind IN ('capture', 'void', 'expire')) THEN
         RETURN ROW ('INVALID', 'original', 'a hold is captured, voided or expired, and nothing else is')::ledger.refusal;
     ELSIF original.kind = 'hold' THEN
-        RETURN ledger.check_hold(p_entries, p_kind, p_original_id);
+        RETURN ledger.check_hold(p_kind, p_captured, original.remaining_minor, original.expires_at);
     END IF;
     IF EXISTS (SELECT FROM ledger.caps c WHERE c.original_id = p_original_id AND c.reversed_by IS NOT NULL) THEN
         RETURN ROW ('ALREADY_REVERSED', 'original', 'the original was reversed')::ledger.refusal;
@@ -165,11 +167,11 @@ $$;
 
 -- Takes its part from the original's cap, or gives a reversed link's part back. A
 -- capture's part is not held again: its money is available.
-CREATE FUNCTION ledger.use_cap(p_entries ledger.entry[], p_kind text, p_original_id uuid, p_transaction_id uuid)
-RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger.use_cap(p_entries ledger.entry[], p_kind text, p_original_id uuid, p_captured bigint,
+    p_transaction_id uuid) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF p_kind IN ('capture', 'void', 'expire') THEN
-        PERFORM ledger.use_hold(p_entries, p_kind, p_original_id, p_transaction_id);
+        PERFORM ledger.use_hold(p_kind, p_captured, p_original_id, p_transaction_id);
         RETURN;
     ELSIF p_kind <> 'reversal' THEN
         UPDATE ledger.caps c SET remaining_minor = c.remaining_minor - m.amount_minor

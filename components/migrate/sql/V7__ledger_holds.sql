@@ -42,23 +42,16 @@ BEGIN
 END $$;
 
 -- What speaks against a capture, or against the end of a hold. Its cap is locked.
-CREATE FUNCTION ledger.check_hold(p_entries ledger.entry[], p_kind text, p_hold uuid) RETURNS ledger.refusal
-LANGUAGE plpgsql AS $$
-DECLARE
-    hold record;
-    captured bigint;
+CREATE FUNCTION ledger.check_hold(p_kind text, p_captured bigint, p_held bigint, p_expires_at timestamptz)
+RETURNS ledger.refusal LANGUAGE plpgsql AS $$
 BEGIN
-    SELECT h.account_id, h.expires_at, c.remaining_minor INTO STRICT hold
-      FROM ledger.holds h JOIN ledger.caps c ON c.original_id = h.hold_id WHERE h.hold_id = p_hold;
-    SELECT -sum(e.change_minor) INTO captured FROM unnest(p_entries) e
-     WHERE e.account_id = hold.account_id AND e.change_minor < 0;
-    IF hold.remaining_minor = 0 THEN
+    IF p_held = 0 THEN
         RETURN ROW ('HOLD_ENDED', 'original', 'nothing is held any more')::ledger.refusal;
-    ELSIF p_kind = 'expire' AND (hold.expires_at <= now()) IS NOT TRUE THEN
+    ELSIF p_kind = 'expire' AND (p_expires_at <= now()) IS NOT TRUE THEN
         RETURN ROW ('INVALID', 'original', 'the hold has not expired')::ledger.refusal;
-    ELSIF p_kind = 'capture' AND (captured > 0) IS NOT TRUE THEN
+    ELSIF p_kind = 'capture' AND (p_captured > 0) IS NOT TRUE THEN
         RETURN ROW ('INVALID', 'entries', 'a capture lowers the account of its hold')::ledger.refusal;
-    ELSIF captured > hold.remaining_minor THEN
+    ELSIF p_captured > p_held THEN
         RETURN ROW ('OVER_ORIGINAL', 'original', 'more than is held still')::ledger.refusal;
     END IF;
     RETURN NULL;
@@ -79,12 +72,11 @@ RETURNS ledger.entry[] LANGUAGE sql SET enable_hashjoin = off SET enable_mergejo
 $$;
 
 -- Takes a capture's part from its hold, or ends it and sets the rest free.
-CREATE FUNCTION ledger.use_hold(p_entries ledger.entry[], p_kind text, p_hold uuid, p_transaction_id uuid)
+CREATE FUNCTION ledger.use_hold(p_kind text, p_captured bigint, p_hold uuid, p_transaction_id uuid)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF p_kind = 'capture' THEN
-        UPDATE ledger.caps c SET remaining_minor = c.remaining_minor + (SELECT sum(e.held_minor) FROM unnest(p_entries) e)
-         WHERE c.original_id = p_hold;
+        UPDATE ledger.caps c SET remaining_minor = c.remaining_minor - p_captured WHERE c.original_id = p_hold;
         RETURN;
     END IF;
     INSERT INTO ledger.raisings (account_id, posted_minor, held_minor)

@@ -33,10 +33,10 @@ BEGIN
     SELECT array_agg(b.floor_minor ORDER BY b.account_id) INTO floors
       FROM ledger.balances b WHERE b.account_id = ANY (p_accounts);
     FOR it IN
-        SELECT i.*, g.places, g.changes, g.codes, o.entries
+        SELECT i.*, g.places, g.changes, g.codes, o.entries, o.captured
           FROM unnest(p_items) i LEFT JOIN (
-               SELECT e.item, array_agg(e) AS entries FROM unnest(p_entries) e GROUP BY e.item) o
-            ON o.item = i.n AND (i.kind IN ('refund', 'reversal') OR i.original_key IS NOT NULL)
+               SELECT e.item, array_agg(e) FILTER (WHERE e.held_minor = 0) AS entries, -sum(e.held_minor)::bigint AS captured
+                 FROM unnest(p_entries) e WHERE p_originals[e.item] IS NOT NULL GROUP BY e.item) o ON o.item = i.n
           LEFT JOIN (
                SELECT l.item, array_agg(array_position(p_accounts, l.account_id)) AS places,
                       array_agg(l.change_minor) AS changes, array_agg(l.code) AS codes
@@ -45,7 +45,7 @@ BEGIN
          ORDER BY i.n LOOP
         refusal := NULL;
         IF it.kind IN ('refund', 'reversal') OR it.original_key IS NOT NULL THEN
-            refusal := ledger.check_original(it.entries, it.kind, p_originals[it.n]);
+            refusal := ledger.check_original(it.entries, it.kind, p_originals[it.n], it.captured);
         END IF;
         FOR n IN 1 .. coalesce(cardinality(it.places), 0) LOOP
             place := it.places[n];
@@ -67,7 +67,7 @@ BEGIN
             END IF;
         END LOOP;
         IF p_originals[it.n] IS NOT NULL THEN
-            PERFORM ledger.use_cap(it.entries, it.kind, p_originals[it.n], it.transaction_id);
+            PERFORM ledger.use_cap(it.entries, it.kind, p_originals[it.n], it.captured, it.transaction_id);
         END IF;
     END LOOP;
     PERFORM ledger.write_balances(p_accounts, posted, held);

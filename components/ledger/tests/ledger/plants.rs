@@ -129,16 +129,16 @@ const PLANTS: &[Plant] = &[
         holds::a_capture_waits_for_no_balance_and_is_a_transaction_like_another,
     ),
     // Any hold pays for a capture.
-    ("check_hold", "e.account_id = hold.account_id AND ", "", holds::a_hold_is_a_hold_and_nothing_else_is),
-    // A captured hold is as good as before.
     (
-        "use_hold",
-        "c.remaining_minor + (SELECT sum(e.held_minor) FROM unnest(p_entries) e)",
-        "c.remaining_minor",
-        || {
-            model::the_books_are_the_fold_of_what_was_acknowledged();
-        },
+        "captured",
+        "held.accounts[e.item] = e.account_id",
+        "held.accounts[e.item] IS NOT NULL",
+        holds::a_hold_is_a_hold_and_nothing_else_is,
     ),
+    // A captured hold is as good as before.
+    ("use_hold", "c.remaining_minor - p_captured", "c.remaining_minor", || {
+        model::the_books_are_the_fold_of_what_was_acknowledged();
+    }),
     // What is set free stays held.
     (
         "use_hold",
