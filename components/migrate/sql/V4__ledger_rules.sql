@@ -7,7 +7,7 @@
 -- can be added later, not even by two sessions at once.
 CREATE FUNCTION ledger.entries_are_whole() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
-SET enable_mergejoin = off AS $$
+SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
 BEGIN
@@ -34,7 +34,7 @@ END $$;
 -- its identity, and is of a day that is not closed.
 CREATE FUNCTION ledger.transactions_are_whole() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
-SET enable_mergejoin = off AS $$
+SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
 BEGIN
@@ -42,7 +42,7 @@ BEGIN
         RAISE EXCEPTION 'a closed day takes no transaction' USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     IF EXISTS (SELECT FROM added t WHERE t.kind = 'hold'
-                  AND NOT EXISTS (SELECT FROM ledger.holds h WHERE h.hold_id = t.transaction_id)) THEN
+                  AND (SELECT h.hold_id FROM ledger.holds h WHERE h.hold_id = t.transaction_id) IS NULL) THEN
         RAISE EXCEPTION 'a hold names what it holds' USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     SELECT t.transaction_id, i.decision, e.line INTO wrong
@@ -61,7 +61,7 @@ END $$;
 
 CREATE FUNCTION ledger.refusals_are_decided() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
-SET enable_mergejoin = off AS $$
+SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong uuid;
 BEGIN

@@ -35,13 +35,16 @@ $$;
 CREATE FUNCTION ledger.touched_caps(p_originals uuid[]) RETURNS TABLE (original uuid, cap uuid)
 LANGUAGE sql STABLE ROWS 20 AS $$
     SELECT o.id, o.id FROM unnest(p_originals) o (id) UNION
-    SELECT o.id, t.original_id FROM unnest(p_originals) o (id)
-      JOIN ledger.transactions t ON t.transaction_id = o.id AND t.original_id IS NOT NULL;
+    -- OFFSET: looked up one by one, never all that are linked to anything.
+    SELECT o.id, t.original_id FROM unnest(p_originals) o (id), LATERAL (
+           SELECT l.original_id FROM ledger.transactions l WHERE l.transaction_id = o.id OFFSET 0) t
+     WHERE t.original_id IS NOT NULL;
 $$;
 
 -- Locks the caps that links and reversals touch, then the balances that are
 -- lowered, each in order.
-CREATE FUNCTION ledger.lock_guards(p_originals uuid[], p_lowered bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger.lock_guards(p_originals uuid[], p_lowered bigint[]) RETURNS void LANGUAGE plpgsql
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
 BEGIN
     PERFORM FROM ledger.caps c
       WHERE c.original_id IN (SELECT t.cap FROM ledger.touched_caps(p_originals) t)
@@ -118,23 +121,19 @@ BEGIN
 END $$;
 
 -- What speaks against a link or a reversal. The caps are locked.
-CREATE FUNCTION ledger.check_original(p_entries ledger.entry[], p_kind text, p_original_id uuid, p_captured bigint)
+CREATE FUNCTION ledger.check_original(p_entries ledger.entry[], p_kind text, p_original_id uuid)
 RETURNS ledger.refusal LANGUAGE plpgsql AS $$
 DECLARE
-    original record;
+    original_kind text;
     over_cap text;
 BEGIN
-    SELECT t.kind, h.expires_at, c.remaining_minor INTO original FROM ledger.transactions t
-      LEFT JOIN ledger.holds h ON h.hold_id = t.transaction_id LEFT JOIN ledger.caps c ON c.original_id = h.hold_id
-     WHERE t.transaction_id = p_original_id;
+    SELECT t.kind INTO original_kind FROM ledger.transactions t WHERE t.transaction_id = p_original_id;
     IF NOT FOUND THEN
         RETURN ROW ('UNKNOWN_ORIGINAL', 'original', 'the original is not in the books')::ledger.refusal;
-    ELSIF original.kind IN ('reversal', 'void', 'expire') THEN
-        RETURN ROW ('INVALID', 'original', format('a %s is neither reversed nor linked to', original.kind))::ledger.refusal;
-    ELSIF (original.kind = 'hold') <> (p_kind IN ('capture', 'void', 'expire')) THEN
-        RETURN ROW ('INVALID', 'original', 'a hold is captured, voided or expired, and nothing else is')::ledger.refusal;
-    ELSIF original.kind = 'hold' THEN
-        RETURN ledger.check_hold(p_kind, p_captured, original.remaining_minor, original.expires_at);
+    ELSIF original_kind IN ('reversal', 'void', 'expire') THEN
+        RETURN ROW ('INVALID', 'original', format('a %s is neither reversed nor linked to', original_kind))::ledger.refusal;
+    ELSIF original_kind = 'hold' THEN
+        RETURN ROW ('INVALID', 'original', 'a hold is captured, voided or expired, and nothing else')::ledger.refusal;
     END IF;
     IF EXISTS (SELECT FROM ledger.caps c WHERE c.original_id = p_original_id AND c.reversed_by IS NOT NULL) THEN
         RETURN ROW ('ALREADY_REVERSED', 'original', 'the original was reversed')::ledger.refusal;
@@ -167,13 +166,10 @@ $$;
 
 -- Takes its part from the original's cap, or gives a reversed link's part back. A
 -- capture's part is not held again: its money is available.
-CREATE FUNCTION ledger.use_cap(p_entries ledger.entry[], p_kind text, p_original_id uuid, p_captured bigint,
-    p_transaction_id uuid) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger.use_cap(p_entries ledger.entry[], p_kind text, p_original_id uuid, p_transaction_id uuid)
+RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_kind IN ('capture', 'void', 'expire') THEN
-        PERFORM ledger.use_hold(p_kind, p_captured, p_original_id, p_transaction_id);
-        RETURN;
-    ELSIF p_kind <> 'reversal' THEN
+    IF p_kind <> 'reversal' THEN
         UPDATE ledger.caps c SET remaining_minor = c.remaining_minor - m.amount_minor
           FROM ledger.moved(p_entries) m WHERE c.original_id = p_original_id AND c.currency = m.currency;
         RETURN;

@@ -6,7 +6,7 @@
 
 CREATE TABLE ledger.holds (
     hold_id      uuid PRIMARY KEY,
-    account_id   bigint NOT NULL REFERENCES ledger.balances,
+    account_id   bigint NOT NULL,
     amount_minor bigint NOT NULL CHECK (amount_minor BETWEEN 1 AND 9007199254740991),
     -- From then on it may be expired; never, where there is none.
     expires_at   timestamptz
@@ -14,15 +14,17 @@ CREATE TABLE ledger.holds (
 CREATE TABLE ledger.holds_all PARTITION OF ledger.holds FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
 CREATE INDEX ON ledger.holds (account_id);
 
--- What is held is a hold's. It comes in one statement with it, which looks for it.
+-- What is held is a hold's, on an account with a floor. It comes in one statement
+-- with its transaction, which looks for it.
 CREATE FUNCTION ledger.holds_are_whole() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
-SET enable_mergejoin = off AS $$
+SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong uuid;
 BEGIN
-    SELECT h.hold_id INTO wrong FROM added h LEFT JOIN ledger.transactions t ON t.transaction_id = h.hold_id
-     WHERE t.kind IS DISTINCT FROM 'hold' LIMIT 1;
+    SELECT h.hold_id INTO wrong FROM added h
+     WHERE (SELECT t.kind FROM ledger.transactions t WHERE t.transaction_id = h.hold_id) IS DISTINCT FROM 'hold'
+        OR (SELECT b.account_id FROM ledger.balances b WHERE b.account_id = h.account_id) IS NULL LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '% is no hold', wrong USING ERRCODE = 'integrity_constraint_violation';
     END IF;
@@ -41,11 +43,32 @@ BEGIN
     END LOOP;
 END $$;
 
--- What speaks against a capture, or against the end of a hold. Its cap is locked.
-CREATE FUNCTION ledger.check_hold(p_kind text, p_captured bigint, p_held bigint, p_expires_at timestamptz)
-RETURNS ledger.refusal LANGUAGE plpgsql AS $$
+-- The holds that items capture or end, by item: the kind of what they name, what is
+-- held still, when it may be expired, on which account; and the first item about
+-- the same one, where a batch keeps count of it. Their caps are locked.
+CREATE FUNCTION ledger.holds_of(p_items ledger.item[], p_originals uuid[], OUT kinds text[], OUT held bigint[],
+    OUT expires timestamptz[], OUT accounts bigint[], OUT firsts int[])
+LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+    SELECT array_agg((SELECT t.kind FROM ledger.transactions t WHERE t.transaction_id = i.original) ORDER BY i.n),
+           array_agg(h.remaining_minor ORDER BY i.n), array_agg(h.expires_at ORDER BY i.n), array_agg(h.account_id ORDER BY i.n),
+           array_agg(CASE WHEN h.remaining_minor IS NOT NULL THEN i.first END ORDER BY i.n)
+      FROM (SELECT i.n, CASE WHEN i.kind IN ('capture', 'void', 'expire') THEN p_originals[i.n] END AS original,
+                   min(i.n) OVER (PARTITION BY i.kind IN ('capture', 'void', 'expire'), p_originals[i.n]) AS first
+              FROM unnest(p_items) i) i
+      LEFT JOIN LATERAL (
+           SELECT h.account_id, h.expires_at, c.remaining_minor FROM ledger.holds h JOIN ledger.caps c ON c.original_id = h.hold_id
+            WHERE h.hold_id = i.original OFFSET 0) h ON true;
+$$;
+
+-- What speaks against a capture, or against the end of a hold.
+CREATE FUNCTION ledger.check_hold(p_kind text, p_captured bigint, p_original_kind text, p_held bigint,
+    p_expires_at timestamptz) RETURNS ledger.refusal LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_held = 0 THEN
+    IF p_original_kind IS NULL THEN
+        RETURN ROW ('UNKNOWN_ORIGINAL', 'original', 'the hold is not in the books')::ledger.refusal;
+    ELSIF p_original_kind <> 'hold' THEN
+        RETURN ROW ('INVALID', 'original', format('a %s is not captured, voided or expired: a hold is', p_original_kind))::ledger.refusal;
+    ELSIF p_held = 0 THEN
         RETURN ROW ('HOLD_ENDED', 'original', 'nothing is held any more')::ledger.refusal;
     ELSIF p_kind = 'expire' AND (p_expires_at <= now()) IS NOT TRUE THEN
         RETURN ROW ('INVALID', 'original', 'the hold has not expired')::ledger.refusal;
@@ -60,10 +83,11 @@ END $$;
 -- A capture lowers the account of its hold by what is held there, and leaves what
 -- is available: it waits for no balance.
 CREATE FUNCTION ledger.captured(p_items ledger.item[], p_entries ledger.entry[], p_originals uuid[])
-RETURNS ledger.entry[] LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+RETURNS ledger.entry[] LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
     WITH held AS MATERIALIZED (
-        SELECT array_agg(h.account_id ORDER BY i.n) AS accounts FROM unnest(p_items) i
-          LEFT JOIN ledger.holds h ON i.kind = 'capture' AND h.hold_id = p_originals[i.n])
+        SELECT array_agg((SELECT h.account_id FROM ledger.holds h
+                           WHERE h.hold_id = CASE WHEN i.kind = 'capture' THEN p_originals[i.n] END) ORDER BY i.n) AS accounts
+          FROM unnest(p_items) i)
     SELECT array_agg(ROW (e.item, e.line, e.account_id, e.code, e.currency, e.side, e.amount_minor, e.change_minor,
                CASE WHEN held.accounts[e.item] = e.account_id THEN least(e.change_minor, 0) ELSE 0 END, e.suspect)::ledger.entry
                ORDER BY e.n)
@@ -71,19 +95,20 @@ RETURNS ledger.entry[] LANGUAGE sql SET enable_hashjoin = off SET enable_mergejo
            AS e (item, line, account_id, code, currency, side, amount_minor, change_minor, held_minor, suspect, n);
 $$;
 
--- Takes a capture's part from its hold, or ends it and sets the rest free.
-CREATE FUNCTION ledger.use_hold(p_kind text, p_captured bigint, p_hold uuid, p_transaction_id uuid)
-RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    IF p_kind = 'capture' THEN
-        UPDATE ledger.caps c SET remaining_minor = c.remaining_minor - p_captured WHERE c.original_id = p_hold;
-        RETURN;
-    END IF;
-    INSERT INTO ledger.raisings (account_id, posted_minor, held_minor)
-    SELECT h.account_id, 0, -c.remaining_minor
-      FROM ledger.holds h JOIN ledger.caps c ON c.original_id = h.hold_id WHERE h.hold_id = p_hold;
-    UPDATE ledger.caps c SET remaining_minor = 0, reversed_by = p_transaction_id WHERE c.original_id = p_hold;
-END $$;
+-- Writes what is held still of holds that a batch captured or ended; what is set
+-- free is available.
+CREATE FUNCTION ledger.write_holds(p_originals uuid[], p_firsts int[], p_held bigint[], p_freed bigint[], p_ended uuid[],
+    p_accounts bigint[]) RETURNS void LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+    WITH w AS MATERIALIZED (
+        SELECT p_originals[u.n] AS hold_id, u.held, u.freed, u.ended, u.account_id
+          FROM unnest(p_firsts, p_held, p_freed, p_ended, p_accounts)
+               WITH ORDINALITY AS u (first, held, freed, ended, account_id, n) WHERE u.first = u.n),
+    freed AS (
+        INSERT INTO ledger.raisings (account_id, posted_minor, held_minor)
+        SELECT w.account_id, 0, -w.freed FROM w WHERE w.freed > 0)
+    UPDATE ledger.caps c SET remaining_minor = w.held, reversed_by = w.ended
+      FROM w WHERE c.original_id = w.hold_id AND c.remaining_minor <> w.held;
+$$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT SELECT ON ledger.holds TO ledger;

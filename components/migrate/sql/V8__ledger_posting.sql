@@ -25,6 +25,14 @@ DECLARE
     posted bigint[];
     held bigint[];
     floors bigint[];
+    -- Of holds that are captured or ended: see ledger.holds_of.
+    kinds text[];
+    still bigint[];
+    expires timestamptz[];
+    accounts bigint[];
+    firsts int[];
+    freed bigint[] := array_fill(0::bigint, ARRAY[cardinality(p_items)]);
+    ended uuid[] := array_fill(NULL::uuid, ARRAY[cardinality(p_items)]);
     refusal ledger.refusal;
     it record;
     place int;
@@ -32,8 +40,11 @@ BEGIN
     SELECT f.posted, f.held INTO posted, held FROM ledger.fold(p_accounts) f;
     SELECT array_agg(b.floor_minor ORDER BY b.account_id) INTO floors
       FROM ledger.balances b WHERE b.account_id = ANY (p_accounts);
+    IF EXISTS (SELECT FROM unnest(p_items) i WHERE i.kind IN ('capture', 'void', 'expire')) THEN
+        SELECT * INTO kinds, still, expires, accounts, firsts FROM ledger.holds_of(p_items, p_originals);
+    END IF;
     FOR it IN
-        SELECT i.*, g.places, g.changes, g.codes, o.entries, o.captured
+        SELECT i.*, i.kind IN ('capture', 'void', 'expire') AS of_hold, g.places, g.changes, g.codes, o.entries, o.captured
           FROM unnest(p_items) i LEFT JOIN (
                SELECT e.item, array_agg(e) FILTER (WHERE e.held_minor = 0) AS entries, -sum(e.held_minor)::bigint AS captured
                  FROM unnest(p_entries) e WHERE p_originals[e.item] IS NOT NULL GROUP BY e.item) o ON o.item = i.n
@@ -44,8 +55,10 @@ BEGIN
          WHERE p_open[i.n] AND (g.item IS NOT NULL OR i.kind IN ('refund', 'reversal') OR i.original_key IS NOT NULL)
          ORDER BY i.n LOOP
         refusal := NULL;
-        IF it.kind IN ('refund', 'reversal') OR it.original_key IS NOT NULL THEN
-            refusal := ledger.check_original(it.entries, it.kind, p_originals[it.n], it.captured);
+        IF it.of_hold THEN
+            refusal := ledger.check_hold(it.kind, it.captured, kinds[it.n], still[firsts[it.n]], expires[it.n]);
+        ELSIF it.kind IN ('refund', 'reversal') OR it.original_key IS NOT NULL THEN
+            refusal := ledger.check_original(it.entries, it.kind, p_originals[it.n]);
         END IF;
         FOR n IN 1 .. coalesce(cardinality(it.places), 0) LOOP
             place := it.places[n];
@@ -66,10 +79,20 @@ BEGIN
                 posted[it.places[n]] := posted[it.places[n]] + it.changes[n];
             END IF;
         END LOOP;
-        IF p_originals[it.n] IS NOT NULL THEN
-            PERFORM ledger.use_cap(it.entries, it.kind, p_originals[it.n], it.captured, it.transaction_id);
+        place := firsts[it.n];
+        IF it.kind = 'capture' THEN
+            still[place] := still[place] - it.captured;
+        ELSIF it.of_hold THEN
+            freed[place] := still[place];
+            still[place] := 0;
+            ended[place] := it.transaction_id;
+        ELSIF p_originals[it.n] IS NOT NULL THEN
+            PERFORM ledger.use_cap(it.entries, it.kind, p_originals[it.n], it.transaction_id);
         END IF;
     END LOOP;
+    IF firsts IS NOT NULL THEN
+        PERFORM ledger.write_holds(p_originals, firsts, still, freed, ended, accounts);
+    END IF;
     PERFORM ledger.write_balances(p_accounts, posted, held);
 END $$;
 
@@ -164,7 +187,7 @@ CREATE FUNCTION ledger.post(p_transaction_ids uuid[], p_callers text[], p_key_da
     p_settlement_dates date[], p_demanded_dates date[], p_original_key_dates date[], p_original_keys text[], p_config_epochs bigint[],
     p_expires timestamptz[], p_entry_items int[], p_lines int[], p_accounts text[], p_currencies text[], p_sides text[],
     p_amounts bigint[], p_reference_items int[], p_reference_types text[], p_reference_values text[]) RETURNS SETOF ledger.answer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' SET jit = off AS $$
 DECLARE
     items ledger.item[];
     entries ledger.entry[];

@@ -47,7 +47,7 @@ pub(crate) async fn the_login_can_post_and_nothing_else() {
         "INSERT INTO ledger.holds VALUES (gen_random_uuid(), 1, 5)".into(),
         "INSERT INTO ledger.holds_all VALUES (gen_random_uuid(), 1, 5)".into(),
         "DELETE FROM ledger.holds".into(),
-        "SELECT ledger.use_hold('void', 0, gen_random_uuid(), gen_random_uuid())".into(),
+        "SELECT ledger.write_holds('{}', '{}', '{}', '{}', '{}', '{}')".into(),
         "UPDATE ledger.control SET config_epoch_min = 0".into(),
         "UPDATE ledger.control SET closed_through = '-infinity'".into(),
         "INSERT INTO ledger.day_closings (day, state, batch_number) VALUES ('2024-01-15', 'closed', 1)"

@@ -136,15 +136,17 @@ const PLANTS: &[Plant] = &[
         holds::a_hold_is_a_hold_and_nothing_else_is,
     ),
     // A captured hold is as good as before.
-    ("use_hold", "c.remaining_minor - p_captured", "c.remaining_minor", || {
+    ("decide", "still[place] - it.captured", "still[place]", || {
         model::the_books_are_the_fold_of_what_was_acknowledged();
     }),
     // What is set free stays held.
+    ("write_holds", "0, -w.freed", "w.freed, 0", holds::what_is_held_is_not_available_to_others),
+    // Two captures of one hold in a batch know nothing of each other.
     (
-        "use_hold",
-        "0, -c.remaining_minor",
-        "c.remaining_minor, 0",
-        holds::what_is_held_is_not_available_to_others,
+        "holds_of",
+        "THEN i.first END",
+        "THEN i.n END",
+        holds::captures_voids_and_payouts_at_once_share_what_there_is,
     ),
     // A hold expires before its time.
     (

@@ -113,6 +113,7 @@ pub(crate) async fn rules_stand_behind_the_functions() {
         (whole(0, "x", &[]).replace("'sale'", "'hold'"), "names what it holds"),
         (whole(2, "x", &[("debit", 5), ("credit", 5)]).replace("'sale'", "'capture'"), "linked"),
         (whole(0, "x", &[]), "entries_counted"),
+        (whole(0, "x", &[]).replace("'sale'", "'hold'").replace("SELECT", "INSERT INTO ledger.holds VALUES ('01930000-0000-7000-8000-000000000001', 1, 5)"), "is no hold"),
         ("UPDATE ledger.holds SET amount_minor = 1; TRUNCATE ledger.holds_all".into(), "append-only"),
         ("UPDATE ledger.caps SET remaining_minor = remaining_minor + 1".into(), "cap_holds"),
         ("UPDATE ledger.control SET config_epoch_min = config_epoch_min - 1".into(), ""),
