@@ -22,15 +22,9 @@ $$;
 CREATE FUNCTION ledger.decide(p_items ledger.item[], p_entries ledger.entry[], p_open boolean[], p_originals uuid[],
     p_accounts bigint[]) RETURNS SETOF ledger.answer LANGUAGE plpgsql AS $$
 DECLARE
-    posted bigint[];
-    held bigint[];
-    floors bigint[];
+    posted bigint[]; held bigint[]; floors bigint[]; -- of p_accounts
     -- Of holds that are captured or ended: see ledger.holds_of.
-    kinds text[];
-    still bigint[];
-    expires timestamptz[];
-    accounts bigint[];
-    firsts int[];
+    kinds text[]; still bigint[]; expires timestamptz[]; accounts bigint[]; firsts int[];
     freed bigint[] := array_fill(0::bigint, ARRAY[cardinality(p_items)]);
     ended uuid[] := array_fill(NULL::uuid, ARRAY[cardinality(p_items)]);
     refusal ledger.refusal;
@@ -54,12 +48,10 @@ BEGIN
                  FROM ledger.lowerings(p_entries) l GROUP BY l.item) g ON g.item = i.n
          WHERE p_open[i.n] AND (g.item IS NOT NULL OR i.kind IN ('refund', 'reversal') OR i.original_key IS NOT NULL)
          ORDER BY i.n LOOP
-        refusal := NULL;
-        IF it.of_hold THEN
-            refusal := ledger.check_hold(it.kind, it.captured, kinds[it.n], still[firsts[it.n]], expires[it.n]);
-        ELSIF it.kind IN ('refund', 'reversal') OR it.original_key IS NOT NULL THEN
-            refusal := ledger.check_original(it.entries, it.kind, p_originals[it.n]);
-        END IF;
+        refusal := CASE WHEN it.of_hold
+            THEN ledger.check_hold(it.kind, it.captured, kinds[it.n], still[firsts[it.n]], expires[it.n])
+            WHEN it.kind IN ('refund', 'reversal') OR it.original_key IS NOT NULL
+            THEN ledger.check_original(it.entries, it.kind, p_originals[it.n]) END;
         FOR n IN 1 .. coalesce(cardinality(it.places), 0) LOOP
             place := it.places[n];
             IF refusal.reason IS NULL AND posted[place] - held[place] + it.changes[n] < floors[place] THEN
