@@ -95,19 +95,19 @@ RETURNS ledger.entry[] LANGUAGE sql SET enable_hashjoin = off SET enable_mergejo
            AS e (item, line, account_id, code, currency, side, amount_minor, change_minor, held_minor, suspect, n);
 $$;
 
--- Writes what is held still of holds that a batch captured or ended; what is set
--- free is available.
-CREATE FUNCTION ledger.write_holds(p_originals uuid[], p_firsts int[], p_held bigint[], p_freed bigint[], p_ended uuid[],
+-- Writes what is held still of holds that a batch captured or ended, and of no others:
+-- what was read of those without a lock may be old. What is set free is available.
+CREATE FUNCTION ledger.write_holds(p_originals uuid[], p_used boolean[], p_held bigint[], p_freed bigint[], p_ended uuid[],
     p_accounts bigint[]) RETURNS void LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
     WITH w AS MATERIALIZED (
         SELECT p_originals[u.n] AS hold_id, u.held, u.freed, u.ended, u.account_id
-          FROM unnest(p_firsts, p_held, p_freed, p_ended, p_accounts)
-               WITH ORDINALITY AS u (first, held, freed, ended, account_id, n) WHERE u.first = u.n),
+          FROM unnest(p_used, p_held, p_freed, p_ended, p_accounts)
+               WITH ORDINALITY AS u (used, held, freed, ended, account_id, n) WHERE u.used),
     freed AS (
         INSERT INTO ledger.raisings (account_id, posted_minor, held_minor)
         SELECT w.account_id, 0, -w.freed FROM w WHERE w.freed > 0)
     UPDATE ledger.caps c SET remaining_minor = w.held, reversed_by = w.ended
-      FROM w WHERE c.original_id = w.hold_id AND c.remaining_minor <> w.held;
+      FROM w WHERE c.original_id = w.hold_id;
 $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;

@@ -27,6 +27,7 @@ DECLARE
     kinds text[]; still bigint[]; expires timestamptz[]; accounts bigint[]; firsts int[];
     freed bigint[] := array_fill(0::bigint, ARRAY[cardinality(p_items)]);
     ended uuid[] := array_fill(NULL::uuid, ARRAY[cardinality(p_items)]);
+    used boolean[] := array_fill(false, ARRAY[cardinality(p_items)]);
     refusal ledger.refusal;
     it record;
     place int;
@@ -74,7 +75,9 @@ BEGIN
         place := firsts[it.n];
         IF it.kind = 'capture' THEN
             still[place] := still[place] - it.captured;
+            used[place] := true;
         ELSIF it.of_hold THEN
+            used[place] := true;
             freed[place] := still[place];
             still[place] := 0;
             ended[place] := it.transaction_id;
@@ -83,7 +86,7 @@ BEGIN
         END IF;
     END LOOP;
     IF firsts IS NOT NULL THEN
-        PERFORM ledger.write_holds(p_originals, firsts, still, freed, ended, accounts);
+        PERFORM ledger.write_holds(p_originals, used, still, freed, ended, accounts);
     END IF;
     PERFORM ledger.write_balances(p_accounts, posted, held);
 END $$;

@@ -50,6 +50,10 @@ UNION ALL
 SELECT 'reversed once', t.original_id::text FROM ledger.transactions t
  WHERE t.kind IN ('reversal', 'void', 'expire') GROUP BY t.original_id HAVING count(*) > 1
 UNION ALL
+SELECT 'what was reversed or ended stays so', t.transaction_id::text
+  FROM ledger.transactions t JOIN ledger.caps c ON c.original_id = t.original_id
+ WHERE t.kind IN ('reversal', 'void', 'expire') AND c.reversed_by IS DISTINCT FROM t.transaction_id
+UNION ALL
 SELECT 'a hold is captured or ended, and nothing else is', t.transaction_id::text
   FROM ledger.transactions t JOIN ledger.transactions o ON o.transaction_id = t.original_id
  WHERE (o.kind = 'hold') <> (t.kind IN ('capture', 'void', 'expire'))

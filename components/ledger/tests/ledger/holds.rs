@@ -135,3 +135,44 @@ pub(crate) async fn captures_voids_and_payouts_at_once_share_what_there_is() {
     assert_eq!(replicas.iter().map(Books::rejected).sum::<u64>(), 0, "the locks decide, not the checks");
     ledger.check().await;
 }
+
+/// A batch goes on without an item whose hold is being ended elsewhere, and says
+/// nothing of that hold: what it read there is old by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+pub(crate) async fn a_hold_that_ends_elsewhere_meanwhile_stays_ended() {
+    let ledger = Ledger::start().await;
+    ledger.post(sale("sale:1", 0, 100)).await;
+    ledger.post(hold("hold:1", 0, 70)).await;
+    ledger.post(hold("hold:2", 0, 20)).await;
+    // Whoever decides on a capture takes his time.
+    let slow = "ALTER FUNCTION ledger.check_hold RENAME TO check_hold_now;
+        CREATE FUNCTION ledger.check_hold(p_kind text, p_captured bigint, p_original_kind text, p_held bigint,
+            p_expires_at timestamptz) RETURNS ledger.refusal LANGUAGE plpgsql AS $$
+        BEGIN
+            IF p_captured = 7 THEN PERFORM pg_sleep(1); END IF;
+            RETURN ledger.check_hold_now(p_kind, p_captured, p_original_kind, p_held, p_expires_at);
+        END $$";
+    ledger.owner.batch_execute(slow).await.unwrap();
+    let ending = ledger.postgres.connect("payplane_owner").await.unwrap();
+    ending
+        .batch_execute(
+            "BEGIN; SELECT FROM ledger.caps c JOIN ledger.transactions t ON t.transaction_id = c.original_id
+        WHERE t.key = 'hold:1' FOR UPDATE OF c",
+        )
+        .await
+        .unwrap();
+    // Both in one batch: it waits 2 ms for company.
+    let both = vec![capture("capture:1", "hold:1", 0, 20), capture("capture:2", "hold:2", 0, 7)];
+    let replica = [books(&ledger.postgres, 1)];
+    let end = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let sql = "WITH v AS (UPDATE ledger.caps c SET remaining_minor = 0, reversed_by = gen_random_uuid()
+              FROM ledger.transactions t WHERE t.transaction_id = c.original_id AND t.key = 'hold:1' RETURNING original_id)
+            INSERT INTO ledger.raisings SELECT h.account_id, 0, -70 FROM v JOIN ledger.holds h ON h.hold_id = v.original_id; COMMIT";
+        ending.batch_execute(sql).await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(at_once(&replica, both), end);
+    assert_eq!(answers.iter().map(word).collect::<Vec<_>>(), ["HOLD_ENDED", "booked"]);
+    assert_eq!(ledger.balances(&merchant(0)).await, (93, 13));
+    assert_eq!(ledger.word(capture("capture:3", "hold:1", 0, 1)).await, "HOLD_ENDED");
+}

@@ -148,6 +148,13 @@ const PLANTS: &[Plant] = &[
         "THEN i.n END",
         holds::captures_voids_and_payouts_at_once_share_what_there_is,
     ),
+    // What was read of a hold without a lock is written back.
+    (
+        "write_holds",
+        "WHERE u.used",
+        "WHERE p_originals[u.n] IS NOT NULL",
+        holds::a_hold_that_ends_elsewhere_meanwhile_stays_ended,
+    ),
     // A hold expires before its time.
     (
         "check_hold",

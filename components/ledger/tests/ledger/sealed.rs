@@ -64,6 +64,8 @@ impl Sealed {
         let set_aside = Posting { expires_at, ..hold(&held, 0, 20) };
         assert_eq!(word(&post(&books, set_aside).await.unwrap()), "booked");
         assert_eq!(word(&post(&books, capture(&part, &held, 0, 5)).await.unwrap()), "booked");
+        let back = reversal(&format!("back:{}", keys[0]), &refund(&link, keys[0], 0, 40));
+        assert_eq!(word(&post(&books, back).await.unwrap()), "booked");
         assert_eq!(word(&post(&books, payout(&more, 1, 1_000)).await.unwrap()), "INSUFFICIENT");
         let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
         let outside = Outside { key: self.folder.path().join("seal.key"), file: Some(self.heads(heads)) };
@@ -197,6 +199,13 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     (
+        "a reversed refund to be reversed again",
+        "UPDATE ledger.caps c SET remaining_minor = original_minor, reversed_by = NULL
+           FROM ledger.transactions t, back v WHERE t.transaction_id = v.id AND c.original_id = t.original_id",
+        "what was reversed or ended stays so: {back}",
+        "",
+    ),
+    (
         "held money set free",
         "UPDATE ledger.balances SET held_minor = 0",
         "balance is the fold of entries: merchant:m0:pending CNY",
@@ -275,6 +284,7 @@ const SUBJECTS: &str = "
     CREATE TEMP TABLE victim AS SELECT t.transaction_id AS id, p.position FROM ledger.transactions t
       JOIN ledger.positions p USING (batch_number) WHERE t.key = 'sale:4';
     CREATE TEMP TABLE held AS SELECT t.transaction_id AS id FROM ledger.transactions t WHERE t.key = 'hold:sale:4';
+    CREATE TEMP TABLE back AS SELECT t.transaction_id AS id FROM ledger.transactions t WHERE t.key = 'back:sale:4';
     CREATE TEMP TABLE third AS SELECT max(p.position) AS position FROM ledger.positions p
       JOIN ledger.transactions t USING (batch_number) WHERE t.key = 'sale:6';
     CREATE TEMP TABLE gone AS SELECT b.batch_number AS n FROM ledger.batches b LEFT JOIN ledger.positions p USING (batch_number)
@@ -283,7 +293,7 @@ const SUBJECTS: &str = "
     CREATE TEMP TABLE unsealed AS SELECT transaction_id AS id, batch_number AS batch FROM ledger.transactions
      WHERE key = 'sale:unsealed'";
 const NAMES: &str = "
-    SELECT replace(replace(replace(replace(replace(replace(replace(replace($1, '{day}', (SELECT position FROM day)::text), '{held}', (SELECT id FROM held)::text),
+    SELECT replace(replace(replace(replace(replace(replace(replace(replace(replace($1, '{day}', (SELECT position FROM day)::text), '{back}', (SELECT id FROM back)::text), '{held}', (SELECT id FROM held)::text),
            '{victim}', v.id::text), '{position}', v.position::text),
            '{unsealed}', u.id::text), '{batch}', u.batch::text), '{lost}', (t.position + 1)::text),
            '{end}', (SELECT max(position) FROM ledger.positions)::text) FROM victim v, unsealed u, third t";
