@@ -67,7 +67,9 @@ events! {
     REFUND_FEE_RETURNED = "fee returned on refund" ("fee-returned"), [debit(FeeIncome, Fee), debit(FeeVat, Vat), credit(MerchantPending, FeeAndVat)],
         at "the merchant's request", key "fee-returned:<refund>", "Where the contract says so, the merchant gets the fee of what was refunded back.";
     REFUND_FAILED = "refund failed" ("reversal" of "refund"), [debit(ChannelReceivable, Amount), credit(MerchantPending, Amount)],
-        at "the merchant's request", key "refund-reversal:<refund>", "The network declined: the refund is reversed, and its part may be refunded again.";
+        at "the merchant's request", key "refund-reversal:<refund>", "The network declined: the refund is reversed, and its part may be refunded again. Another kind of refund is reversed in the same way: its own entries on the other sides.";
+    WALLET_REFUND = "refund to the wallet" ("refund" of "wallet sale"), [debit(MerchantPending, Amount), credit(Wallet, Amount)],
+        at "the merchant's request", key "refund:<refund>", "What was paid out of prepaid money goes back there.";
     DEBT_RECOVERED = "debt recovered" ("recovery"), [debit(MerchantAvailable, Amount), credit(MerchantDebt, Amount)],
         at "the release", key "recovery:<merchant>:<due date>", "A debt is paid out of what became due.";
     PAYOUT_SENT = "payout sent" ("payout"), [debit(MerchantAvailable, Amount), credit(PayoutsInTransit, Amount)],
@@ -80,8 +82,10 @@ events! {
         at "the bank's booking", key "payout-returned:<bank line>", "Days later the money came back: the account was closed, for example.";
     TOP_UP = "top-up" ("top-up"), [debit(BankClient, Amount), credit(Wallet, Amount)],
         at "the bank's booking", key "top-up:<bank line>", "A customer filled his wallet.";
-    CHARGEBACK = "chargeback received" ("chargeback" of "sale"), [debit(Dispute, Amount), credit(ChannelReceivable, Amount), debit(MerchantAvailable, Amount), credit(MerchantFrozen, Amount)],
-        at "the network's notice", key "chargeback:<dispute>", "The network took the money back, and as much of the merchant's is kept until it is settled whose it is.";
+    CHARGEBACK = "chargeback received" ("chargeback" of "sale"), [debit(Dispute, Amount), credit(ChannelReceivable, Amount)],
+        at "the network's notice", key "chargeback:<dispute>", "The network took the money back, whatever the merchant still has.";
+    DISPUTED_FROZEN = "disputed money frozen" ("freeze"), [debit(MerchantAvailable, Amount), credit(MerchantFrozen, Amount)],
+        at "the network's notice", key "freeze:<dispute>", "As much of the merchant's is kept until it is settled whose it is, or as much as he has.";
     REPRESENTED = "chargeback re-presented" ("re-presentment"), [debit(ChannelReceivable, Amount), credit(Dispute, Amount)],
         at "the network's notice", key "re-presentment:<dispute>", "We objected, and the network gave the money back for the time being.";
     CHARGEBACK_WON = "chargeback won" ("chargeback-won"), [debit(MerchantFrozen, Amount), credit(MerchantAvailable, Amount)],
