@@ -12,30 +12,44 @@ use payplane_api::ledger::v1::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::reads::{ReadError, direction, query};
+use crate::reads::{direction, query};
 use crate::service::read_status;
 
 /// Readers at once of one pod.
 pub(crate) const READERS_MAX: usize = 16;
 /// Answers that a reader has not taken yet.
 const OPEN_MAX: usize = 4;
-/// Positions of one look at the books.
-const POSITIONS_MAX: i64 = 16;
+/// Looks at the books at once: other reads share their connections.
+const LOOKS_MAX: usize = 2;
+/// Positions of one look, and about how many transactions, of which a batch has 1,024 at most.
+const POSITIONS_MAX: i64 = 4_096;
+const BOOKED_ENOUGH: i64 = 1_024;
 /// Transactions of one answer.
 const TRANSACTIONS_MAX: usize = 128;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How far a look reaches, and whether the place before it is still in the books.
+const REACH: &str = "
+    SELECT (SELECT max(n.position) FROM (
+                SELECT c.position, sum(b.booked) OVER (ORDER BY c.position) - b.booked AS before
+                  FROM (SELECT c.position FROM ledger.chain c WHERE c.position > $1 ORDER BY c.position LIMIT $2) c
+                  JOIN ledger.positions p USING (position) JOIN ledger.batches b USING (batch_number)) n
+             WHERE n.before < $3),
+           $4::bigint = 0 OR EXISTS (SELECT FROM ledger.chain c JOIN ledger.positions p USING (position)
+                                      WHERE c.position = $4 AND c.hash = $5 AND p.epoch = $6)";
 
 /// Positions without a transaction are passed over: refusals and replays have such.
 const EVENTS: &str = "
     WITH cut AS MATERIALIZED (
         SELECT p.position, p.epoch, p.batch_number, c.hash
           FROM ledger.chain c JOIN ledger.positions p USING (position) JOIN ledger.batches b USING (batch_number)
-         WHERE c.position > $1 AND b.booked > 0 ORDER BY c.position LIMIT $2)
+         WHERE c.position > $1 AND c.position <= $2 AND b.booked > 0)
     SELECT c.position, c.epoch, c.hash, t.transaction_id, t.caller, t.key_date, t.key, t.kind, t.effective_time,
            t.accounting_date, t.settlement_date, t.original_id, h.expires_at,
            e.codes, e.sides, e.amounts, e.currencies, r.types, r.values
@@ -63,55 +77,85 @@ pub(crate) type Events = ReceiverStream<Result<ReadEventsResponse, Status>>;
 pub(crate) struct Reading {
     pool: Pool,
     places: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
     closing: CancellationToken,
+}
+
+/// The last place that a reader was told.
+struct Place {
+    position: i64,
+    hash: Vec<u8>,
+    epoch: i32,
 }
 
 impl Reading {
     #[must_use]
     pub(crate) fn new(pool: Pool, closing: CancellationToken) -> Self {
-        Self { pool, places: Arc::new(Semaphore::new(READERS_MAX)), closing }
+        let [places, looks] = [READERS_MAX, LOOKS_MAX].map(|n| Arc::new(Semaphore::new(n)));
+        Self { pool, places, looks, closing }
     }
 
     /// Streams what comes after a place, until the reader goes or the server drains.
     pub(crate) async fn start(&self, asked: ReadEventsRequest) -> Result<Events, Status> {
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| Status::resource_exhausted("too many readers of this pod"))?;
-        let after = i64::try_from(asked.after_position)
-            .map_err(|_| Status::invalid_argument("after_position: too large"))?;
-        if after > 0 && self.epoch(after).await.map_err(|e| read_status(&e))? != Some(asked.after_epoch) {
-            let text = "position {after} of epoch {epoch} is not in these books: what was read after an older copy is another story";
-            let text = text.replace("{after}", &after.to_string());
-            return Err(Status::failed_precondition(text.replace("{epoch}", &asked.after_epoch.to_string())));
-        }
+        let permit = self.places.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| Status::resource_exhausted("too many readers of this pod"))?;
+        let large = |_| Status::invalid_argument("after_position or after_epoch: too large");
+        let place = Place {
+            position: i64::try_from(asked.after_position).map_err(large)?,
+            hash: asked.after_hash,
+            epoch: i32::try_from(asked.after_epoch).map_err(large)?,
+        };
+        self.reach(place.position, &place).await?;
         let (answers, stream) = mpsc::channel(OPEN_MAX);
-        tokio::spawn(self.clone().tell(after, answers, place));
+        tokio::spawn(self.clone().tell(place, answers, permit));
         Ok(ReceiverStream::new(stream))
     }
 
-    async fn epoch(&self, position: i64) -> Result<Option<u64>, ReadError> {
-        let sql = "SELECT p.epoch FROM ledger.chain c JOIN ledger.positions p USING (position) WHERE c.position = $1";
-        let rows = query(&self.pool, "a position", sql, &[&position]).await?;
-        Ok(rows.first().and_then(|row| u64::try_from(row.get::<_, i32>(0)).ok()))
+    /// The last position of the next look; none where there is nothing new.
+    async fn reach(&self, after: i64, place: &Place) -> Result<Option<i64>, Status> {
+        let Place { position, hash, epoch } = place;
+        let asked: [&(dyn ToSql + Sync); 6] = [&after, &POSITIONS_MAX, &BOOKED_ENOUGH, position, hash, epoch];
+        let rows = query(&self.pool, "events", REACH, &asked).await.map_err(|e| read_status(&e))?;
+        match rows.first() {
+            Some(row) if row.get(1) => Ok(row.get(0)),
+            _ => Err(Status::failed_precondition(format!(
+                "position {position} of epoch {epoch} is not in these books: they went another way, as after an older copy was restored"
+            ))),
+        }
+    }
+
+    /// The answers of a look, and where the next one begins.
+    async fn look(&self, after: i64, place: &Place) -> Result<(Vec<ReadEventsResponse>, i64), Status> {
+        let _turn = self.looks.acquire().await;
+        let Some(last) = self.reach(after, place).await? else { return Ok((vec![], after)) };
+        let rows =
+            query(&self.pool, "events", EVENTS, &[&after, &last]).await.map_err(|e| read_status(&e))?;
+        Ok((responses(&rows), last))
     }
 
     async fn tell(
         self,
-        mut after: i64,
+        mut place: Place,
         answers: mpsc::Sender<Result<ReadEventsResponse, Status>>,
-        _place: OwnedSemaphorePermit,
+        _permit: OwnedSemaphorePermit,
     ) {
+        let mut after = place.position;
         loop {
-            let rows = match query(&self.pool, "events", EVENTS, &[&after, &POSITIONS_MAX]).await {
-                Ok(rows) => rows,
-                Err(error) => {
-                    let _ = answers.send(Err(read_status(&error))).await;
+            let (told, next) = match self.look(after, &place).await {
+                Ok(found) => found,
+                Err(status) => {
+                    let _ = answers.send(Err(status)).await;
                     return;
                 }
             };
-            let told = responses(&rows);
-            after = told.last().and_then(|last| i64::try_from(last.position).ok()).unwrap_or(after);
-            let idle = told.is_empty();
+            let idle = next == after;
+            after = next;
             for answer in told {
+                place = Place {
+                    position: i64::try_from(answer.position).unwrap_or(i64::MAX),
+                    hash: answer.hash.clone(),
+                    epoch: i32::try_from(answer.epoch).unwrap_or(i32::MAX),
+                };
                 tokio::select! {
                     () = self.closing.cancelled() => return,
                     sent = answers.send(Ok(answer)) => if sent.is_err() { return },

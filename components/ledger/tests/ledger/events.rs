@@ -11,12 +11,12 @@ use crate::service::{Served, open, sale};
 
 async fn read(
     client: &mut LedgerClient<Channel>,
-    (after_epoch, after_position): (u64, u64),
+    (after_epoch, after_position, after_hash): (u64, u64, Vec<u8>),
     many: usize,
 ) -> Vec<ReadEventsResponse> {
-    let asked = ReadEventsRequest { after_epoch, after_position };
+    let asked = ReadEventsRequest { after_epoch, after_position, after_hash };
     let mut events = loop {
-        match client.read_events(asked).await {
+        match client.read_events(asked.clone()).await {
             Ok(events) => break events.into_inner(),
             // Places of readers that have just gone.
             Err(status) => assert_eq!(status.code(), Code::ResourceExhausted, "{status}"),
@@ -53,7 +53,7 @@ async fn a_reader_goes_on_where_it_was_and_misses_nothing() {
     assert_eq!(held.into_inner().outcome(), Outcome::Created);
     let refused = PostRequest { identity: sale("hold:2").identity, ..hold };
     assert_eq!(gateway.post(refused).await.unwrap().into_inner().outcome(), Outcome::Refused);
-    let first = read(&mut gateway, (0, 0), 2).await;
+    let first = read(&mut gateway, (0, 0, vec![]), 2).await;
     let all: Vec<_> = first.iter().flat_map(|answer| &answer.transactions).collect();
     let (one, two) = (all[0], all[1]);
     assert_eq!(one.transaction_id, booked.transaction_id);
@@ -78,11 +78,11 @@ async fn a_reader_goes_on_where_it_was_and_misses_nothing() {
             }
         }
     });
-    let (mut place, mut seen) = ((0, 0), std::collections::BTreeSet::new());
+    let (mut place, mut seen) = ((0, 0, vec![]), std::collections::BTreeSet::new());
     while seen.len() < 602 {
-        for answer in read(&mut gateway, place, 1).await {
-            let at = (answer.epoch, answer.position);
-            assert!(at >= place, "{at:?} after {place:?}");
+        for answer in read(&mut gateway, place.clone(), 1).await {
+            let at = (answer.epoch, answer.position, answer.hash.clone());
+            assert!((at.0, at.1) >= (place.0, place.1), "{at:?} after {place:?}");
             assert_eq!(answer.hash.len(), 32);
             // A place is kept only once all of it was told.
             let fresh = answer.transactions.iter().map(|t| t.transaction_id.clone());
@@ -93,17 +93,25 @@ async fn a_reader_goes_on_where_it_was_and_misses_nothing() {
         }
     }
     writing.await.unwrap();
-    let unknown = ReadEventsRequest { after_epoch: place.0 + 1, after_position: place.1 };
-    assert_eq!(gateway.read_events(unknown).await.unwrap_err().code(), Code::FailedPrecondition);
+    // Books that went another way: another epoch, or other content at the same place.
+    let (after_epoch, after_position, after_hash) = place;
+    let known = ReadEventsRequest { after_epoch, after_position, after_hash };
+    let other = ReadEventsRequest { after_epoch: known.after_epoch + 1, ..known.clone() };
+    let changed = ReadEventsRequest { after_hash: vec![7; 32], ..known.clone() };
+    let ahead = ReadEventsRequest { after_position: known.after_position + 1_000, ..known };
+    for unknown in [other, changed, ahead] {
+        let refused = gateway.read_events(unknown.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{unknown:?}");
+    }
     let mut operator = served.client("operator");
     let asked = ReadEventsRequest::default();
-    assert_eq!(operator.read_events(asked).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(operator.read_events(asked.clone()).await.unwrap_err().code(), Code::PermissionDenied);
 
     // Readers are bounded, and end when the server drains.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut open = vec![];
     let full = loop {
-        match gateway.read_events(asked).await {
+        match gateway.read_events(asked.clone()).await {
             Ok(events) => open.push(events.into_inner()),
             Err(status) => break status,
         }
