@@ -75,7 +75,7 @@ reasons! {
         "Set spec.timezone to a zone like Asia/Shanghai.";
     CalendarWithoutWorkingDay: Manifest, "The calendar leaves no day on which payments of today could settle.",
         "Correct spec.calendar: one of the next 60 days has to be a working day.";
-    NodeMissing: Manifest, "No node has the labels that the spec asks for.",
+    NodeMissing: Manifest, "No node has the labels that an edit asks for, so the pods that serve are left where they are.",
         "Correct spec.placement.nodeSelector, or label a node; it is looked for again by itself.";
     PodsUnschedulable: Manifest, "A pod has found no node for half a minute: none has room for its size, or spec.placement rules all out.",
         "Correct resources or spec.placement, or add nodes; it goes on by itself.";

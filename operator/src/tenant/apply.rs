@@ -245,7 +245,7 @@ async fn books(
                 Some(Refused::new(Reason::DatabaseNotReady, "Instances are missing or being replaced."));
         }
         if let Err(refused) = gates::database(&live) {
-            return Ok(Err(refused));
+            return Ok(Err(stuck::rollout(writer, tenant, "database", refused).await?));
         }
         // Nothing is acknowledged before the standby that it is promised to.
         if tenant.books_id.is_none() && adopted.is_none() && !gates::database_guarded(&live, tenant) {

@@ -61,8 +61,7 @@ pub async fn ensure(
 /// while the tenant's spec is refused.
 pub async fn standing(cluster: &Cluster, namespace: &str) -> Result<Option<Certificates>, ClusterError> {
     let leaf = cluster.look(&resource("v1", "Secret"), Some(namespace), "operator-client").await?;
-    let trust = cluster.look(&resource("v1", "Secret"), Some(namespace), "trust").await?;
-    let bundle = trust.as_ref().and_then(|trust| text(trust, "ca.crt"));
+    let bundle = believed(cluster, namespace).await?;
     let pair = leaf.as_ref().and_then(pair_of);
     Ok(pair.zip(bundle).map(|(operator, bundle)| Certificates {
         bundle,
@@ -70,6 +69,17 @@ pub async fn standing(cluster: &Cluster, namespace: &str) -> Result<Option<Certi
         leaves: Vec::new(),
         renew_at: Timestamp::MAX,
     }))
+}
+
+/// The CAs to believe in; where somebody deleted what tells, the present one.
+async fn believed(cluster: &Cluster, namespace: &str) -> Result<Option<String>, ClusterError> {
+    let secrets = resource("v1", "Secret");
+    let trust = cluster.look(&secrets, Some(namespace), "trust").await?;
+    if let Some(bundle) = trust.as_ref().and_then(|trust| text(trust, "ca.crt")) {
+        return Ok(Some(bundle));
+    }
+    let authority = cluster.look(&secrets, Some(namespace), "tenant-ca").await?;
+    Ok(authority.as_ref().and_then(|authority| text(authority, "tls.crt")))
 }
 
 /// Every leaf that a tenant may have.
@@ -95,8 +105,7 @@ pub async fn renew(
 ) -> Result<Timestamp, CertificateError> {
     let (secrets, home) = (resource("v1", "Secret"), Some(namespace));
     let authority = cluster.look(&secrets, home, "tenant-ca").await?.as_ref().and_then(pair_of);
-    let trust = cluster.look(&secrets, home, "trust").await?;
-    let bundle = trust.as_ref().and_then(|trust| text(trust, "ca.crt"));
+    let bundle = believed(cluster, namespace).await?;
     let Some((authority, bundle)) = authority.zip(bundle) else { return Ok(Timestamp::MAX) };
     let mut next = Timestamp::MAX;
     for name in LEAVES {

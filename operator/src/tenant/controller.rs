@@ -74,7 +74,7 @@ async fn once(context: &Context, name: &str) -> Result<Option<Duration>, ApplyEr
         Ok(tenant) => tenant,
         Err(refused) => return held(context, &object, refused).await,
     };
-    if let Some(refused) = stuck::nodes(&context.cluster, &object, &tenant).await? {
+    if let Some(refused) = stuck::nodes(&context.cluster, &tenant).await? {
         let again = held(context, &object, refused).await?;
         return Ok(again.map(|again| again.min(WAITING)));
     }

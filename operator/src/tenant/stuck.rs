@@ -1,8 +1,7 @@
 //! Why a rollout does not end, or must not begin: what pods and nodes say.
 
 use jiff::{SignedDuration, Timestamp};
-use payplane_crds::PaymentTenant;
-use payplane_crds::condition::{ConditionType, Reason};
+use payplane_crds::condition::Reason;
 use serde_json::Value;
 
 use crate::framework::cluster::{Cluster, ClusterError};
@@ -12,23 +11,18 @@ use crate::tenant::validate::{Refused, Tenant};
 /// Room is made by pods that end, and by autoscalers: until then it is no news.
 const UNSCHEDULED_AFTER: SignedDuration = SignedDuration::from_secs(20);
 
-/// Says that no node has the labels that a new spec asks for: pods that serve
-/// would be replaced by pods that wait for ever. What was taken once is not asked
-/// again, as nodes come and go.
-pub async fn nodes(
-    cluster: &Cluster,
-    object: &PaymentTenant,
-    tenant: &Tenant,
-) -> Result<Option<Refused>, ClusterError> {
+/// Says that no node has the labels that an edit asks for: pods that serve would be
+/// replaced by pods that wait. Where nothing serves yet, or the labels are those in
+/// force, nodes may come: an autoscaler makes them for pods that wait.
+pub async fn nodes(cluster: &Cluster, tenant: &Tenant) -> Result<Option<Refused>, ClusterError> {
     let wanted = tenant.spec.placement.as_ref().map(|p| &p.node_selector).filter(|labels| !labels.is_empty());
-    let Some(wanted) = wanted.filter(|_| !tenant.spec.paused) else { return Ok(None) };
-    let conditions = object.status.iter().flat_map(|status| &status.conditions);
-    let told = conditions.into_iter().find(|c| c.type_ == ConditionType::Ready.as_str());
-    let taken = told.is_some_and(|ready| {
-        ready.observed_generation == object.metadata.generation
-            && ready.reason != Reason::NodeMissing.as_str()
-    });
-    if taken {
+    let Some(wanted) = wanted.filter(|_| !tenant.spec.paused && tenant.books_id.is_some()) else {
+        return Ok(None);
+    };
+    let deployments = resource("apps/v1", "Deployment");
+    let serving = cluster.look(&deployments, Some(&tenant.namespace), "gateway").await?;
+    let in_force = serving.map(|live| live["spec"]["template"]["spec"]["nodeSelector"].clone());
+    if in_force.is_none_or(|labels| labels == serde_json::json!(wanted)) {
         return Ok(None);
     }
     let labels: Vec<_> = wanted.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -38,7 +32,7 @@ pub async fn nodes(
     Ok(found.is_empty().then(|| Refused::new(Reason::NodeMissing, detail)))
 }
 
-/// What keeps a Deployment, where its pods say more than it does itself.
+/// What keeps a component, where its pods say more than what makes them.
 pub async fn rollout(
     cluster: &Cluster,
     tenant: &Tenant,
@@ -51,6 +45,14 @@ pub async fn rollout(
     Ok(pods.iter().find_map(|pod| said(component, pod, now)).unwrap_or(told))
 }
 
+/// Where the spec speaks of a component.
+fn path(component: &str) -> String {
+    match component {
+        "database" => "spec.database.managed".to_owned(),
+        _ => format!("spec.components.{component}"),
+    }
+}
+
 fn said(component: &str, pod: &Value, now: Timestamp) -> Option<Refused> {
     if pod["metadata"]["deletionTimestamp"].is_string() {
         return None;
@@ -59,7 +61,7 @@ fn said(component: &str, pod: &Value, now: Timestamp) -> Option<Refused> {
     for condition in conditions.filter(|c| c["type"] == "PodScheduled" && c["reason"] == "Unschedulable") {
         let since: Timestamp = condition["lastTransitionTime"].as_str()?.parse().ok()?;
         if now.duration_since(since) >= UNSCHEDULED_AFTER {
-            let detail = format!("spec.components.{component}.resources or spec.placement.");
+            let detail = format!("{}.resources or spec.placement.", path(component));
             return Some(Refused::new(Reason::PodsUnschedulable, detail));
         }
     }
@@ -71,12 +73,12 @@ fn said(component: &str, pod: &Value, now: Timestamp) -> Option<Refused> {
                 "its image cannot be pulled".to_owned()
             }
             _ if container["lastState"]["terminated"]["reason"] == "OOMKilled" => {
-                format!("it runs out of memory: raise spec.components.{component}.resources.limits.memory")
+                format!("it runs out of memory: raise {}.resources.limits.memory", path(component))
             }
             "CrashLoopBackOff" => "it ends again and again: its log says why".to_owned(),
             _ => continue,
         };
-        return Some(Refused::new(Reason::PodsNotReady, format!("Deployment {component}: {why}.")));
+        return Some(Refused::new(Reason::PodsNotReady, format!("The {component}: {why}.")));
     }
     None
 }
@@ -101,6 +103,8 @@ mod tests {
         assert_eq!(reason(&pod("2026-11-28T12:00:20Z")), None);
         let late = pod("2026-11-28T12:00:00Z");
         assert_eq!(reason(&late).map(|(reason, _)| reason), Some(Reason::PodsUnschedulable));
+        let database = said("database", &late, "2026-11-28T12:00:30Z".parse().unwrap()).unwrap();
+        assert!(database.detail.starts_with("spec.database.managed.resources"), "{}", database.detail);
         let mut ending = late;
         ending["metadata"]["deletionTimestamp"] = "2026-11-28T12:00:10Z".into();
         assert_eq!(reason(&ending), None, "it makes room");
