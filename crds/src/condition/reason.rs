@@ -108,7 +108,7 @@ reasons! {
         "Correct the field that the message names.";
     Unreadable: World, "The object holds something that this release cannot read: it is left as it is, and not deleted.",
         "Correct the field that the message names, or run the release that wrote it.";
-    DestroyBooksMismatch: World, "destroyBooks is not the id of the books, so nothing is destroyed.",
+    DestroyBooksMismatch: Manifest, "destroyBooks is not the id of the books, so nothing is destroyed.",
         "Set spec.destroyBooks to status.booksId, or spec.deletionPolicy to Retain.";
     DatabaseOperatorMissing: World, "CloudNativePG is not installed.",
         "Install CloudNativePG, or use database.external; it is picked up by itself.";
@@ -132,9 +132,9 @@ reasons! {
         "Look at the logs of gateway and ledger for the probe's trace.";
     TenantNotReady: World, "The Channel waits for its tenant.",
         "Look at the PaymentTenant.";
-    TenantPaused: World, "The tenant is paused, so the Channel's spec is not applied.",
+    TenantPaused: Manifest, "The tenant is paused, so the Channel's spec is not applied.",
         "Set spec.paused of the PaymentTenant to false.";
-    OpenPayments: World, "The Channel is to be deleted, and payments on it are not final.",
+    OpenPayments: Manifest, "The Channel is to be deleted, and payments on it are not final.",
         "Wait, or resolve the payments that the message counts.";
     HibernationPending: World, "The tenant is to be deleted, and its database is being put to rest.",
         "If this stays, look at the cluster database in its namespace, and at CloudNativePG.";
