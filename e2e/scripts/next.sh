@@ -9,6 +9,10 @@ mkdir "$next/tree"
 git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T - | tar -xf - -C "$next/tree"
 patch -s -p1 -d "$next/tree" <e2e/upgrade/next.patch
 source=$(cd "$next/tree" && find components crds operator Cargo.toml Cargo.lock -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | head -c 12)
+# A folder of an earlier script, which still shares what cargo writes in place, is made anew.
+if [ -n "$(find "$next/target" -path '*/.fingerprint/*' -type f -links +1 -print -quit 2>/dev/null)" ]; then
+  rm -rf "$next/target"
+fi
 if [ "$source" != "$(cat "$next/source" 2>/dev/null || true)" ]; then
   if [ ! -d "$next/target" ]; then
     mkdir "$next/target"
