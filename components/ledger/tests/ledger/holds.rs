@@ -167,7 +167,7 @@ pub(crate) async fn a_hold_that_ends_elsewhere_meanwhile_stays_ended() {
     let end = async {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         let sql = "WITH v AS (UPDATE ledger.caps c SET remaining_minor = 0, reversed_by = gen_random_uuid()
-              FROM ledger.transactions t WHERE t.transaction_id = c.original_id AND t.key = 'hold:1' RETURNING original_id)
+              FROM ledger.transactions t WHERE t.transaction_id = c.original_id AND t.key = 'hold:1' RETURNING c.original_id)
             INSERT INTO ledger.raisings SELECT h.account_id, 0, -70 FROM v JOIN ledger.holds h ON h.hold_id = v.original_id; COMMIT";
         ending.batch_execute(sql).await.unwrap();
     };
