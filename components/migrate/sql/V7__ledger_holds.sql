@@ -45,7 +45,8 @@ END $$;
 
 -- The holds that items capture or end, by item: the kind of what they name, what is
 -- held still, when it may be expired, on which account; and the first item about
--- the same one, where a batch keeps count of it. Their caps are locked.
+-- the same one, where a batch keeps count of it. Of items that are busy the caps are
+-- not locked, and what is read here may be old.
 CREATE FUNCTION ledger.holds_of(p_items ledger.item[], p_originals uuid[], OUT kinds text[], OUT held bigint[],
     OUT expires timestamptz[], OUT accounts bigint[], OUT firsts int[])
 LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$

@@ -59,19 +59,20 @@ pub fn sale(order: &Order, attempt: &Attempt) -> Result<PostRequest, BooksError>
 
 /// A refund: the merchant gives back the amount; the fee is kept.
 pub fn refund(order: &Order, refund: &Refund) -> Result<PostRequest, BooksError> {
-    of_refund(&events::REFUND, order, refund, ["refund", "sale"])
+    of_refund(&events::REFUND, order, refund, "refund", sale_identity(order))
 }
 
 /// The reversal of a refund that the network declined.
 pub fn refund_reversal(order: &Order, refund: &Refund) -> Result<PostRequest, BooksError> {
-    of_refund(&events::REFUND_FAILED, order, refund, ["refund-reversal", "refund"])
+    of_refund(&events::REFUND_FAILED, order, refund, "refund-reversal", refund_identity("refund", refund))
 }
 
 fn of_refund(
     event: &'static Event,
     order: &Order,
     refund: &Refund,
-    [key, original]: [&str; 2],
+    key: &str,
+    original: Identity,
 ) -> Result<PostRequest, BooksError> {
     Ok(PostRequest {
         identity: Some(refund_identity(key, refund)),
@@ -80,11 +81,7 @@ fn of_refund(
         references: refund_references(order, refund),
         effective_time: refund.created_at.to_string(),
         settlement_date: refund.settlement_date.to_string(),
-        original: Some(if original == "sale" {
-            sale_identity(order)
-        } else {
-            refund_identity(original, refund)
-        }),
+        original: Some(original),
         config_epoch: unsigned(refund.config_epoch),
         ..PostRequest::default()
     })
