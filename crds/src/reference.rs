@@ -129,10 +129,11 @@ fn conditions(text: &mut String) {
 
 fn settings(text: &mut String) {
     text.push_str(
-        "\n## PostgreSQL settings of a managed database\n\n| setting | what it changes |\n|---|---|\n",
+        "\n## PostgreSQL settings of a managed database\n\n| setting | range | what it changes |\n|---|---|---|\n",
     );
-    for (name, why) in parameters::ALLOWED {
-        let _ = writeln!(text, "| `{name}` | {why} |");
+    for known in parameters::ALLOWED {
+        let range = parameters::describe(known);
+        let _ = writeln!(text, "| `{}` | {range} | {} |", known.name, known.why);
     }
 }
 

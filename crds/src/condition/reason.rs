@@ -84,13 +84,15 @@ reasons! {
     SimulatorInLiveTenant: Manifest, "A Simulator moves play money, and the tenant's environment is Live.",
         "Delete the Channel, or use it in a tenant with environment Test.";
     TenantMissing: Manifest, "The Channel's namespace belongs to no tenant.",
-        "Create the Channel in a tenant's namespace, ptn-<tenant>.";
+        "Create the tenant, or the Channel in a tenant's namespace, ptn-<tenant>.";
     CredentialsMissing: Manifest, "A Secret that the spec names does not exist.",
         "Create the Secret in the tenant's namespace; it is picked up by itself.";
     CredentialsInvalid: Manifest, "A Secret that the spec names has another type, lacks a key, or holds something unreadable.",
         "Correct the Secret as the message says; it is picked up by itself.";
     QuotaTooSmall: Manifest, "The quota cannot hold the declared pods and one more of each for a rolling update.",
         "Raise spec.quota to at least what the message says, or lower replicas or resources.";
+    ParameterOutOfRange: Manifest, "PostgreSQL could not start again with a setting's value.",
+        "Correct the setting that the message names; the field reference has its range.";
     NamespaceNotOurs: Manifest, "The tenant's namespace exists and was not made for this tenant or its books.",
         "Remove the namespace, or give the tenant another name.";
     BooksConflict: Manifest, "The database holds other books, or books that disagree with the spec.",

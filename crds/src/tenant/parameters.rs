@@ -11,33 +11,93 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// Each allowed setting, and why it is harmless to the books.
-pub const ALLOWED: &[(&str, &str)] = &[
-    ("autovacuum_max_workers", "how many tables are vacuumed at once"),
-    ("autovacuum_naptime", "how often vacuum looks for work"),
-    ("autovacuum_vacuum_cost_limit", "how fast vacuum may work"),
-    ("autovacuum_vacuum_scale_factor", "from which share of dead rows vacuum works"),
-    ("checkpoint_completion_target", "how evenly checkpoints are spread"),
-    ("checkpoint_timeout", "how long recovery may take at most, not what it finds"),
-    ("default_statistics_target", "how well the planner estimates"),
-    ("effective_cache_size", "what the planner believes to be cached"),
-    ("effective_io_concurrency", "how many reads are issued at once"),
-    ("hash_mem_multiplier", "memory of a query"),
-    ("lock_timeout", "refuses a statement that waits too long, which then rolls back"),
-    ("log_min_duration_statement", "from which duration statements are logged"),
-    ("maintenance_work_mem", "memory of vacuum and index builds"),
-    ("max_connections", "how many sessions fit"),
-    ("max_parallel_workers", "parallelism of queries"),
-    ("max_parallel_workers_per_gather", "parallelism of one query"),
-    ("max_wal_size", "how much log stands between checkpoints"),
-    ("min_wal_size", "how much log is kept for reuse"),
-    ("random_page_cost", "what the planner believes a read to cost"),
-    ("shared_buffers", "memory of the server's cache"),
-    ("temp_buffers", "memory of temporary tables"),
-    ("track_io_timing", "whether reads and writes are timed"),
-    ("wal_buffers", "memory of the log before it is written"),
-    ("wal_compression", "whether full pages are compressed in the log"),
-    ("work_mem", "memory of a sort"),
+use values::{GB, HOUR, KB, MB, SECOND};
+pub use values::{Values, check, describe};
+
+mod values;
+
+/// A setting, what it may be, and why it is harmless to the books.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    pub name: &'static str,
+    pub why: &'static str,
+    pub values: Values,
+    /// -1 is a value too: PostgreSQL chooses, or it is off.
+    pub minus_one: bool,
+}
+
+const fn of(name: &'static str, values: Values, why: &'static str) -> Parameter {
+    Parameter { name, why, values, minus_one: false }
+}
+
+const fn or_minus_one(name: &'static str, values: Values, why: &'static str) -> Parameter {
+    Parameter { name, why, values, minus_one: true }
+}
+
+const fn number(least: f64, most: f64) -> Values {
+    Values::Number { least, most }
+}
+
+const fn memory(bare: f64, least: f64) -> Values {
+    Values::Memory { bare, least }
+}
+
+/// Each allowed setting. The limits lie within PostgreSQL's, which the suite
+/// `parameters` asks; what cannot be meant is left out.
+pub const ALLOWED: &[Parameter] = &[
+    of("autovacuum_max_workers", number(1.0, 32.0), "how many tables are vacuumed at once"),
+    of(
+        "autovacuum_naptime",
+        Values::Time { bare: SECOND, least: SECOND, most: HOUR },
+        "how often vacuum looks for work",
+    ),
+    or_minus_one("autovacuum_vacuum_cost_limit", number(1.0, 10_000.0), "how fast vacuum may work"),
+    of("autovacuum_vacuum_scale_factor", number(0.0, 1.0), "from which share of dead rows vacuum works"),
+    of("checkpoint_completion_target", number(0.1, 1.0), "how evenly checkpoints are spread"),
+    of(
+        "checkpoint_timeout",
+        Values::Time { bare: SECOND, least: 30.0 * SECOND, most: 24.0 * HOUR },
+        "how long recovery may take at most, not what it finds",
+    ),
+    of("default_statistics_target", number(1.0, 10_000.0), "how well the planner estimates"),
+    of(
+        "effective_cache_size",
+        Values::Size { bare: 8.0 * KB, least: 8.0 * KB, most: 8192.0 * GB },
+        "what the planner believes to be cached",
+    ),
+    of("effective_io_concurrency", number(0.0, 1000.0), "how many reads are issued at once"),
+    of("hash_mem_multiplier", number(1.0, 1000.0), "memory of a query"),
+    of(
+        "lock_timeout",
+        Values::Time { bare: 1.0, least: 0.0, most: HOUR },
+        "refuses a statement that waits too long, which then rolls back; 0 waits",
+    ),
+    or_minus_one(
+        "log_min_duration_statement",
+        Values::Time { bare: 1.0, least: 0.0, most: 24.0 * HOUR },
+        "from which duration statements are logged",
+    ),
+    of("maintenance_work_mem", memory(KB, MB), "memory of vacuum and index builds"),
+    of("max_connections", number(50.0, 1000.0), "how many sessions fit"),
+    of("max_parallel_workers", number(0.0, 1024.0), "parallelism of queries"),
+    of("max_parallel_workers_per_gather", number(0.0, 1024.0), "parallelism of one query"),
+    of(
+        "max_wal_size",
+        Values::Size { bare: MB, least: 32.0 * MB, most: 1024.0 * GB },
+        "how much log stands between checkpoints",
+    ),
+    of(
+        "min_wal_size",
+        Values::Size { bare: MB, least: 32.0 * MB, most: 1024.0 * GB },
+        "how much log is kept for reuse",
+    ),
+    of("random_page_cost", number(0.0, 1000.0), "what the planner believes a read to cost"),
+    of("shared_buffers", memory(8.0 * KB, 128.0 * KB), "memory of the server's cache"),
+    of("temp_buffers", memory(8.0 * KB, 800.0 * KB), "memory of temporary tables"),
+    of("track_io_timing", Values::Switch, "whether reads and writes are timed"),
+    or_minus_one("wal_buffers", memory(8.0 * KB, 32.0 * KB), "memory of the log before it is written"),
+    of("wal_compression", Values::Switch, "whether full pages are compressed in the log"),
+    of("work_mem", memory(KB, 64.0 * KB), "memory of a sort"),
 ];
 
 /// What the API server answers to any other setting.
@@ -46,7 +106,7 @@ pub const MESSAGE: &str = "only settings of size and speed are allowed, none tha
 
 /// The CEL rule over the settings' names.
 pub(crate) fn rule() -> String {
-    let names: Vec<String> = ALLOWED.iter().map(|(name, _)| format!("'{name}'")).collect();
+    let names: Vec<String> = ALLOWED.iter().map(|known| format!("'{}'", known.name)).collect();
     format!("self.all(name, name in [{}])", names.join(", "))
 }
 

@@ -125,6 +125,7 @@ fn effective(spec: &raw::PaymentTenantSpec) -> Result<raw::Effective, Refused> {
         ledger: scale(components.ledger.as_ref()),
     };
     let database = database(spec, production);
+    parameters(&database)?;
     let quota = quota(spec, &components, &database)?;
     Ok(raw::Effective {
         currencies: spec.currencies.clone(),
@@ -167,6 +168,20 @@ fn database(spec: &raw::PaymentTenantSpec, production: bool) -> raw::EffectiveDa
         parameters,
     };
     raw::EffectiveDatabase { managed: Some(managed), external: None }
+}
+
+/// PostgreSQL must be able to start with every setting.
+fn parameters(database: &raw::EffectiveDatabase) -> Result<(), Refused> {
+    let Some(managed) = &database.managed else { return Ok(()) };
+    let limit = managed.resources.limits.as_ref().and_then(|list| list.memory.as_ref());
+    let memory = limit.and_then(|memory| quantity::thousandths(&memory.0)).unwrap_or_default() / 1000;
+    for (name, value) in &managed.parameters {
+        raw::parameters::check(name, value, memory as f64).map_err(|said| {
+            let detail = format!("spec.database.managed.parameters.{name} {said}.");
+            Refused::new(Reason::ParameterOutOfRange, detail)
+        })?;
+    }
+    Ok(())
 }
 
 /// Fills what is not given. A limit that is not given is the default or the

@@ -1,0 +1,38 @@
+//! PostgreSQL itself starts with both ends of every range that a tenant may choose from.
+
+use payplane_crds::tenant::parameters::{ALLOWED, Values};
+use payplane_testkit::Postgres;
+
+/// Memory of the instance in bytes: half of it is small enough for this machine.
+const MEMORY: f64 = 512.0 * 1024.0 * 1024.0;
+
+/// One end of a setting's range, with the unit that limits are in.
+fn end(values: Values, upper: bool) -> String {
+    let pick = |least: f64, most: f64| if upper { most } else { least };
+    match values {
+        Values::Switch => if upper { "on" } else { "off" }.to_owned(),
+        Values::Number { least, most } => pick(least, most).to_string(),
+        Values::Time { least, most, .. } => format!("{}ms", pick(least, most)),
+        Values::Size { least, most, .. } => format!("{}kB", pick(least, most) / 1024.0),
+        Values::Memory { least, .. } => format!("{}kB", pick(least, MEMORY / 2.0) / 1024.0),
+    }
+}
+
+#[tokio::test]
+async fn postgresql_starts_at_both_ends_of_every_range() {
+    for upper in [false, true] {
+        let settings: Vec<_> = ALLOWED.iter().map(|known| (known.name, end(known.values, upper))).collect();
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let postgres = Postgres::start_with(&settings).await.expect("it starts");
+        let client = postgres.connect_to("postgres", "postgres").await.expect("it answers");
+        let rows = client.query("SELECT name FROM pg_settings WHERE source = 'command line'", &[]).await;
+        let taken: Vec<String> = rows.expect("answered").iter().map(|row| row.get(0)).collect();
+        for known in ALLOWED {
+            assert!(
+                taken.iter().any(|name| name == known.name),
+                "{} is a setting that was given",
+                known.name
+            );
+        }
+    }
+}
