@@ -7,5 +7,6 @@ pub mod health;
 pub mod lease;
 pub mod object;
 pub mod queue;
+pub mod reign;
 pub mod seen;
 pub mod watch;

@@ -6,6 +6,7 @@ use kube::Client;
 use kube::api::Api;
 use payplane_operator::framework::health::{self, Metrics};
 use payplane_operator::framework::lease::Election;
+use payplane_operator::framework::reign::Reign;
 use payplane_operator::run::run;
 use payplane_operator::settings::Settings;
 
@@ -42,12 +43,13 @@ async fn main() -> anyhow::Result<()> {
         api: Api::namespaced(client.clone(), &settings.pod_namespace),
         name: "payplane-operator".to_owned(),
         identity: settings.pod_name.clone(),
+        reign: Reign::default(),
     };
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let lead = async {
         election.acquire().await;
-        let work = tokio::spawn(run(client, settings, metrics));
+        let work = tokio::spawn(run(client, settings, metrics, election.reign.clone()));
         tokio::select! {
             () = election.hold() => tracing::warn!("leadership lost; this process ends"),
             ended = work => tracing::error!(?ended, "the controllers ended"),

@@ -11,6 +11,7 @@ use crate::framework::cluster::Cluster;
 use crate::framework::health::Metrics;
 use crate::framework::object::resource;
 use crate::framework::queue::Queue;
+use crate::framework::reign::Reign;
 use crate::framework::watch;
 use crate::poller::Poller;
 use crate::settings::Settings;
@@ -35,10 +36,10 @@ const OWNED: [(&str, &str); 12] = [
     ("batch/v1", "Job"),
 ];
 
-/// Runs every controller until the future is dropped.
-pub async fn run(client: Client, settings: Settings, metrics: Metrics) {
+/// Runs every controller until the future is dropped. Nothing is written after the reign.
+pub async fn run(client: Client, settings: Settings, metrics: Metrics, reign: Reign) {
     let (queue, poller) = (Queue::default(), Poller::default());
-    let cluster = Cluster::new(client.clone());
+    let cluster = Cluster::new(client.clone(), reign);
     let seen = cluster.seen.clone();
     let context = Arc::new(Context::new(cluster, settings, queue.clone(), poller.clone(), metrics));
     let by_label = |object: &DynamicObject| object.labels().get(payplane_api::names::LABEL_TENANT).cloned();

@@ -7,9 +7,10 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams
 use kube::core::ApiResource;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
-use snafu::{ResultExt, Snafu};
+use snafu::{ResultExt, Snafu, ensure};
 
 use super::object::{Object, resource};
+use super::reign::Reign;
 use super::seen::Seen;
 
 /// The one field manager of the operator.
@@ -25,6 +26,8 @@ pub enum ClusterError {
     Delete { kind: String, name: String, source: kube::Error },
     #[snafu(display("the API server's {kind} {name} is no JSON"))]
     Json { kind: String, name: String, source: serde_json::Error },
+    #[snafu(display("{kind} {name} is not written: another replica may lead by now"))]
+    Deposed { kind: String, name: String },
 }
 
 impl ClusterError {
@@ -53,13 +56,20 @@ pub struct Cluster {
     pub client: Client,
     pub seen: Seen,
     writes: bool,
+    reign: Reign,
     recorded: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Cluster {
     #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self { client, seen: Seen::default(), writes: true, recorded: Arc::default() }
+    pub fn new(client: Client, reign: Reign) -> Self {
+        Self { client, seen: Seen::default(), writes: true, reign, recorded: Arc::default() }
+    }
+
+    /// Fails when the time of this leader is over.
+    pub fn leads(&self, kind: &str, name: &str) -> Result<(), ClusterError> {
+        ensure!(self.reign.left().is_some(), DeposedSnafu { kind, name });
+        Ok(())
     }
 
     /// The same API server, noting from now on what is applied.
@@ -197,6 +207,7 @@ impl Cluster {
             return Ok(live);
         }
         let (kind, name) = (object.kind(), object.name());
+        self.leads(kind, name)?;
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let api = self.api(&resource, object.namespace());
         let written = api.patch(name, &params, &Patch::Apply(&object.0)).await;
@@ -215,6 +226,7 @@ impl Cluster {
         if !self.writes {
             return Ok(());
         }
+        self.leads(&resource.kind, name)?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patched = self.api(resource, namespace).patch(name, &params, &Patch::Merge(patch)).await;
         patched.map(|_| ()).context(ApplySnafu { kind: &resource.kind, name })
@@ -227,6 +239,7 @@ impl Cluster {
         }
         let text = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
         let (name, namespace) = (text("name").unwrap_or_default(), text("namespace"));
+        self.leads(&resource.kind, &name)?;
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: text("uid"), resource_version: None }),
             ..DeleteParams::background()

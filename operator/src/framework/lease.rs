@@ -1,18 +1,19 @@
 //! Leadership by a Lease. Every write carries the resourceVersion that was
-//! read, so two replicas can never both believe that they took it.
+//! read, so two replicas can never both believe that they took it. Nobody's clock
+//! is compared with another's: a lease ended when it did not change for its time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 
+use super::reign::{REIGN, Reign};
+
 /// How long a lease that nobody renews still counts.
 const LEASE_SECONDS: i32 = 15;
-/// A leader that could not renew for this long is none any more.
-const RENEW_WITHIN: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
 
 /// This replica's claim.
@@ -21,13 +22,34 @@ pub struct Election {
     pub api: Api<Lease>,
     pub name: String,
     pub identity: String,
+    pub reign: Reign,
+}
+
+/// The lease as it was last seen, and since when it has been so.
+struct Observed {
+    version: Option<String>,
+    since: Instant,
+}
+
+impl Observed {
+    fn nothing() -> Self {
+        Self { version: None, since: Instant::now() }
+    }
+
+    fn unchanged_for(&mut self, lease: &Lease) -> Duration {
+        if self.version != lease.metadata.resource_version {
+            *self = Self { version: lease.metadata.resource_version.clone(), since: Instant::now() };
+        }
+        self.since.elapsed()
+    }
 }
 
 impl Election {
     /// Waits until this replica leads.
     pub async fn acquire(&self) {
+        let mut observed = Observed::nothing();
         loop {
-            match self.claim().await {
+            match self.claim(&mut observed).await {
                 Ok(true) => return tracing::info!(identity = self.identity, "leading"),
                 Ok(false) => {}
                 Err(error) => tracing::info!(%error, "lease not readable"),
@@ -38,20 +60,21 @@ impl Election {
 
     /// Renews until that fails for too long. When it returns, this process must end.
     pub async fn hold(&self) {
-        let mut renewed = tokio::time::Instant::now();
-        while renewed.elapsed() < RENEW_WITHIN {
-            tokio::time::sleep(RETRY).await;
-            match tokio::time::timeout(RENEW_WITHIN.saturating_sub(renewed.elapsed()), self.claim()).await {
-                Ok(Ok(true)) => renewed = tokio::time::Instant::now(),
-                Ok(Ok(false)) => return,
+        let mut observed = Observed::nothing();
+        while let Some(left) = self.reign.left() {
+            tokio::time::sleep(RETRY.min(left)).await;
+            let left = self.reign.left().unwrap_or_default();
+            match tokio::time::timeout(left, self.claim(&mut observed)).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(error)) => tracing::info!(%error, "lease not renewed"),
-                Err(_) => return,
             }
         }
     }
 
     /// Gives the lease back, so the next leader need not wait for its end.
     pub async fn release(&self) {
+        self.reign.lasts(None);
         let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else { return };
         let held = lease.spec.as_ref().and_then(|s| s.holder_identity.as_deref());
         if held != Some(self.identity.as_str()) {
@@ -65,31 +88,37 @@ impl Election {
     }
 
     /// Takes or renews the lease if it is free or ours.
-    async fn claim(&self) -> Result<bool, kube::Error> {
-        let Some(mut lease) = self.api.get_opt(&self.name).await? else {
-            let lease = Lease {
-                metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
-                spec: Some(self.spec(None)),
-            };
-            return settled(self.api.create(&PostParams::default(), &lease).await);
+    async fn claim(&self, observed: &mut Observed) -> Result<bool, kube::Error> {
+        // Others count from when they see this claim, which is later.
+        let until = Instant::now().checked_add(REIGN);
+        let written = match self.api.get_opt(&self.name).await? {
+            None => {
+                let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+                let lease = Lease { metadata, spec: Some(self.spec(None)) };
+                self.api.create(&PostParams::default(), &lease).await
+            }
+            Some(mut lease) => {
+                let unchanged = observed.unchanged_for(&lease);
+                if !lease.spec.as_ref().is_none_or(|spec| self.may_take(spec, unchanged)) {
+                    return Ok(false);
+                }
+                lease.spec = Some(self.spec(lease.spec.as_ref()));
+                self.api.replace(&self.name, &PostParams::default(), &lease).await
+            }
         };
-        let free = lease.spec.as_ref().is_none_or(|spec| self.may_take(spec));
-        if !free {
-            return Ok(false);
+        match written {
+            Ok(_) => self.reign.lasts(until),
+            // Another replica was quicker.
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(false),
+            Err(error) => return Err(error),
         }
-        lease.spec = Some(self.spec(lease.spec.as_ref()));
-        settled(self.api.replace(&self.name, &PostParams::default(), &lease).await)
+        Ok(true)
     }
 
-    fn may_take(&self, spec: &LeaseSpec) -> bool {
+    fn may_take(&self, spec: &LeaseSpec, unchanged: Duration) -> bool {
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
-        let ends = spec.renew_time.as_ref().map(|at| {
-            let lasts = spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS);
-            at.0.saturating_add(SignedDuration::from_secs(lasts.into()))
-        });
-        holder.is_empty()
-            || holder == self.identity
-            || !matches!(ends, Some(Ok(end)) if end > Timestamp::now())
+        let lasts = u64::try_from(spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS)).unwrap_or_default();
+        holder.is_empty() || holder == self.identity || unchanged >= Duration::from_secs(lasts)
     }
 
     fn spec(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
@@ -104,14 +133,5 @@ impl Election {
             lease_transitions: Some(if ours { transitions } else { transitions.saturating_add(1) }),
             ..LeaseSpec::default()
         }
-    }
-}
-
-/// A conflict means that another replica was quicker.
-fn settled<T>(written: Result<T, kube::Error>) -> Result<bool, kube::Error> {
-    match written {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-        Err(error) => Err(error),
     }
 }

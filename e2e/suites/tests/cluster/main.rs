@@ -25,6 +25,7 @@ mod s03_team;
 mod s04_available;
 mod s04_crash_at_write;
 mod s04_faults;
+mod s04_leader;
 mod s04_power;
 mod s05_live_config;
 mod s06_authority;
