@@ -16,14 +16,17 @@ use crate::framework::object::resource;
 use crate::tenant::apply::{self, ApplyError, Progress};
 use crate::tenant::conditions::Findings;
 use crate::tenant::context::Context;
-use crate::tenant::leaving::leaving;
 use crate::tenant::observe::{self, Seen};
 use crate::tenant::status::{self, Facts, Surroundings};
 use crate::tenant::validate::{Refused, Tenant, validate};
-use crate::tenant::{certificates, delete, dereference, events, orphans, stuck, sweep, unreadable, untended};
+use crate::tenant::{
+    certificates, delete, dereference, events, leaving, orphans, stuck, sweep, unreadable, untended,
+};
 
 /// A tenant that waits for something without a watch is looked at this often.
 const WAITING: Duration = Duration::from_secs(3);
+/// A deleted one whose channels go first is looked at this often.
+const BESIDE: Duration = Duration::from_secs(1);
 /// One whose config is on its way to pods is looked at this often.
 const DELIVERING: Duration = Duration::from_millis(700);
 /// And one that is complete, in case a watch lost something.
@@ -207,7 +210,7 @@ async fn settle(
     let undelivered = undelivered.then(|| Refused::new(Reason::TenantNotReady, ""));
     let mut waiting = findings.blocked.is_some() || findings.unavailable.is_some();
     for resolved in &progress.channels {
-        let open = leaving(context, tenant, resolved, &progress, &seen).await?;
+        let open = leaving::leaving(context, tenant, resolved, &progress, &seen).await?;
         waiting |= open.is_some();
         let around = Surroundings {
             unavailable: seen.unavailable.clone(),
@@ -250,6 +253,12 @@ async fn ending(
         return Ok(None);
     }
     let name = object.name_any();
+    if leaving::go_first(context, object).await?
+        && let Ok(tenant) = validate(object)
+    {
+        let again = tending(context, object, &tenant).await?;
+        return Ok(again.map(|again| again.min(BESIDE)));
+    }
     context.unwatch_secrets(&name);
     let ended = match delete::delete(&context.cluster, object).await {
         Err(error) if context.failed(&name) >= FAILURES_UNTOLD => {

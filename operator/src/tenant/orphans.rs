@@ -1,6 +1,7 @@
-//! Channels whose namespace belongs to no tenant: they say so, and their
-//! deletion waits for nobody.
+//! Channels whose namespace belongs to no tenant: they say so. Deleted ones go,
+//! unless the namespace keeps books: payments in them may still need the channel.
 
+use payplane_api::names::ANNOTATION_BOOKS_ID;
 use payplane_crds::Channel;
 use payplane_crds::condition::Reason;
 
@@ -16,8 +17,8 @@ use crate::tenant::validate::Refused;
 pub async fn reconcile(cluster: &Cluster, namespace: &str) -> Result<(), ClusterError> {
     let channels = resource("payplane.io/v1alpha1", "Channel");
     for live in cluster.list(&channels, Some(namespace), "").await? {
-        if live["metadata"]["deletionTimestamp"].is_string() {
-            // No gateway is left that could bring a payment to its end.
+        let deleted = live["metadata"]["deletionTimestamp"].is_string();
+        if deleted && !keeps_books(cluster, namespace).await? {
             finalizer::remove(cluster, &channels, &live).await?;
             continue;
         }
@@ -28,7 +29,9 @@ pub async fn reconcile(cluster: &Cluster, namespace: &str) -> Result<(), Cluster
                 continue;
             }
         };
-        let refused = Some(Refused::new(Reason::TenantMissing, ""));
+        let kept = "Payments on it may be open in the books that are kept here: a tenant of that name counts them and lets it go.";
+        let detail = if deleted { kept } else { "" };
+        let refused = Some(Refused::new(Reason::TenantMissing, detail));
         write_channel(
             cluster,
             &Resolved { channel, usable: None, serves: false, refused },
@@ -37,4 +40,9 @@ pub async fn reconcile(cluster: &Cluster, namespace: &str) -> Result<(), Cluster
         .await?;
     }
     Ok(())
+}
+
+async fn keeps_books(cluster: &Cluster, namespace: &str) -> Result<bool, ClusterError> {
+    let home = cluster.get(&resource("v1", "Namespace"), None, namespace).await?;
+    Ok(home.is_some_and(|home| home["metadata"]["annotations"][ANNOTATION_BOOKS_ID].is_string()))
 }

@@ -64,8 +64,16 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
         })
     };
     let kept = keys();
+    // Nobody can count a channel's payments while the books sleep, so it waits for them.
+    tenant::apply(&tenant::channel("keeper", "left", 60));
+    let deleted = ["pch", "left", "-n", "ptn-keeper"];
+    tenant::await_condition(&deleted, "Ready", "True", Duration::from_secs(60));
     delete("keeper");
     asleep("ptn-keeper");
+    let _ = kubectl::ok(&["delete", "pch", "left", "-n", "ptn-keeper", "--wait=false"]);
+    let said = tenant::await_reason(&deleted, "Ready", "TenantMissing", Duration::from_secs(30));
+    let (_, _, message) = tenant::condition(&said, "Ready").expect("just seen");
+    assert!(message.contains("books that are kept"), "{message}");
     for target in [
         &["namespace", "ptn-keeper"][..],
         &["cluster.postgresql.cnpg.io", "database", "-n", "ptn-keeper"],
@@ -100,7 +108,18 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
         tenant::apply(&other);
         tenant::await_reason(&["ptn", "keeper"], "Ready", "BooksConflict", Duration::from_secs(240));
     }
+    tenant::apply(&tenant::development("keeper"));
+    wait::until("the conflict to be over", Duration::from_secs(30), || {
+        let object = kubectl::get(&["ptn", "keeper"]).ok_or("gone")?;
+        match tenant::condition(&object, "Ready") {
+            Some((_, reason, _)) if reason != "BooksConflict" => Ok(()),
+            now => Err(format!("{now:?}")),
+        }
+    });
     takes_up_again(&id, &order, paid["orderDate"].as_str().expect("a date"));
+    wait::until("the channel without payments to go", Duration::from_secs(30), || {
+        if kubectl::get(&deleted).is_none() { Ok(()) } else { Err("it is still there".to_owned()) }
+    });
     assert_eq!(keys(), kept, "what was sealed and signed before can still be verified");
 }
 

@@ -9,24 +9,23 @@ use crate::s03_payments::register;
 
 const NAME: &str = "waited";
 
-/// Installs one part of the test chart, and waits as helm waits.
-fn install(part: &str) -> Result<String, String> {
-    let (release, set, name) = (format!("waited-{part}"), format!("part={part}"), format!("name={NAME}"));
-    let chart = "e2e/upgrade/tenant";
-    helm::attempt(&[
-        "install",
-        &release,
-        chart,
-        "-n",
-        "default",
-        "--set",
-        &set,
-        "--set",
-        &name,
-        "--wait",
-        "--timeout",
-        "5m",
-    ])
+/// Installs parts of the test chart as a release, and waits as helm waits.
+fn install(release: &str, parts: &str) -> Result<String, String> {
+    let (parts, name) = (format!("parts={{{parts}}}"), format!("name={NAME}"));
+    let fixed = ["install", release, "e2e/upgrade/tenant", "-n", "default", "--wait", "--timeout", "5m"];
+    helm::attempt(&[&fixed[..], &["--set", &parts, "--set", &name]].concat())
+}
+
+fn uninstall(release: &str) -> Result<String, String> {
+    helm::attempt(&["uninstall", release, "-n", "default", "--wait", "--timeout", "3m"])
+}
+
+/// No tenant, no books and no release is left of an earlier run.
+fn clean() {
+    tenant::destroy(NAME);
+    for release in ["waited", "waited-tenant", "waited-channel"] {
+        let _ = uninstall(release);
+    }
 }
 
 #[test]
@@ -34,17 +33,14 @@ fn whoever_waits_for_ready_is_never_told_too_early() {
     if !env::cluster() {
         return;
     }
-    tenant::destroy(NAME);
-    for part in ["tenant", "channel"] {
-        let _ = helm::attempt(&["uninstall", &format!("waited-{part}"), "-n", "default"]);
-    }
+    clean();
     let namespace = format!("ptn-{NAME}");
-    let tenant = std::thread::spawn(|| install("tenant"));
+    let tenant = std::thread::spawn(|| install("waited-tenant", "tenant"));
     // The namespace is the operator's; a Channel can be there a moment later.
     let channel = wait::until("the channel's release", Duration::from_secs(60), || {
         kubectl::get(&["namespace", &format!("ptn-{NAME}")]).ok_or("no namespace")?;
         tenant::credentials(NAME);
-        Ok(std::thread::spawn(|| install("channel")))
+        Ok(std::thread::spawn(|| install("waited-channel", "channel")))
     });
     let wait = |target: &'static str| {
         let namespace = namespace.clone();
@@ -86,9 +82,45 @@ fn whoever_waits_for_ready_is_never_told_too_early() {
     assert!(said.is_ok(), "{said:?}");
     let ledger = kubectl::get(&["deployment", "ledger", "-n", &namespace]).expect("it is there");
     assert_eq!(ledger["status"]["availableReplicas"], 2, "kubectl wait came back before the pods were there");
-    let _ = helm::attempt(&["uninstall", "waited-channel", "-n", "default", "--wait"]);
+    let gone = uninstall("waited-channel");
+    assert!(gone.is_ok(), "{gone:?}");
+    clean();
+}
+
+/// One release of both, into a namespace that keeps books: helm says that they
+/// are there when they are, and takes both away again.
+#[test]
+#[ignore = "long form: make e2e-full"]
+fn one_release_of_tenant_and_channel_comes_and_goes_whole() {
+    if !env::cluster() {
+        return;
+    }
+    clean();
+    tenant::ready(&tenant::development(NAME), 60);
+    let channel = ["pch", "sim", "-n", "ptn-waited"];
+    for target in [&["ptn", NAME][..], &channel] {
+        let _ = kubectl::ok(&[&["delete", "--wait=false"], target].concat());
+    }
+    for round in 0..2 {
+        let gone = "both to go";
+        wait::until(gone, Duration::from_secs(120), || {
+            let left = [kubectl::get(&["ptn", NAME]), kubectl::get(&channel)];
+            if left.iter().all(Option::is_none) { Ok(()) } else { Err(format!("{left:?}")) }
+        });
+        assert!(kubectl::get(&["namespace", "ptn-waited"]).is_some(), "it keeps the books");
+        let said = install("waited", "tenant,channel");
+        assert!(said.is_ok(), "{said:?}");
+        assert_ready(&["ptn", NAME], "helm said that the tenant is there");
+        assert_ready(&channel, "helm said that the channel is there");
+        let app = register(NAME);
+        let paid = app.pay(&format!("whole-{round}-{}", env::seed()), 10_000, "CNY").expect("paid");
+        assert_eq!(paid["feeMinor"], 60, "{paid}");
+        let said = uninstall("waited");
+        assert!(said.is_ok(), "{said:?}");
+    }
+    let _ = install("waited", "tenant");
     tenant::destroy(NAME);
-    let _ = helm::attempt(&["uninstall", "waited-tenant", "-n", "default"]);
+    clean();
 }
 
 /// Fails unless Ready is true of the present generation at this moment.
