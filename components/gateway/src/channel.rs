@@ -6,7 +6,8 @@
 //!   the network refuses it from [`Channel::closed_at`] on. However long a
 //!   process is frozen, what it sends afterwards is stale.
 //! - Only a verified answer is an outcome; everything else is `Unknown`.
-//! - `NotSent` means that no byte of the request can have left.
+//! - `NotSent` means that no byte of the request can have left, or that the network
+//!   proved that it refused it unread.
 //! - Nothing is sent twice by itself: no redirects, no retries.
 
 pub mod endpoint;

@@ -131,7 +131,7 @@ impl AttemptState {
                 when(Sending, Declined, "verified answer"),
                 when(Sending, Processing, "verified answer"),
                 when(Sending, Unknown, "time-out, broken connection, unverified or garbled answer"),
-                when(Sending, NotSent, "no connection was made"),
+                when(Sending, NotSent, "no connection was made, or the network refused it unread"),
                 when(Sending, NotReceived, "not found, after the request's window closed"),
                 when(Unknown, Succeeded, "query"),
                 when(Unknown, Declined, "query"),

@@ -31,6 +31,18 @@ async fn what_was_surely_not_sent_goes_to_the_next_channel_and_nothing_else_does
     assert_eq!((paid.status, paid.fee_minor), (Succeeded, Some(60)), "on the terms of the second channel");
     assert_eq!(attempts(&stack, "second").await?, ["dead NotSent", "sim Succeeded"]);
 
+    // A network that does not know the merchant refuses unread: nothing stays open.
+    let mut stranger = stack.channel("stranger", 1, 10)?;
+    stranger["network"]["merchantId"] = json!("M9");
+    stack.configure_channels(&[stranger.clone(), stack.channel("sim", 2, 60)?])?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(app.pay(&payment("known", 10_000)).await?.status, Succeeded);
+    assert_eq!(attempts(&stack, "known").await?, ["stranger NotSent", "sim Succeeded"]);
+    stack.configure_channels(&[stranger])?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = app.pay(&payment("unknown", 10_000)).await?;
+    assert_eq!((refused.status, refused.failure_code.as_deref()), (Failed, Some("ChannelUnavailable")));
+
     // Play money is no way for real money, whatever the operator let through.
     stack.environment = "Live";
     stack.configure_channels(&[stack.channel("sim", 2, 60)?])?;

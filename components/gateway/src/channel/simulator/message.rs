@@ -80,6 +80,14 @@ struct Refusal {
     code: String,
 }
 
+/// The code of a refusal that the network makes before it looks at what is asked:
+/// by its manual such a request has had no effect and never will.
+pub(super) fn refused_unread(body: &[u8]) -> Option<String> {
+    const UNREAD: [&str; 5] = ["BadHeaders", "BadSignature", "InvalidBody", "InvalidField", "StaleRequest"];
+    let refusal = serde_json::from_slice::<Refusal>(body).ok()?;
+    UNREAD.contains(&refusal.code.as_str()).then_some(refusal.code)
+}
+
 pub(super) fn is_not_found(body: &[u8]) -> bool {
     serde_json::from_slice::<Refusal>(body).is_ok_and(|refusal| refusal.code == "NotFound")
 }
