@@ -11,7 +11,7 @@ use crate::node::init;
 use crate::{dirs, sys};
 
 /// Kernel settings that a kubelet, a kube-proxy or this tool writes.
-pub const SETTINGS: &[&str] = &[
+const SETTINGS: &[&str] = &[
     "fs.inotify.max_user_instances",
     "fs.inotify.max_user_watches",
     "kernel.keys.root_maxbytes",
@@ -78,7 +78,7 @@ pub fn mount_points() -> Vec<PathBuf> {
     list
 }
 
-pub fn get(name: &str) -> Option<String> {
+fn get(name: &str) -> Option<String> {
     Some(std::fs::read_to_string(path(name)).ok()?.trim().to_owned())
 }
 

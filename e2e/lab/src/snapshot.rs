@@ -41,8 +41,8 @@ pub fn lines() -> sys::Result<BTreeSet<String>> {
     for line in sys::run("nft", &["list", "ruleset"])?.lines() {
         add("nft", line);
     }
-    for name in machine::SETTINGS {
-        add("setting", &format!("{name} = {}", machine::get(name).unwrap_or_default()));
+    for setting in settings(Path::new("/proc/sys")) {
+        add("setting", &setting);
     }
     let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
     for file in tree(&Path::new(&home).join(".kube")) {
@@ -65,6 +65,37 @@ fn processes() -> Vec<String> {
         (!text.is_empty()).then(|| text.chars().take(200).collect())
     };
     process::all().into_iter().filter_map(read).collect()
+}
+
+/// What the kernel counts by itself, and what reading changes.
+const COUNTS: [&str; 10] = [
+    "fs/dentry-state",
+    "fs/file-nr",
+    "fs/inode-nr",
+    "fs/inode-state",
+    "kernel/ns_last_pid",
+    "kernel/perf_event_max_sample_rate",
+    "kernel/pty/nr",
+    "kernel/random",
+    "net/netfilter/nf_conntrack_count",
+    "vm/stat_refresh",
+];
+
+/// Every setting of the kernel that can be read, with its value.
+fn settings(folder: &Path) -> Vec<String> {
+    let mut list = Vec::new();
+    for path in std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let name = path.strip_prefix("/proc/sys").unwrap_or(&path).to_string_lossy().into_owned();
+        if COUNTS.contains(&name.as_str()) {
+            continue;
+        }
+        if path.is_dir() {
+            list.extend(settings(&path));
+        } else if let Ok(value) = std::fs::read_to_string(&path) {
+            list.push(format!("{name} = {}", value.split_whitespace().collect::<Vec<_>>().join(" ")));
+        }
+    }
+    list
 }
 
 /// Mount point and type, without numbers that change.

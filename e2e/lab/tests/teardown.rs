@@ -79,19 +79,31 @@ fn a_cluster_leaves_the_machine_as_it_was() {
     let state = folder.path().join("state");
     let before = snapshot(&state);
 
-    run(&state, &["cluster", "up", NAME, "--no-cnpg"]);
+    run(&state, &["cluster", "up", NAME, "--nodes", "2", "--no-cnpg"]);
     let during = snapshot(&state);
-    for kind in ["process", "cgroup", "mount", "link", "route", "file"] {
+    for kind in ["process", "cgroup", "mount", "link", "route", "file", "setting"] {
         let seen = during.difference(&before).any(|line| line.starts_with(kind));
         assert!(seen, "a cluster shows in the snapshot as a {kind}, else the comparison proves nothing");
     }
-    let again = run(&state, &["cluster", "up", NAME, "--no-cnpg"]);
+    let again = run(&state, &["cluster", "up", NAME, "--nodes", "2", "--no-cnpg"]);
     assert!(String::from_utf8_lossy(&again.stdout).contains("runs already"));
-    // The power of a node fails, and comes back.
-    run(&state, &["node", "kill", &format!("{NAME}-n1")]);
-    run(&state, &["node", "start", &format!("{NAME}-n1")]);
+    a_cut_link_carries_nothing(&state);
+    // The power of one node fails, another is shut down in order; both come back.
+    for (verb, node) in [("kill", "n1"), ("stop", "n2")] {
+        let node = format!("{NAME}-{node}");
+        run(&state, &["node", verb, &node]);
+        let twice = lab(&state, &["node", verb, &node]).output().unwrap();
+        let said = String::from_utf8_lossy(&twice.stderr).into_owned();
+        assert!(!twice.status.success() && said.contains("does not run"), "{verb} {node} again: {said}");
+        run(&state, &["node", "start", &node]);
+    }
     run(&state, &["cluster", "wait", NAME]);
+    // A second cluster has ranges of its own, and outlives the first.
+    let second = format!("{NAME}2");
+    run(&state, &["cluster", "up", &second, "--no-cnpg"]);
     run(&state, &["cluster", "down", NAME]);
+    run(&state, &["cluster", "wait", &second]);
+    run(&state, &["cluster", "down", &second]);
     assert_same(&before, &state, "after up and down");
     assert!(!state.exists(), "the state directory goes with the last cluster");
 
@@ -107,6 +119,31 @@ fn a_cluster_leaves_the_machine_as_it_was() {
         run(&state, &["cluster", "down", "--all"]);
         assert_same(&before, &state, &format!("down killed after {milliseconds} ms"));
     }
+}
+
+/// From one node to the other's kubelet, and back when it is healed.
+fn a_cut_link_carries_nothing(state: &Path) {
+    let (near, far) = (format!("{NAME}-n1"), format!("{NAME}-n2"));
+    assert!(reaches(state), "{near} reaches {far}");
+    for from in [&["--from", &far][..], &[]] {
+        run(state, &[&["link", "cut", &near], from].concat());
+        assert!(!reaches(state), "cut {from:?}");
+        run(state, &["link", "heal", &near]);
+        assert!(reaches(state), "healed {from:?}");
+    }
+}
+
+/// Does a connection from the first node to the kubelet of the second come about?
+fn reaches(state: &Path) -> bool {
+    let folder = state.join(NAME);
+    let spec = std::fs::read_to_string(folder.join("cluster.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_str(&spec).unwrap();
+    let index = u8::try_from(index["index"].as_u64().unwrap()).unwrap();
+    let far = payplane_lab::plan::Plan { name: NAME.to_owned(), index }.ip(2);
+    let connect = format!("exec 3<>/dev/tcp/{far}/10250");
+    let net = format!("--net={}", folder.join("ns/n1").display());
+    let done = Command::new("nsenter").args([&net, "timeout", "2", "bash", "-c", &connect]).output();
+    done.unwrap().status.success()
 }
 
 /// Runs the tool, and kills it with SIGKILL after a while.
