@@ -12,8 +12,8 @@ make check
 say "Tests that need no cluster: money, books on a real PostgreSQL, kinds on a real API server, the whole stack, the lab"
 env -u KUBECONFIG cargo test --release --locked --workspace --lib -- --test-threads=2
 env -u KUBECONFIG cargo test --release --locked --workspace --test ledger --test migrate -- --test-threads=2
-env -u KUBECONFIG cargo test --release --locked --workspace --test generated --test rules --test fields --test docs --test objects \
-  --test charts --test crd_rules --test policies --test network --test load --test policy --test teardown -- --test-threads=1
+env -u KUBECONFIG cargo test --release --locked --workspace --test generated --test accounting --test rules --test fields --test docs --test objects \
+  --test charts --test parameters --test crd_rules --test policies --test network --test load --test policy --test teardown -- --test-threads=1
 # Each test has servers and a database of its own, and waits most of its time.
 env -u KUBECONFIG cargo test --release --locked --workspace --test stack -- --test-threads=3
 if [ "$form" = full ]; then

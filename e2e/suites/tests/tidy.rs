@@ -149,6 +149,23 @@ fn long_files_and_functions_are_few_and_named() {
 }
 
 #[test]
+fn every_test_is_run_by_somebody() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let scripts = ["Makefile", "e2e/scripts/test.sh", "e2e/scripts/suites.sh"].map(read).concat();
+    for path in tracked(&["rs"]) {
+        let parts: Vec<_> = path.iter().map(|part| part.to_str().unwrap()).collect();
+        let name = match parts.as_slice() {
+            [.., "tests", file] => file.trim_end_matches(".rs"),
+            [.., "tests", folder, "main.rs"] => folder,
+            _ => continue,
+        };
+        let named = scripts.split_whitespace().zip(scripts.split_whitespace().skip(1));
+        let run = named.into_iter().any(|(option, test)| option == "--test" && test == name);
+        assert!(run, "no script runs --test {name} of {}", path.display());
+    }
+}
+
+#[test]
 fn the_release_after_this_one_can_be_made() {
     let apply = ["apply", "--check", "e2e/upgrade/next.patch"];
     let said = Command::new("git").args(apply).current_dir(root()).output().unwrap();

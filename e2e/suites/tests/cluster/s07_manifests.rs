@@ -82,16 +82,20 @@ async fn show(client: &Client, row: &Value) -> Result<(), String> {
     mend(client, row, subject).await?;
     wait_for(HEALED_WITHIN, &format!("{what} mended"), async || match read(client, subject).await {
         None if row["delete"] == true || row["mend"]["delete"].is_array() => Ok(()),
-        live => healed(reason, &live.ok_or("it is gone")?),
+        live => healed(row, &live.ok_or("it is gone")?),
     })
     .await
 }
 
-/// The present generation was looked at, and is said to be something else.
-fn healed(reason: &str, live: &Value) -> Result<(), String> {
-    let now = ready(live);
-    let told = now["observedGeneration"] == live["metadata"]["generation"] && now["reason"].is_string();
-    if told && now["reason"] != reason { Ok(()) } else { Err(live["status"].to_string()) }
+/// The present generation was looked at, and got to where the row says it gets next.
+fn healed(row: &Value, live: &Value) -> Result<(), String> {
+    let (now, becomes) = (ready(live), row["becomes"].as_str().unwrap_or("StorageClassMissing"));
+    let told = now["observedGeneration"] == live["metadata"]["generation"];
+    if told && now["reason"] == becomes {
+        Ok(())
+    } else {
+        Err(format!("should become {becomes}: {}", live["status"]))
+    }
 }
 
 /// The reason is there for the present generation, with the words and the remedy.
