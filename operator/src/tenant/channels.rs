@@ -1,6 +1,5 @@
 //! Channels as the gateway's config has them: what works, and why the rest does not.
 
-use base64::Engine;
 use payplane_api::config::{ChannelConfig, Environment, GatewayConfig, NetworkConfig};
 use payplane_api::currency::Currency;
 use payplane_crds::condition::Reason;
@@ -113,9 +112,7 @@ async fn build(
     let name = channel.metadata.name.as_deref().unwrap_or_default();
     let mut files = Vec::new();
     for KeyFile { key, suffix, what, is_usable } in credentials::SIMULATOR {
-        let bytes =
-            live["data"][key].as_str().and_then(|t| base64::engine::general_purpose::STANDARD.decode(t).ok());
-        let Some(pem) = bytes.filter(|bytes| is_usable(bytes)) else {
+        let Some(pem) = credentials::bytes(&live, key).filter(|bytes| is_usable(bytes)) else {
             let detail =
                 format!("spec.simulator.credentials: Secret {secret}: {key} is missing or is not {what}.");
             return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
@@ -132,15 +129,11 @@ async fn build(
 /// The entry that the gateway has now.
 #[must_use]
 pub fn last_good(live: &Value, name: &str) -> Option<Usable> {
-    let decode = |key: &str| {
-        let text = live["data"][key].as_str()?;
-        base64::engine::general_purpose::STANDARD.decode(text).ok()
-    };
-    let config: GatewayConfig = serde_json::from_slice(&decode("config.json")?).ok()?;
+    let config: GatewayConfig = serde_json::from_slice(&credentials::bytes(live, "config.json")?).ok()?;
     let config = config.channels.into_iter().find(|c| c.name == name)?;
     let NetworkConfig::Simulator(network) = &config.network;
     let names = [&network.merchant_key.file, &network.network_key.file, &network.ca.file];
-    let files =
-        names.into_iter().map(|file| Some((file.clone(), decode(file)?))).collect::<Option<Vec<_>>>()?;
+    let file = |file: &String| Some((file.clone(), credentials::bytes(live, file)?));
+    let files = names.into_iter().map(file).collect::<Option<Vec<_>>>()?;
     Some(Usable { config, files })
 }

@@ -4,8 +4,11 @@
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, ParsedPublicKey,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
+use serde_json::Value;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -37,6 +40,12 @@ pub const SIMULATOR: [KeyFile; 3] = [
     KeyFile { key: "ca.crt", suffix: "ca", what: "a CA certificate (PEM)", is_usable: is_bundle },
 ];
 
+/// The bytes under a Secret's key, where they are there.
+#[must_use]
+pub fn bytes(secret: &Value, key: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(secret["data"][key].as_str()?).ok()
+}
+
 fn is_private_key(pem: &[u8]) -> bool {
     let Ok(der) = PrivatePkcs8KeyDer::from_pem_slice(pem) else { return false };
     pem.len() <= BYTES_MAX
@@ -50,7 +59,9 @@ fn is_public_key(pem: &[u8]) -> bool {
     pem.len() <= BYTES_MAX && ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.data()).is_ok()
 }
 
-fn is_bundle(pem: &[u8]) -> bool {
+/// One certificate or several, and nothing that is none.
+#[must_use]
+pub fn is_bundle(pem: &[u8]) -> bool {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let usable = |der: &CertificateDer<'_>| X509Certificate::from_der(der).is_ok();
     pem.len() <= BYTES_MAX && all.is_ok_and(|all| !all.is_empty() && all.iter().all(usable))

@@ -10,8 +10,8 @@ use crate::framework::cluster::{Cluster, ClusterError};
 use crate::framework::object::{Object, contains, resource};
 use crate::settings::Settings;
 use crate::tenant::dereference::{World, clusters};
-use crate::tenant::endpoint;
 use crate::tenant::validate::{Refused, Tenant};
+use crate::tenant::{credentials, endpoint};
 
 /// Puts the managed database to rest.
 pub async fn hibernate(writer: &Cluster, tenant: &Tenant) -> Result<(), ClusterError> {
@@ -88,23 +88,26 @@ async fn external_secrets(writer: &Cluster, tenant: &Tenant) -> Result<Result<()
         ("ca", &external.ca.name, &["ca.crt"][..]),
         ("credentials", &external.credentials.name, &["payplane_owner", "ledger", "gateway"]),
     ] {
+        let refused = |reason, what: &str| {
+            let detail = format!("spec.database.external.{field}: Secret {name} {what}.");
+            Ok(Err(Refused::new(reason, detail)))
+        };
         let live = writer.look(&resource("v1", "Secret"), Some(&tenant.namespace), name).await?;
         let Some(live) = live else {
-            let detail = format!(
-                "spec.database.external.{field}: Secret {name} does not exist in {}.",
-                tenant.namespace
-            );
-            return Ok(Err(Refused::new(Reason::CredentialsMissing, detail)));
+            let what = format!("does not exist in {}", tenant.namespace);
+            return refused(Reason::CredentialsMissing, &what);
         };
         if live["type"] != SECRET_TYPE_DATABASE_CREDENTIALS {
-            let detail = format!("Secret {name} is not of type {SECRET_TYPE_DATABASE_CREDENTIALS}.");
-            return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
+            let what = format!("is not of type {SECRET_TYPE_DATABASE_CREDENTIALS}");
+            return refused(Reason::CredentialsInvalid, &what);
         }
         if let Some(key) = keys.iter().find(|key| !live["data"][**key].is_string()) {
-            return Ok(Err(Refused::new(
-                Reason::CredentialsInvalid,
-                format!("Secret {name} has no key {key}."),
-            )));
+            return refused(Reason::CredentialsInvalid, &format!("has no key {key}"));
+        }
+        if field == "ca"
+            && !credentials::bytes(&live, "ca.crt").is_some_and(|pem| credentials::is_bundle(&pem))
+        {
+            return refused(Reason::CredentialsInvalid, "holds no certificate (PEM) under ca.crt");
         }
     }
     Ok(Ok(()))
