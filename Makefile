@@ -53,7 +53,7 @@ check: prerequisites ## Format, lints, tidy: before every commit
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo clippy --release --locked --workspace --test cluster -- -D warnings
-	cargo test --release --locked --workspace --test tidy --test dependencies -- --nocapture
+	cargo test --release --locked --workspace --test tidy --test dependencies --test generated --test accounting --test rules --test fields -- --nocapture
 	e2e/scripts/sources.sh remember
 
 test: build images ## Everything, fault suites in their short form

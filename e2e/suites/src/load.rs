@@ -50,6 +50,7 @@ pub struct Load {
     tenant: String,
     prefix: String,
     file: String,
+    rate: u32,
 }
 
 /// A load that has ended: its record, and what it said.
@@ -85,7 +86,7 @@ impl Load {
             .stderr(Stdio::null())
             .spawn()
             .expect("kubectl starts");
-        let load = Self { child, tenant: app.tenant.clone(), prefix, file };
+        let load = Self { child, tenant: app.tenant.clone(), prefix, file, rate: options.rate };
         load.await_success(Timestamp::now(), Duration::from_secs(30));
         load
     }
@@ -121,7 +122,11 @@ impl Load {
         let text = merchant::exec(&["client", "load", "dump", &self.file]).expect("the record is read");
         let record = Record::parse(&(text.trim_end().to_owned() + "\n")).expect("the record is whole");
         println!("{summary}");
-        Run { record, summary, tenant: self.tenant.clone(), prefix: self.prefix.clone() }
+        assert!(summary.contains("figure: not_sent=0 "), "the client kept up with its plan");
+        let run = Run { record, summary, tenant: self.tenant.clone(), prefix: self.prefix.clone() };
+        println!("figure: payments_per_second={:.1}", run.payments_per_second());
+        assert!(run.payments_per_second() >= f64::from(self.rate) * 0.85, "the load is what was asked for");
+        run
     }
 }
 
@@ -149,6 +154,15 @@ impl Run {
         println!("figure: booked={} transactions", booked.len());
         assert!(!booked.is_empty(), "nothing was booked at all");
         assert_eq!(found, compare::Differences::default(), "record and books of {} differ", self.tenant);
+    }
+
+    /// Payments that were sent, refunds left out, from the first request to the last.
+    fn payments_per_second(&self) -> f64 {
+        let sent = || self.record.entries.values().map(|entry| &entry.sent);
+        let (first, last) = (sent().map(|s| s.sent_at).min(), sent().map(|s| s.sent_at).max());
+        let seconds = first.zip(last).map_or(0.0, |(first, last)| last.duration_since(first).as_secs_f64());
+        let payments = sent().filter(|sent| sent.refund_number.is_none()).count();
+        payments as f64 / seconds.max(1.0)
     }
 
     /// The longest time without an acknowledged success between two moments.

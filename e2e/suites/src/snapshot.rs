@@ -113,7 +113,10 @@ fn masked(mut object: Value) -> (String, Value) {
             object["spec"].as_object_mut().map(|spec| spec.remove(field));
         }
     }
+    // Whether it is being deleted is no matter of chance, only when.
+    let leaving = object["metadata"]["deletionTimestamp"].is_string();
     mask(&mut object);
+    object["leaving"] = leaving.into();
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     (format!("{kind}/{name}"), object)
 }

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use payplane_crds::condition::Reason;
 use serde_json::{Value, json};
 
 use crate::{kubectl, wait};
+
+/// What is mended is seen so within this time, without another touch.
+pub const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Every leaf certificate that a tenant with a managed database has.
 pub const LEAVES: [&str; 9] = [
@@ -90,6 +94,39 @@ pub fn condition(object: &Value, kind: &str) -> Option<(String, String, String)>
     }
     let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
     Some((text("status"), text("reason"), text("message")))
+}
+
+/// Ready is not true for this reason, in words that hold these and what to do.
+pub fn says(object: &Value, reason: &str, words: &str) -> Result<(), String> {
+    let Some((status, now, message)) = condition(object, "Ready") else {
+        return Err(format!("nothing of this generation: {}", object["status"]));
+    };
+    let remedy = Reason::ALL.iter().find(|known| known.as_str() == reason).map_or("", |known| known.remedy());
+    let right = status != "True" && now == reason && message.contains(words) && message.contains(remedy);
+    if right {
+        Ok(())
+    } else {
+        Err(format!("should say {reason} {words:?} {remedy:?}: {}", object["status"]))
+    }
+}
+
+/// Waits until an object says what is wrong, and what to do.
+pub fn await_told(target: &[&str], reason: &str, words: &str, at_most: Duration) -> Value {
+    wait::until(&format!("{target:?} {reason}"), at_most, || {
+        let object = kubectl::get(target).ok_or("there is no such object")?;
+        says(&object, reason, words).map(|()| object)
+    })
+}
+
+/// Waits until what was mended is not told any more; gone is mended too.
+pub fn await_healed(target: &[&str], reason: &str) {
+    wait::until(&format!("{target:?} {reason} no more"), HEALED_WITHIN, || {
+        let Some(object) = kubectl::get(target) else { return Ok(()) };
+        match condition(&object, "Ready") {
+            Some((_, now, _)) if now != reason => Ok(()),
+            _ => Err(object["status"].to_string()),
+        }
+    });
 }
 
 /// Waits until a condition of the present generation has a status, and gives

@@ -56,6 +56,17 @@ async fn install(client: &Client) {
         }
         create(client, &sample.manifest, true).await.unwrap().expect("every sample is accepted");
     }
+    // Whoever reads before the operator has looked is told so.
+    let sample = samples::all().into_iter().find(|sample| sample.name == "minimal").unwrap().manifest;
+    create(client, &sample, false).await.unwrap().expect("accepted");
+    let name = sample["metadata"]["name"].as_str().unwrap();
+    let live = api(client, &sample).await.unwrap().get(name).await.unwrap();
+    let ready = &live.data["status"]["conditions"][0];
+    assert_eq!(
+        (&ready["type"], &ready["status"], &ready["reason"]),
+        (&json!("Ready"), &json!("Unknown"), &json!("Pending"))
+    );
+    delete(client, &sample, false).await.unwrap().unwrap();
 }
 
 /// Sends one case; an update goes to an object of its own.

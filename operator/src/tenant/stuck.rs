@@ -72,8 +72,11 @@ fn said(component: &str, pod: &Value, now: Timestamp) -> Option<Refused> {
             "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
                 "its image cannot be pulled".to_owned()
             }
-            _ if container["lastState"]["terminated"]["reason"] == "OOMKilled" => {
+            _ if starves(container) => {
                 format!("it runs out of memory: raise {}.resources.limits.memory", path(component))
+            }
+            "RunContainerError" | "CreateContainerError" => {
+                "it does not start: its events say why".to_owned()
             }
             "CrashLoopBackOff" => "it ends again and again: its log says why".to_owned(),
             _ => continue,
@@ -81,6 +84,15 @@ fn said(component: &str, pod: &Value, now: Timestamp) -> Option<Refused> {
         return Some(Refused::new(Reason::PodsNotReady, format!("The {component}: {why}.")));
     }
     None
+}
+
+/// Did the container end for want of memory, or could it not even begin?
+fn starves(container: &Value) -> bool {
+    let ended = &container["lastState"]["terminated"];
+    let messages = [&ended["message"], &container["state"]["waiting"]["message"]];
+    let too_low =
+        |message: &Value| message.as_str().is_some_and(|text| text.contains("memory limit too low"));
+    ended["reason"] == "OOMKilled" || messages.into_iter().any(too_low)
 }
 
 #[cfg(test)]
@@ -115,12 +127,17 @@ mod tests {
         let pod = |container: Value| json!({"status": {"containerStatuses": [container]}});
         let waiting = |reason: &str| pod(json!({"ready": false, "state": {"waiting": {"reason": reason}}}));
         assert_eq!(reason(&waiting("ContainerCreating")), None);
-        for (why, word) in [("ImagePullBackOff", "pulled"), ("CrashLoopBackOff", "log")] {
+        for (why, word) in
+            [("ImagePullBackOff", "pulled"), ("RunContainerError", "events"), ("CrashLoopBackOff", "log")]
+        {
             let (reason, detail) = reason(&waiting(why)).unwrap();
             assert!(reason == Reason::PodsNotReady && detail.contains(word), "{detail}");
         }
         let mut killed = pod(json!({"ready": false, "lastState": {"terminated": {"reason": "OOMKilled"}}}));
         assert!(reason(&killed).unwrap().1.contains("limits.memory"));
+        let state = json!({"waiting": {"reason": "RunContainerError", "message": "OOM-killed (memory limit too low?)"}});
+        let begun = pod(json!({"ready": false, "state": state}));
+        assert!(reason(&begun).unwrap().1.contains("limits.memory"));
         killed["status"]["containerStatuses"][0]["ready"] = true.into();
         assert_eq!(reason(&killed), None, "it came back");
     }

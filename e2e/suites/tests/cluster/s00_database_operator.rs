@@ -27,6 +27,7 @@ fn a_tenant_waits_for_cloudnativepg_and_says_so() {
         return;
     }
     if !kubectl::list(&[KIND, "-A"]).is_empty() {
+        assert!(!env::required(), "this cluster holds books already: the suite comes first");
         println!("not run: this cluster holds books already");
         return;
     }

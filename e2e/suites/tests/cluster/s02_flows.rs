@@ -104,6 +104,13 @@ fn metrics_are_open_to_the_monitoring_namespace_alone() {
         comes(component, "open", || dial("monitoring"));
         assert_eq!(dial("elsewhere"), "timeout", "{component}'s metrics are nobody else's");
     }
+    let operator =
+        kubectl::list(&["pods", "-n", "payplane-system", "-l", "app.kubernetes.io/name=payplane-operator"]);
+    let address = operator[0]["status"]["podIP"].as_str().expect("a running pod").to_owned();
+    let dial =
+        |namespace| client(namespace, "scraper", &["dial", &format!("{address}:8080"), "--timeout", "1s"]);
+    comes("operator", "open", || dial("monitoring"));
+    assert_eq!(dial("elsewhere"), "timeout", "the operator's metrics are nobody else's");
     for namespace in namespaces {
         let _ = kubectl::ok(&["delete", "namespace", namespace, "--wait=false"]);
     }

@@ -45,7 +45,7 @@ fn a_deleted_channel_stays_until_no_payment_on_it_is_open() {
     let _ = kubectl::ok(&["delete", "secret", "leaving-credentials", "-n", NAMESPACE]);
     tenant::await_reason(&LEAVING, "Ready", "CredentialsMissing", GONE_WITHIN);
     let _ = kubectl::ok(&[&["delete", "--wait=false"], &LEAVING[..]].concat());
-    let said = tenant::await_reason(&LEAVING, "Ready", "OpenPayments", GONE_WITHIN);
+    let said = tenant::await_told(&LEAVING, "OpenPayments", "pending", GONE_WITHIN);
     let (_, _, message) = tenant::condition(&said, "Ready").expect("just seen");
     let one = ["1 pending, 0 unknown", "0 pending, 1 unknown"];
     assert!(one.iter().any(|count| message.contains(count)), "{message}");
@@ -56,11 +56,14 @@ fn a_deleted_channel_stays_until_no_payment_on_it_is_open() {
     assert!(get("pch", "leaving").is_some() && get("networkpolicy", "channel-leaving").is_some());
 
     drop(frozen);
-    wait::until("the channel to go", GONE_WITHIN, || {
+    let status = format!("select status from gateway.orders where order_number = '{order}'");
+    wait::until("the payment to end", GONE_WITHIN, || match books::sql("alpha", &status).trim() {
+        "Succeeded" => Ok(()),
+        other => Err(other.to_owned()),
+    });
+    wait::until("the channel to go", tenant::HEALED_WITHIN, || {
         get("pch", "leaving").map_or(Ok(()), |channel| Err(channel["status"].to_string()))
     });
     assert!(get("networkpolicy", "channel-leaving").is_none(), "its flow went with it");
-    let status = format!("select status from gateway.orders where order_number = '{order}'");
-    assert_eq!(books::sql("alpha", &status).trim(), "Succeeded", "it went only after the payment had ended");
     books::assert_balanced("alpha");
 }

@@ -52,7 +52,8 @@ fn a_paused_tenant_pays_and_is_written_to_only_for_certificates_and_status() {
     alpha(true, 2);
     tenant::apply(&tenant::channel("alpha", "sim", 333));
     let _ = kubectl::ok(&["delete", "networkpolicy", "migrate", "-n", NAMESPACE]);
-    tenant::await_reason(&["pch", "sim", "-n", NAMESPACE], "Ready", "TenantPaused", Duration::from_secs(30));
+    let sim = ["pch", "sim", "-n", NAMESPACE];
+    tenant::await_told(&sim, "TenantPaused", "spec.paused", Duration::from_secs(30));
     // A certificate that is due, here because it is gone, is issued all the same.
     let before = get("secret", "admin-client").expect("it is there");
     let _ = kubectl::ok(&["delete", "secret", "admin-client", "-n", NAMESPACE]);
@@ -93,8 +94,9 @@ fn a_paused_tenant_pays_and_is_written_to_only_for_certificates_and_status() {
     assert!(get("networkpolicy", "migrate").is_none(), "it is not restored");
     assert_eq!(get("deployment", "gateway").expect("it is there")["spec"]["replicas"], 1);
     alpha(false, 2);
+    tenant::await_healed(&sim, "TenantPaused");
     tenant::await_condition(&["ptn", "alpha"], "Ready", "True", Duration::from_secs(120));
-    tenant::await_condition(&["pch", "sim", "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
+    tenant::await_condition(&sim, "Ready", "True", Duration::from_secs(60));
     assert!(get("networkpolicy", "migrate").is_some(), "now it is restored");
     wait::until("the deleted channel to go", Duration::from_secs(60), || {
         get("pch", "going").map_or(Ok(()), |channel| Err(channel["status"].to_string()))

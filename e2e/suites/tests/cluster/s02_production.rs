@@ -34,6 +34,37 @@ fn distinct(nodes: &[String]) -> usize {
     nodes.iter().collect::<BTreeSet<_>>().len()
 }
 
+/// Nodes say where they stand, and together offer no more than the machine has.
+fn nodes_are_believable() {
+    let nodes = kubectl::list(&["nodes"]);
+    let machine = std::fs::read_to_string("/proc/meminfo").expect("this machine's memory");
+    let machine: u64 = machine.split_whitespace().nth(1).expect("MemTotal").parse().expect("kB");
+    let mut memory = 0;
+    for node in &nodes {
+        for label in ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"] {
+            assert!(node["metadata"]["labels"][label].is_string(), "{label}: {}", node["metadata"]["name"]);
+        }
+        let kilobytes = node["status"]["allocatable"]["memory"].as_str().expect("it is told");
+        memory += kilobytes.trim_end_matches("Ki").parse::<u64>().expect("kB");
+    }
+    assert!(memory <= machine, "{memory} kB of {machine} kB are offered");
+}
+
+/// What depends on another field, or may change with a release, is told as it was resolved.
+fn defaults_are_told() {
+    let effective = kubectl::get(&["ptn", "bank"]).expect("it is there")["status"]["effective"].clone();
+    for (field, value) in [
+        ("/profile", json!("Production")),
+        ("/database/managed/instances", json!(3)),
+        ("/database/managed/synchronousStandbys", json!(1)),
+        ("/database/managed/storage/size", json!("10Gi")),
+        ("/database/managed/parameters/max_connections", json!("100")),
+        ("/components/gateway/replicas", json!(2)),
+    ] {
+        assert_eq!(effective.pointer(field), Some(&value), "{field} of {effective}");
+    }
+}
+
 /// Three instances on three nodes and in three zones; one standby must have each commit.
 fn database_stands() {
     let (nodes, zones) = places("cnpg.io/podRole=instance");
@@ -69,6 +100,10 @@ fn a_development_tenant_grows_to_production_and_keeps_its_books() {
     println!("figure: development_to_production={} s", grown.elapsed().as_secs());
     // Ready at this generation: no part of it is still on its way.
     database_stands();
+    defaults_are_told();
+    if env::lab_cluster().is_some() {
+        nodes_are_believable();
+    }
     let after = kubectl::get(&["pvc", "database-1", "-n", NAMESPACE]).expect("a volume");
     assert_eq!(after["metadata"]["uid"], claim["metadata"]["uid"], "the first volume is the same one");
     for component in ["gateway", "ledger"] {

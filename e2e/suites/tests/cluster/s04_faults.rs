@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use payplane_e2e::load::{Load, Options};
 use payplane_e2e::merchant::App;
 use payplane_e2e::random::Random;
-use payplane_e2e::{books, env, faults, tenant, wait};
+use payplane_e2e::{books, env, faults, kubectl, tenant, wait};
 use serde_json::json;
 
 use crate::s05_live_config::two_gateways;
@@ -64,7 +64,19 @@ fn suffer(fault: Fault, load: &Load, tenant: &str, random: &mut Random) {
     std::thread::sleep(Duration::from_millis(random.between(1000, 4000)));
 }
 
+/// The network and the client that keeps the record live on a node that no fault meets.
+fn outsiders_are_spared() {
+    for namespace in ["simnet", "merchants"] {
+        for pod in kubectl::list(&["pods", "-n", namespace]) {
+            let node = pod["spec"]["nodeName"].as_str().expect("it runs");
+            let labels = kubectl::get(&["node", node]).expect("a node")["metadata"]["labels"].clone();
+            assert!(labels["e2e.payplane.io/spared"].is_string(), "{namespace} is out of the faults' way");
+        }
+    }
+}
+
 pub(crate) fn kills_and_freezes(app: &App, rounds: usize) {
+    outsiders_are_spared();
     use Victim::{Gateway, Ledger, Operator, Primary, Simulator};
     let mut random = Random::printed("faults", env::seed());
     let load = Load::start(app, "faults", &Options::fifty(random.draw()));

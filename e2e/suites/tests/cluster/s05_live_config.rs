@@ -122,12 +122,33 @@ fn a_channel_whose_secret_is_missing_says_so_and_the_last_good_config_pays() {
     channel["spec"]["simulator"]["credentials"]["name"] = json!("not-there");
     tenant::apply(&channel);
     let target = ["pch", "sim", "-n", "ptn-live"];
-    let said = tenant::await_reason(&target, "Ready", "CredentialsMissing", Duration::from_secs(30));
-    let (_, _, message) = tenant::condition(&said, "Ready").expect("just seen");
-    assert!(message.contains("not-there"), "{message}");
-    let paid = app.pay(&format!("last-good-{}", env::seed()), 100, "CNY").expect("the last good config pays");
-    assert_eq!(paid["status"], "Succeeded");
+    let pays = |number: u32| {
+        let paid = app.pay(&format!("last-good-{number}-{}", env::seed()), 100, "CNY");
+        assert_eq!(paid.expect("the last good config pays")["status"], "Succeeded");
+    };
+    let missing = "spec.simulator.credentials: Secret not-there";
+    let said = tenant::await_told(&target, "CredentialsMissing", missing, Duration::from_secs(30));
+    pays(0);
+    // The Secret comes, is spoilt, and is put right: nobody touches the Channel.
+    tenant::credentials_as("live", "not-there");
+    tenant::await_condition(&target, "Ready", "True", tenant::HEALED_WITHIN);
+    pays(1);
+    tenant::apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "payplane.io/channel-credentials",
+        "metadata": {"name": "not-there", "namespace": "ptn-live"}, "data": {"merchant.key": "bm9uZQ=="},
+    }));
+    let spoilt = "Secret not-there: merchant.key is missing or is not";
+    tenant::await_told(&target, "CredentialsInvalid", spoilt, Duration::from_secs(30));
+    pays(2);
+    tenant::credentials_as("live", "not-there");
+    let healed = tenant::await_condition(&target, "Ready", "True", tenant::HEALED_WITHIN);
+    assert_eq!(healed["metadata"]["generation"], said["metadata"]["generation"], "nobody touched it");
+    pays(3);
+    let probes = payplane_e2e::books::probes("live");
     let _ = edit("live", Some(60));
+    tenant::await_condition(&["ptn", "live"], "Ready", "True", Duration::from_secs(30));
+    assert_eq!(payplane_e2e::books::probes("live"), probes + 1, "once for a change of the config");
+    let _ = kubectl::ok(&["delete", "secret", "not-there", "-n", "ptn-live"]);
 }
 
 /// The frozen pod's kernel goes on accepting; what it accepted is read first

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use payplane_e2e::bank::{self, Bank};
+use payplane_e2e::tenant::HEALED_WITHIN;
 use payplane_e2e::{env, kubectl, tenant, wait};
 use payplane_testkit::Pki;
 use serde_json::{Value, json};
@@ -15,7 +16,6 @@ use crate::s03_payments::register;
 /// A name of its own in each run: the namespace keeps the mark of books that are the bank's.
 static NAME: LazyLock<String> = LazyLock::new(|| format!("outer-{}", env::seed()));
 const FOUND: Duration = Duration::from_secs(60);
-const HEALED: Duration = Duration::from_secs(30);
 
 fn target() -> [&'static str; 2] {
     ["ptn", &NAME]
@@ -35,13 +35,7 @@ fn logins_with(owner: &str, ledger: &str) {
 
 /// The reason is there, names what is wrong, and says what to do.
 fn says(reason: &str, words: &str) {
-    wait::until(&format!("{reason} that names {words:?}"), FOUND, || {
-        let object = kubectl::get(&target()).ok_or("gone")?;
-        match tenant::condition(&object, "Ready") {
-            Some((_, now, message)) if now == reason && message.contains(words) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    });
+    tenant::await_told(&target(), reason, words, FOUND);
 }
 
 /// What is wrong with the server, in the order in which it is looked at: how it
@@ -72,13 +66,13 @@ fn faults() -> Vec<[&'static str; 3]> {
 /// Faults one behind the other: each is mended on the database, or by a Secret,
 /// and the next is found by the same tenant, which nobody touches.
 async fn finds_faults(bank: &mut Bank) {
-    says("CredentialsMissing", "bank-ca");
+    says("CredentialsMissing", "spec.database.external.ca: Secret bank-ca");
     let events = kubectl::list(&["events", "-n", "default"]);
     let told =
         |e: &Value| e["involvedObject"]["name"] == NAME.as_str() && e["reason"] == "CredentialsMissing";
     assert!(events.iter().any(told), "an event tells the same");
     secret("bank-ca", json!({"ca.crt": bank.ca()}));
-    says("CredentialsMissing", "bank-logins");
+    says("CredentialsMissing", "spec.database.external.credentials: Secret bank-logins");
     logins("of-payplane_owner");
     says("DatabaseUnreachable", "Connection refused");
     bank.server.launch().await.expect("PostgreSQL starts again");
@@ -87,7 +81,7 @@ async fn finds_faults(bank: &mut Bank) {
         bank.sql(mend).await;
         bank.sql("SELECT pg_reload_conf()").await;
         let mended = Instant::now();
-        wait::until(&format!("{words:?} to be named no more"), HEALED, || {
+        wait::until(&format!("{words:?} to be named no more"), HEALED_WITHIN, || {
             let object = kubectl::get(&target()).ok_or("gone")?;
             match tenant::condition(&object, "Ready") {
                 Some((_, _, message)) if message.contains(words) => Err(message),
@@ -147,7 +141,7 @@ async fn comes_back(bank: &mut Bank) {
     tenant::await_condition(&target(), "Available", "False", Duration::from_secs(30));
     println!("figure: external_away_noticed={} s", killed.elapsed().as_secs());
     bank.server.launch().await.expect("PostgreSQL starts again");
-    tenant::await_condition(&target(), "Ready", "True", Duration::from_secs(60));
+    tenant::await_condition(&target(), "Ready", "True", HEALED_WITHIN);
     let paid = register(&NAME).pay(&format!("back-{}", env::seed()), 100, "CNY").expect("paid");
     assert_eq!(paid["status"], "Succeeded", "{paid}");
 }
@@ -196,6 +190,7 @@ async fn stays(bank: &Bank, outer: &Value) {
     secret("bank-ca", json!({"ca.crt": stranger}));
     says("DatabaseUnreachable", "certificate");
     secret("bank-ca", json!({"ca.crt": bank.ca()}));
+    tenant::await_healed(&target(), "DatabaseUnreachable");
     tenant::await_condition(&target(), "Ready", "True", Duration::from_secs(60));
     let _ = kubectl::ok(&["delete", "ptn", &NAME, "--timeout=120s"]);
 }

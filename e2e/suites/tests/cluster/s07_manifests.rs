@@ -10,10 +10,10 @@ use payplane_crds::condition::Reason;
 use payplane_crds::samples;
 use payplane_e2e::env;
 use payplane_e2e::manifests::{api, apply, create, delete, merge, merged};
+use payplane_e2e::tenant::{self, HEALED_WITHIN};
 use serde_json::{Value, json};
 
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
-pub(crate) const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_names_what_is_wrong_and_heals() {
@@ -54,7 +54,7 @@ pub(crate) fn table(name: &str) -> Vec<Value> {
 
 /// Applies a row, waits for its reason, mends it, waits for the reason to go.
 async fn show(client: &Client, row: &Value) -> Result<(), String> {
-    let (tenant, channel) = (tenant(row), channel(row));
+    let (tenant, channel) = (small_tenant(row), channel(row));
     for object in items(&row["before"]) {
         try_apply(client, object).await?;
     }
@@ -100,17 +100,7 @@ fn healed(row: &Value, live: &Value) -> Result<(), String> {
 
 /// The reason is there for the present generation, with the words and the remedy.
 pub(crate) fn says(row: &Value, reason: &str, live: Option<Value>) -> Result<(), String> {
-    let live = live.ok_or("there is no such object")?;
-    let (condition, generation) = (ready(&live), &live["metadata"]["generation"]);
-    let message = condition["message"].as_str().unwrap_or_default();
-    let remedy = Reason::ALL.iter().find(|known| known.as_str() == reason).map_or("", |known| known.remedy());
-    let words = row["says"].as_str().unwrap_or_default();
-    let right = condition["reason"] == reason
-        && condition["status"] != "True"
-        && condition["observedGeneration"] == *generation
-        && message.contains(words)
-        && message.contains(remedy);
-    if right { Ok(()) } else { Err(format!("should say {words:?} and the remedy: {}", live["status"])) }
+    tenant::says(&live.ok_or("there is no such object")?, reason, row["says"].as_str().unwrap_or_default())
 }
 
 fn ready(object: &Value) -> Value {
@@ -139,7 +129,7 @@ async fn mend(client: &Client, row: &Value, subject: &Value) -> Result<(), Strin
 }
 
 /// A small tenant that stops short of a database, as the row changes it.
-fn tenant(row: &Value) -> Value {
+fn small_tenant(row: &Value) -> Value {
     let small = json!({
         "apiVersion": "payplane.io/v1alpha1", "kind": "PaymentTenant", "metadata": {"name": row["name"]},
         "spec": {
@@ -166,7 +156,7 @@ fn channel(row: &Value) -> Value {
 }
 
 async fn clean(client: &Client, row: &Value) {
-    for object in [&channel(row), &tenant(row)] {
+    for object in [&channel(row), &small_tenant(row)] {
         let _ = merge(client, object, &json!({"spec": {"paused": false}}), false).await;
         let _ = delete(client, object, false).await;
     }

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use payplane_e2e::merchant::App;
+use payplane_e2e::tenant::HEALED_WITHIN;
 use payplane_e2e::{env, kubectl, tenant, wait};
 use serde_json::{Value, json};
 
 use crate::s03_payments::ready;
-use crate::s07_manifests::{HEALED_WITHIN, says, table};
+use crate::s07_manifests::{says, table};
 
 /// A pod without a node is told after 20 s.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);

@@ -71,9 +71,7 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
     delete("keeper");
     asleep("ptn-keeper");
     let _ = kubectl::ok(&["delete", "pch", "left", "-n", "ptn-keeper", "--wait=false"]);
-    let said = tenant::await_reason(&deleted, "Ready", "TenantMissing", Duration::from_secs(30));
-    let (_, _, message) = tenant::condition(&said, "Ready").expect("just seen");
-    assert!(message.contains("books that are kept"), "{message}");
+    tenant::await_told(&deleted, "TenantMissing", "books that are kept", tenant::HEALED_WITHIN);
     for target in [
         &["namespace", "ptn-keeper"][..],
         &["cluster.postgresql.cnpg.io", "database", "-n", "ptn-keeper"],
@@ -95,9 +93,8 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
     other["spec"]["currencies"] = json!(["USD"]);
     other["spec"]["database"] = json!({"managed": {"parameters": {"work_mem": "9MB"}}});
     tenant::apply(&other);
-    let said = tenant::await_reason(&["ptn", "keeper"], "Ready", "BooksConflict", Duration::from_secs(240));
-    let (_, _, message) = tenant::condition(&said, "Ready").expect("just seen");
-    assert!(message.contains("CNY"), "it says what the books are kept in: {message}");
+    let conflict = "currencies: the books are kept in CNY";
+    tenant::await_told(&["ptn", "keeper"], "BooksConflict", conflict, Duration::from_secs(240));
     asleep("ptn-keeper");
     assert_eq!(spec(), as_left, "a successor that is refused changes nothing about what holds the books");
     if env::full() {
@@ -109,13 +106,7 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
         tenant::await_reason(&["ptn", "keeper"], "Ready", "BooksConflict", Duration::from_secs(240));
     }
     tenant::apply(&tenant::development("keeper"));
-    wait::until("the conflict to be over", Duration::from_secs(30), || {
-        let object = kubectl::get(&["ptn", "keeper"]).ok_or("gone")?;
-        match tenant::condition(&object, "Ready") {
-            Some((_, reason, _)) if reason != "BooksConflict" => Ok(()),
-            now => Err(format!("{now:?}")),
-        }
-    });
+    tenant::await_healed(&["ptn", "keeper"], "BooksConflict");
     takes_up_again(&id, &order, paid["orderDate"].as_str().expect("a date"));
     wait::until("the channel without payments to go", Duration::from_secs(30), || {
         if kubectl::get(&deleted).is_none() { Ok(()) } else { Err("it is still there".to_owned()) }

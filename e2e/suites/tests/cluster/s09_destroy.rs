@@ -67,13 +67,11 @@ fn a_forged_status_destroys_nothing() {
     kubectl::patch(&["ptn", "keeper"], &delete_as(other)).expect("the rule sees the forged id");
     let _ = kubectl::ok(&["delete", "ptn", "keeper", "--wait=false"]);
     operators(2);
-    let said =
-        tenant::await_reason(&["ptn", "keeper"], "Ready", "DestroyBooksMismatch", Duration::from_secs(60));
-    let (_, _, message) = tenant::condition(&said, "Ready").expect("just seen");
-    assert!(message.contains(&id), "{message}");
+    tenant::await_told(&["ptn", "keeper"], "DestroyBooksMismatch", &id, Duration::from_secs(60));
     assert!(kubectl::get(&["cluster.postgresql.cnpg.io", "database", "-n", "ptn-keeper"]).is_some());
     let retain = json!({"spec": {"deletionPolicy": "Retain", "destroyBooks": null}});
     kubectl::patch(&["ptn", "keeper"], &retain).expect("mended");
+    tenant::await_healed(&["ptn", "keeper"], "DestroyBooksMismatch");
     wait::until("the tenant to go", GONE, || {
         kubectl::get(&["ptn", "keeper"]).map_or(Ok(()), |o| Err(o["status"].to_string()))
     });

@@ -109,8 +109,13 @@ fn an_upgrade_drains_and_a_rollback_fail_no_request() {
     let load = Load::start(&app, "upgrade", &Options::fifty(env::seed()));
     let before = version();
 
+    let together = std::thread::spawn({
+        let tag = tag.clone();
+        move || serve_together(&tag)
+    });
     helm::upgrade(&[&format!("image.tag={tag}")]);
     await_image(&tag);
+    together.join().expect("old and new served together");
     assert_eq!(version(), 900, "one more migration was applied");
     assert!(config().contains("\"site\""), "one more config field was rendered");
     let _ = whole("prod");
@@ -144,6 +149,23 @@ fn next_build(cluster: &str) -> String {
         let _ = lab::run(&["cluster", "load", cluster, &format!("{target}/next/images/{name}.tar")]);
     }
     tag
+}
+
+/// Sees each service at a moment at which pods of both builds are ready.
+fn serve_together(tag: &str) {
+    let mut alone = vec!["ledger", "gateway"];
+    wait::until("old and new pods that are ready together", ROLLOUT_MAX, || {
+        alone.retain(|component| {
+            let labels = format!("payplane.io/component={component}");
+            let pods = kubectl::list(&["pods", "-n", "ptn-prod", "-l", &labels]);
+            let ready = pods.iter().filter(|pod| pod["status"]["containerStatuses"][0]["ready"] == true);
+            let (new, old): (Vec<_>, Vec<_>) = ready
+                .filter_map(|pod| pod["spec"]["containers"][0]["image"].as_str())
+                .partition(|image| image.ends_with(tag));
+            new.is_empty() || old.is_empty()
+        });
+        if alone.is_empty() { Ok(()) } else { Err(format!("not seen of {alone:?}")) }
+    });
 }
 
 /// Waits until both services of the tenant run an image and nothing else.
