@@ -39,8 +39,12 @@ async fn main() -> anyhow::Result<()> {
     let client = Client::try_default().await.context("no way to the API server")?;
     let metrics = Metrics::default();
     let health = tokio::spawn(health::serve(settings.health, metrics.clone()));
+    // A claim that is tried again inside of itself would sleep through its time.
+    let mut config = kube::Config::infer().await.context("no way to the API server")?;
+    config.default_retry = false;
+    let claims = Client::try_from(config).context("no way to the API server")?;
     let election = Election {
-        api: Api::namespaced(client.clone(), &settings.pod_namespace),
+        api: Api::namespaced(claims, &settings.pod_namespace),
         name: "payplane-operator".to_owned(),
         identity: settings.pod_name.clone(),
         reign: Reign::default(),

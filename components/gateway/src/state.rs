@@ -75,7 +75,7 @@ states!(
         Unknown,
         Succeeded,
         Declined,
-        /// It surely never left this process.
+        /// It surely never left this process, or the network refused it unread.
         NotSent,
         /// The network does not know it, and could not accept it any more.
         NotReceived,

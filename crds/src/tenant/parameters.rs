@@ -95,7 +95,11 @@ pub const ALLOWED: &[Parameter] = &[
     of("shared_buffers", memory(8.0 * KB, 128.0 * KB), "memory of the server's cache"),
     of("temp_buffers", memory(8.0 * KB, 800.0 * KB), "memory of temporary tables"),
     of("track_io_timing", Values::Switch, "whether reads and writes are timed"),
-    or_minus_one("wal_buffers", memory(8.0 * KB, 32.0 * KB), "memory of the log before it is written"),
+    or_minus_one(
+        "wal_buffers",
+        Values::Size { bare: 8.0 * KB, least: 32.0 * KB, most: 64.0 * MB },
+        "memory of the log before it is written",
+    ),
     of("wal_compression", Values::Switch, "whether full pages are compressed in the log"),
     of("work_mem", memory(KB, 64.0 * KB), "memory of a sort"),
 ];

@@ -68,11 +68,15 @@ fn processes() -> Vec<String> {
 }
 
 /// What the kernel counts by itself, and what reading changes.
-const COUNTS: [&str; 10] = [
+const COUNTS: [&str; 13] = [
+    "fs/aio-nr",
+    // Looking into it mounts it, on some machines.
+    "fs/binfmt_misc",
     "fs/dentry-state",
     "fs/file-nr",
     "fs/inode-nr",
     "fs/inode-state",
+    "kernel/hung_task_detect_count",
     "kernel/ns_last_pid",
     "kernel/perf_event_max_sample_rate",
     "kernel/pty/nr",

@@ -1,6 +1,7 @@
-//! PostgreSQL itself starts with both ends of every range that a tenant may choose from.
+//! PostgreSQL itself starts with both ends of every range that a tenant may choose
+//! from, and with -1 where that is a value.
 
-use payplane_crds::tenant::parameters::{ALLOWED, Values};
+use payplane_crds::tenant::parameters::{ALLOWED, Parameter, Values};
 use payplane_testkit::Postgres;
 
 /// Memory of the instance in bytes: half of it is small enough for this machine.
@@ -20,8 +21,12 @@ fn end(values: Values, upper: bool) -> String {
 
 #[tokio::test]
 async fn postgresql_starts_at_both_ends_of_every_range() {
-    for upper in [false, true] {
-        let settings: Vec<_> = ALLOWED.iter().map(|known| (known.name, end(known.values, upper))).collect();
+    for upper in [Some(false), Some(true), None] {
+        let value = |known: &Parameter| match upper {
+            None if known.minus_one => "-1".to_owned(),
+            upper => end(known.values, upper.unwrap_or_default()),
+        };
+        let settings: Vec<_> = ALLOWED.iter().map(|known| (known.name, value(known))).collect();
         let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let postgres = Postgres::start_with(&settings).await.expect("it starts");
         let client = postgres.connect_to("postgres", "postgres").await.expect("it answers");

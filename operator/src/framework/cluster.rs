@@ -7,7 +7,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams
 use kube::core::ApiResource;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
-use snafu::{ResultExt, Snafu, ensure};
+use snafu::{OptionExt, ResultExt, Snafu};
 
 use super::object::{Object, resource};
 use super::reign::Reign;
@@ -66,10 +66,15 @@ impl Cluster {
         Self { client, seen: Seen::default(), writes: true, reign, recorded: Arc::default() }
     }
 
-    /// Fails when the time of this leader is over.
-    pub fn leads(&self, kind: &str, name: &str) -> Result<(), ClusterError> {
-        ensure!(self.reign.left().is_some(), DeposedSnafu { kind, name });
-        Ok(())
+    /// Leave to write once, to be held meanwhile; fails when the time of this leader is over.
+    pub async fn turn(&self, kind: &str, name: &str) -> Result<impl Sized + use<>, ClusterError> {
+        self.reign.turn().await.context(DeposedSnafu { kind, name })
+    }
+
+    /// May this process still write?
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.reign.left().is_some()
     }
 
     /// The same API server, noting from now on what is applied.
@@ -207,7 +212,7 @@ impl Cluster {
             return Ok(live);
         }
         let (kind, name) = (object.kind(), object.name());
-        self.leads(kind, name)?;
+        let _turn = self.turn(kind, name).await?;
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let api = self.api(&resource, object.namespace());
         let written = api.patch(name, &params, &Patch::Apply(&object.0)).await;
@@ -226,7 +231,7 @@ impl Cluster {
         if !self.writes {
             return Ok(());
         }
-        self.leads(&resource.kind, name)?;
+        let _turn = self.turn(&resource.kind, name).await?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patched = self.api(resource, namespace).patch(name, &params, &Patch::Merge(patch)).await;
         patched.map(|_| ()).context(ApplySnafu { kind: &resource.kind, name })
@@ -239,7 +244,7 @@ impl Cluster {
         }
         let text = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
         let (name, namespace) = (text("name").unwrap_or_default(), text("namespace"));
-        self.leads(&resource.kind, &name)?;
+        let _turn = self.turn(&resource.kind, &name).await?;
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: text("uid"), resource_version: None }),
             ..DeleteParams::background()

@@ -13,8 +13,10 @@ use kube::api::{ObjectMeta, PostParams};
 use super::reign::{REIGN, Reign};
 
 /// How long a lease that nobody renews still counts.
-const LEASE_SECONDS: i32 = 15;
+const LEASE: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(2);
+/// One try to claim: several fit into a reign.
+const CLAIM_MAX: Duration = Duration::from_secs(3);
 
 /// This replica's claim.
 #[derive(Clone)]
@@ -25,56 +27,58 @@ pub struct Election {
     pub reign: Reign,
 }
 
-/// The lease as it was last seen, and since when it has been so.
-struct Observed {
-    version: Option<String>,
-    since: Instant,
+/// How a claim went.
+enum Claim {
+    Ours,
+    /// Another replica holds it.
+    Theirs,
+    /// Unknown, or somebody else wrote it at the same moment.
+    Unclear,
 }
 
-impl Observed {
-    fn nothing() -> Self {
-        Self { version: None, since: Instant::now() }
-    }
+/// The lease as it was last seen, and since when it has been so; nothing, where none
+/// was ever seen.
+#[derive(Default)]
+struct Observed(Option<(Option<String>, Instant)>);
 
-    fn unchanged_for(&mut self, lease: &Lease) -> Duration {
-        if self.version != lease.metadata.resource_version {
-            *self = Self { version: lease.metadata.resource_version.clone(), since: Instant::now() };
+impl Observed {
+    fn unchanged_for(&mut self, version: Option<String>) -> Duration {
+        match &self.0 {
+            Some((known, since)) if *known == version => since.elapsed(),
+            None if version.is_none() => Duration::MAX,
+            _ => {
+                self.0 = Some((version, Instant::now()));
+                Duration::ZERO
+            }
         }
-        self.since.elapsed()
     }
 }
 
 impl Election {
     /// Waits until this replica leads.
     pub async fn acquire(&self) {
-        let mut observed = Observed::nothing();
-        loop {
-            match self.claim(&mut observed).await {
-                Ok(true) => return tracing::info!(identity = self.identity, "leading"),
-                Ok(false) => {}
-                Err(error) => tracing::info!(%error, "lease not readable"),
-            }
+        let mut observed = Observed::default();
+        while !matches!(self.claim(&mut observed).await, Claim::Ours) {
             tokio::time::sleep(RETRY).await;
         }
+        tracing::info!(identity = self.identity, "leading");
     }
 
     /// Renews until that fails for too long. When it returns, this process must end.
     pub async fn hold(&self) {
-        let mut observed = Observed::nothing();
+        let mut observed = Observed::default();
         while let Some(left) = self.reign.left() {
             tokio::time::sleep(RETRY.min(left)).await;
-            let left = self.reign.left().unwrap_or_default();
-            match tokio::time::timeout(left, self.claim(&mut observed)).await {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) | Err(_) => return,
-                Ok(Err(error)) => tracing::info!(%error, "lease not renewed"),
+            if matches!(self.claim(&mut observed).await, Claim::Theirs) {
+                return;
             }
         }
     }
 
-    /// Gives the lease back, so the next leader need not wait for its end.
+    /// Gives the lease back once nothing is written any more, so the next leader
+    /// need not wait for its end.
     pub async fn release(&self) {
-        self.reign.lasts(None);
+        self.reign.end().await;
         let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else { return };
         let held = lease.spec.as_ref().and_then(|s| s.holder_identity.as_deref());
         if held != Some(self.identity.as_str()) {
@@ -87,38 +91,52 @@ impl Election {
         let _ = self.api.replace(&self.name, &PostParams::default(), &lease).await;
     }
 
+    async fn claim(&self, observed: &mut Observed) -> Claim {
+        match tokio::time::timeout(CLAIM_MAX, self.try_claim(observed)).await {
+            Ok(Ok(claim)) => claim,
+            Ok(Err(error)) => {
+                tracing::info!(%error, "lease not claimed");
+                Claim::Unclear
+            }
+            Err(_) => {
+                tracing::info!("the API server does not answer a claim of the lease");
+                Claim::Unclear
+            }
+        }
+    }
+
     /// Takes or renews the lease if it is free or ours.
-    async fn claim(&self, observed: &mut Observed) -> Result<bool, kube::Error> {
+    async fn try_claim(&self, observed: &mut Observed) -> Result<Claim, kube::Error> {
         // Others count from when they see this claim, which is later.
         let until = Instant::now().checked_add(REIGN);
-        let written = match self.api.get_opt(&self.name).await? {
+        let lease = self.api.get_opt(&self.name).await?;
+        let version = lease.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
+        let unchanged = observed.unchanged_for(version);
+        let spec = lease.as_ref().and_then(|lease| lease.spec.as_ref());
+        let holder = spec.and_then(|spec| spec.holder_identity.as_deref());
+        // One that somebody deleted may still have a leader.
+        let given_back = lease.is_some() && holder.unwrap_or_default().is_empty();
+        let ours = holder == Some(&self.identity) || (lease.is_none() && self.reign.left().is_some());
+        if !given_back && !ours && unchanged < LEASE {
+            return Ok(Claim::Theirs);
+        }
+        let next = self.spec(spec);
+        let written = match lease {
             None => {
                 let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
-                let lease = Lease { metadata, spec: Some(self.spec(None)) };
-                self.api.create(&PostParams::default(), &lease).await
+                self.api.create(&PostParams::default(), &Lease { metadata, spec: Some(next) }).await
             }
-            Some(mut lease) => {
-                let unchanged = observed.unchanged_for(&lease);
-                if !lease.spec.as_ref().is_none_or(|spec| self.may_take(spec, unchanged)) {
-                    return Ok(false);
-                }
-                lease.spec = Some(self.spec(lease.spec.as_ref()));
+            Some(lease) => {
+                let lease = Lease { spec: Some(next), ..lease };
                 self.api.replace(&self.name, &PostParams::default(), &lease).await
             }
         };
         match written {
             Ok(_) => self.reign.lasts(until),
-            // Another replica was quicker.
-            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(Claim::Unclear),
             Err(error) => return Err(error),
         }
-        Ok(true)
-    }
-
-    fn may_take(&self, spec: &LeaseSpec, unchanged: Duration) -> bool {
-        let holder = spec.holder_identity.as_deref().unwrap_or_default();
-        let lasts = u64::try_from(spec.lease_duration_seconds.unwrap_or(LEASE_SECONDS)).unwrap_or_default();
-        holder.is_empty() || holder == self.identity || unchanged >= Duration::from_secs(lasts)
+        Ok(Claim::Ours)
     }
 
     fn spec(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
@@ -127,11 +145,27 @@ impl Election {
         let now = MicroTime(Timestamp::now());
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: Some(LEASE_SECONDS),
+            lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
             acquire_time: if ours { before.and_then(|s| s.acquire_time.clone()) } else { Some(now.clone()) },
             renew_time: Some(now),
             lease_transitions: Some(if ours { transitions } else { transitions.saturating_add(1) }),
             ..LeaseSpec::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_ages_only_from_when_it_was_seen_to_change() {
+        let mut observed = Observed::default();
+        assert_eq!(observed.unchanged_for(None), Duration::MAX, "there never was one");
+        let version = Some("1".to_owned());
+        assert_eq!(observed.unchanged_for(version.clone()), Duration::ZERO);
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(observed.unchanged_for(version) > Duration::ZERO);
+        assert_eq!(observed.unchanged_for(None), Duration::ZERO, "somebody deleted it: its leader may live");
     }
 }

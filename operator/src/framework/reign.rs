@@ -4,25 +4,44 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+
 /// So long a claim counts for the one who made it: less than for others, so that
 /// a request that was sent in time arrives in time.
 pub const REIGN: Duration = Duration::from_secs(10);
+/// So long what is being written may take before the lease is given back.
+const LAST_WRITES_MAX: Duration = Duration::from_secs(5);
 
-/// The end of the present claim, if there is one.
+/// The end of the present claim, if there is one, and the writes that are under way.
 #[derive(Clone, Debug, Default)]
-pub struct Reign(Arc<Mutex<Option<Instant>>>);
+pub struct Reign {
+    until: Arc<Mutex<Option<Instant>>>,
+    writes: Arc<RwLock<()>>,
+}
 
 impl Reign {
     /// It lasts until then.
     pub fn lasts(&self, until: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
     /// How long it still lasts; None when it is over.
     #[must_use]
     pub fn left(&self) -> Option<Duration> {
-        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
         until?.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
+    /// Leave to write once; it is held while the write is under way.
+    pub async fn turn(&self) -> Option<OwnedRwLockReadGuard<()>> {
+        let turn = self.writes.clone().read_owned().await;
+        self.left().map(|_| turn)
+    }
+
+    /// Ends it, and waits for what is being written.
+    pub async fn end(&self) {
+        self.lasts(None);
+        let _ = tokio::time::timeout(LAST_WRITES_MAX, self.writes.write()).await;
     }
 }
 
@@ -30,13 +49,21 @@ impl Reign {
 mod tests {
     use super::*;
 
-    #[test]
-    fn it_is_over_before_it_began_and_when_its_time_is_up() {
+    #[tokio::test]
+    async fn nobody_writes_before_it_begins_or_when_its_time_is_up() {
         let reign = Reign::default();
-        assert_eq!(reign.left(), None);
+        assert!(reign.turn().await.is_none());
         reign.lasts(Instant::now().checked_add(REIGN));
         assert!(reign.left().is_some_and(|left| left <= REIGN));
-        reign.lasts(Some(Instant::now()));
-        assert_eq!(reign.left(), None);
+        let turn = reign.turn().await.expect("it lasts");
+        let ended = tokio::spawn({
+            let reign = reign.clone();
+            async move { reign.end().await }
+        });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!ended.is_finished(), "a write is under way");
+        drop(turn);
+        ended.await.unwrap();
+        assert!(reign.turn().await.is_none());
     }
 }

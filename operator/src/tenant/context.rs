@@ -33,6 +33,7 @@ pub struct Context {
     secrets: Mutex<HashMap<String, AbortHandle>>,
     pub pace: Pace,
     swept: Mutex<HashMap<String, String>>,
+    leaving: Mutex<HashMap<String, Instant>>,
     pub verdicts: Verdicts,
     pub recorder: Recorder,
 }
@@ -46,6 +47,7 @@ impl Context {
             recorder: Recorder::new(cluster.client.clone(), reporter),
             pace: Pace::default(),
             swept: Mutex::default(),
+            leaving: Mutex::default(),
             verdicts: Verdicts::default(),
             cluster,
             settings,
@@ -67,6 +69,11 @@ impl Context {
             *entry = (hash.to_owned(), Instant::now());
         }
         entry.1
+    }
+
+    /// Since when this process knows that a tenant is to go.
+    pub fn leaving_since(&self, tenant: &str) -> Instant {
+        *lock(&self.leaving).entry(tenant.to_owned()).or_insert_with(Instant::now)
     }
 
     /// Secrets are watched in tenants' namespaces only: there is no right to
@@ -94,6 +101,7 @@ impl Context {
         self.unwatch_secrets(tenant);
         lock(&self.configs).remove(tenant);
         lock(&self.swept).remove(tenant);
+        lock(&self.leaving).remove(tenant);
     }
 
     /// The rights in a namespace end before the namespace.

@@ -37,6 +37,10 @@ const FAILURES_UNTOLD: u32 = 4;
 
 /// Reconciles a tenant; says when to look again.
 pub async fn reconcile(context: Arc<Context>, name: String) -> Option<Duration> {
+    // This process is about to end: nothing is tried, and nothing is told.
+    if !context.cluster.leads() {
+        return Some(WAITING);
+    }
     let result = once(&context, &name).await;
     context.metrics.reconciled("PaymentTenant", result.is_ok());
     let wait = context.back_off(&name, result.is_err());

@@ -1,10 +1,12 @@
 //! A deleted Channel stays until no payment on it is open.
 
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
 use kube::ResourceExt;
 use payplane_crds::PaymentTenant;
 use payplane_crds::condition::Reason;
 use payplane_crds::tenant::DeletionPolicy;
+use serde_json::Value;
 
 use crate::framework::cluster::ClusterError;
 use crate::framework::finalizer;
@@ -13,31 +15,34 @@ use crate::tenant::apply::Progress;
 use crate::tenant::build::network;
 use crate::tenant::channels::Resolved;
 use crate::tenant::context::Context;
-use crate::tenant::dereference;
 use crate::tenant::observe::Seen;
 use crate::tenant::validate::{Refused, Tenant};
 
-/// So long a deleted tenant looks out for channels that are deleted with it; times of
-/// the API server are whole seconds.
-const LOOKS_OUT: SignedDuration = SignedDuration::from_secs(2);
+/// So long a deleted tenant looks out for channels that are deleted with it.
+const LOOKS_OUT: Duration = Duration::from_secs(2);
 /// And so long it serves those that it found.
-const SERVES: SignedDuration = SignedDuration::from_secs(30);
+const SERVES: Duration = Duration::from_secs(30);
 
 /// Do channels go before their tenant? Whoever deletes both at once finds none
-/// waiting: while the gateway serves, their payments can be counted.
+/// waiting: while the gateway serves, their payments can be counted. Once it has
+/// been stopped nothing brings it back.
 pub async fn go_first(context: &Context, object: &PaymentTenant) -> Result<bool, ClusterError> {
     let books = object.status.as_ref().is_some_and(|status| status.books_id.is_some());
-    if !books || object.spec.paused || object.spec.deletion_policy != DeletionPolicy::Retain {
+    let since = context.leaving_since(&object.name_any()).elapsed();
+    let retained = object.spec.deletion_policy == DeletionPolicy::Retain;
+    if !books || !retained || object.spec.paused || since > SERVES {
         return Ok(false);
     }
-    let Some(deleted) = &object.metadata.deletion_timestamp else { return Ok(false) };
-    let since = Timestamp::now().duration_since(deleted.0).abs();
-    if since < LOOKS_OUT || since > SERVES {
-        return Ok(since < LOOKS_OUT);
-    }
     let namespace = payplane_api::names::namespace(&object.name_any());
-    let (channels, _) = dereference::channels(&context.cluster, &namespace).await?;
-    Ok(channels.iter().any(|channel| channel.metadata.deletion_timestamp.is_some()))
+    let gateway =
+        context.cluster.get(&resource("apps/v1", "Deployment"), Some(&namespace), "gateway").await?;
+    if gateway.is_none_or(|live| live["metadata"]["deletionTimestamp"].is_string()) {
+        return Ok(false);
+    }
+    let channels = resource("payplane.io/v1alpha1", "Channel");
+    let channels = context.cluster.list(&channels, Some(&namespace), "").await?;
+    let goes = |live: &Value| live["metadata"]["deletionTimestamp"].is_string() && finalizer::is_held(live);
+    Ok(since < LOOKS_OUT || channels.iter().any(goes))
 }
 
 /// Holds a channel by our finalizer, and lets a deleted one go when it can.

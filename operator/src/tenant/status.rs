@@ -123,7 +123,7 @@ pub async fn write(
     let resource = resource("payplane.io/v1alpha1", kind);
     let patch = json!({"apiVersion": "payplane.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "status": status});
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    cluster.leads(kind, name)?;
+    let _turn = cluster.turn(kind, name).await?;
     let written = cluster.api(&resource, namespace).patch_status(name, &params, &Patch::Apply(&patch)).await;
     match written {
         Ok(_) => Ok(()),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use payplane_e2e::faults::{self, Frozen};
-use payplane_e2e::{audit, env, kubectl, wait};
+use payplane_e2e::{audit, env, kubectl, tenant, wait};
 use serde_json::json;
 
 use crate::s03_payments::ready;
@@ -21,13 +21,7 @@ fn a_leader_that_thaws_when_another_one_leads_writes_nothing() {
         return;
     }
     let _ = ready("alpha", 60);
-    let old = faults::leader();
-    let frozen = Frozen::freeze(vec![old.clone()]);
-    wait::until("another leader", ANOTHER_WITHIN, || {
-        let now = faults::leader();
-        if now == old { Err(format!("still {now}")) } else { Ok(()) }
-    });
-    // From now on there is always something to restore.
+    // There is always something to restore: a leader is frozen and thaws in the middle of it.
     let ended = Arc::new(AtomicBool::new(false));
     let edits = std::thread::spawn({
         let ended = ended.clone();
@@ -38,15 +32,38 @@ fn a_leader_that_thaws_when_another_one_leads_writes_nothing() {
             }
         }
     });
-    let offset = audit::end();
-    std::thread::sleep(Duration::from_secs(2));
-    drop(frozen);
-    std::thread::sleep(WATCHED);
+    for round in 0..2 {
+        succeeded(round);
+    }
     ended.store(true, Ordering::Relaxed);
     edits.join().expect("the edits end");
+    tenant::await_condition(&["ptn", "alpha"], "Ready", "True", Duration::from_secs(60));
+}
+
+/// Freezes the leader until another one leads, and reads what it writes once it is thawed.
+fn succeeded(round: u32) {
+    let old = faults::leader();
+    let frozen = Frozen::freeze(vec![old.clone()]);
+    let asleep = restarts(&old);
+    wait::until("another leader", ANOTHER_WITHIN, || {
+        let now = faults::leader();
+        if now == old { Err(format!("still {now}")) } else { Ok(()) }
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(restarts(&old), asleep, "the one that thaws is the one that was frozen");
+    let offset = audit::end();
+    drop(frozen);
+    std::thread::sleep(WATCHED);
     let (by_old, by_new): (Vec<_>, Vec<_>) =
         audit::writes(offset).into_iter().partition(|write| old.ends_with(&format!("/{}", write.pod)));
-    println!("figure: thawed_leader_writes={}, by its successor {}", by_old.len(), by_new.len());
+    println!("figure: thawed_leader_writes({round})={}, by its successor {}", by_old.len(), by_new.len());
     assert!(by_old.is_empty(), "{by_old:#?}");
     assert!(by_new.iter().any(|write| write.resource == "services"), "{by_new:#?}");
+    assert!(restarts(&old) > asleep, "a leader whose time is over ends");
+}
+
+fn restarts(pod: &str) -> i64 {
+    let (namespace, name) = pod.split_once('/').expect("namespace/name");
+    let pod = kubectl::get(&["pod", name, "-n", namespace]).expect("the pod is there");
+    pod["status"]["containerStatuses"][0]["restartCount"].as_i64().expect("a count")
 }
