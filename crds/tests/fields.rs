@@ -22,6 +22,45 @@ fn fields(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
     }
 }
 
+/// What a schema lacks for people and for servers, as dotted paths.
+fn lacking(schema: &Value, path: &str, found: &mut Vec<String>) {
+    let kind = schema["type"].as_str().unwrap_or_default();
+    let is_bounded = |bound: &str| schema[bound].is_number();
+    let fixed = schema["enum"].is_array() || schema["format"].is_string();
+    if kind == "array" && !(is_bounded("maxItems") && schema["x-kubernetes-list-type"].is_string()) {
+        found.push(format!("{path}: a list has a type and maxItems"));
+    }
+    if schema["additionalProperties"].is_object() && !is_bounded("maxProperties") {
+        found.push(format!("{path}: a map has maxProperties"));
+    }
+    if kind == "string" && !fixed && !is_bounded("maxLength") {
+        found.push(format!("{path}: a text has maxLength"));
+    }
+    if schema["items"].is_object() {
+        lacking(&schema["items"], &format!("{path}[]"), found);
+    }
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        if !inner["description"].is_string() {
+            found.push(format!("{path}: a field has a description"));
+        }
+        lacking(inner, &path, found);
+    }
+}
+
+#[test]
+fn every_field_is_described_typed_and_bounded() {
+    let mut found = vec![];
+    for crd in schema::crds().unwrap() {
+        let crd = serde_json::to_value(crd).unwrap();
+        for part in ["spec", "status"] {
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part];
+            lacking(schema, part, &mut found);
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 #[test]
 fn every_field_names_the_test_that_shows_its_effect() {
     let root = Path::new(".");

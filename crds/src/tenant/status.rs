@@ -66,7 +66,7 @@ pub struct ConfigStatus {
 pub struct Effective {
     /// The currencies that the books are kept in, or will be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 3)))]
+    #[schemars(length(max = 16), inner(length(max = 3)), extend("x-kubernetes-list-type" = "set"))]
     pub currencies: Vec<String>,
     /// The size of the stack.
     pub profile: Profile,

@@ -62,7 +62,10 @@ fn children_that_others_edit_or_delete_come_back_and_nothing_else_is_written() {
     let app = ready("alpha", 60);
     let _ = settled();
     let (mut kinds, mut slowest) = (BTreeSet::new(), Duration::ZERO);
-    for object in built() {
+    // And what follows from its Channel and its CA.
+    let more = [("NetworkPolicy", "channel-sim"), ("ConfigMap", "trust-bundle")];
+    let more = more.map(|(kind, name)| json!({"kind": kind, "metadata": {"name": name}}));
+    for object in built().into_iter().chain(more) {
         let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
         let first = kinds.insert(kind.clone());
         let target = Target::new(&kind, &name.replace("ptn-demo", "ptn-alpha"));
