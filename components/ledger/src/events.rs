@@ -5,20 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use jiff::Timestamp;
-use jiff::civil::Date;
-use payplane_api::ledger::v1::{
-    BookedTransaction, Entry, Identity, ReadEventsRequest, ReadEventsResponse, Reference,
-};
+use payplane_api::ledger::v1::{ReadEventsRequest, ReadEventsResponse};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use uuid::Uuid;
 
-use crate::reads::{direction, query};
+use crate::booked::{self, BOOKED_COLUMNS, booked_columns, booked_joins};
+use crate::reads::query;
 use crate::service::read_status;
 
 /// Readers at once of one pod.
@@ -45,30 +41,17 @@ const REACH: &str = "
                                       WHERE c.position = $4 AND c.hash = $5 AND p.epoch = $6)";
 
 /// Positions without a transaction are passed over: refusals and replays have such.
-const EVENTS: &str = "
-    WITH cut AS MATERIALIZED (
+const EVENTS: &str = concat!(
+    "WITH cut AS MATERIALIZED (
         SELECT p.position, p.epoch, p.batch_number, c.hash
           FROM ledger.chain c JOIN ledger.positions p USING (position) JOIN ledger.batches b USING (batch_number)
          WHERE c.position > $1 AND c.position <= $2 AND b.booked > 0)
-    SELECT c.position, c.epoch, c.hash, t.transaction_id, t.caller, t.key_date, t.key, t.kind, t.effective_time,
-           t.accounting_date, t.settlement_date, t.original_id, h.expires_at,
-           e.codes, e.sides, e.amounts, e.currencies, r.types, r.values
-      FROM cut c JOIN ledger.transactions t USING (batch_number)
-      LEFT JOIN ledger.holds h ON h.hold_id = t.transaction_id,
-      LATERAL (
-           SELECT array_agg(a.code ORDER BY l.line) AS codes, array_agg(l.side ORDER BY l.line) AS sides,
-                  array_agg(l.amount_minor ORDER BY l.line) AS amounts, array_agg(a.currency ORDER BY l.line) AS currencies
-             FROM (SELECT e.line, e.account_id, e.side::text, e.amount_minor
-                     FROM ledger.entries e WHERE e.transaction_id = t.transaction_id
-                   UNION ALL
-                   SELECT 1, h.account_id, (SELECT CASE o.normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END
-                                              FROM ledger.accounts o WHERE o.account_id = h.account_id), h.amount_minor
-                    WHERE h.account_id IS NOT NULL) l
-             JOIN ledger.accounts a USING (account_id)) e,
-      LATERAL (
-           SELECT array_agg(x.type ORDER BY x.type, x.value) AS types, array_agg(x.value ORDER BY x.type, x.value) AS values
-             FROM ledger.external_references x WHERE x.transaction_id = t.transaction_id) r
-     ORDER BY c.position, t.transaction_id";
+    SELECT ",
+    booked_columns!(),
+    ", c.position, c.epoch, c.hash FROM cut c JOIN ledger.transactions t USING (batch_number) ",
+    booked_joins!(),
+    " ORDER BY c.position, t.transaction_id"
+);
 
 pub(crate) type Events = ReceiverStream<Result<ReadEventsResponse, Status>>;
 
@@ -173,16 +156,16 @@ impl Reading {
 
 /// One answer for each position, or several for a large one.
 fn responses(rows: &[Row]) -> Vec<ReadEventsResponse> {
-    let of = |row: &Row| row.get::<_, i64>(0);
+    let of = |row: &Row| row.get::<_, i64>(BOOKED_COLUMNS);
     let mut told: Vec<ReadEventsResponse> = vec![];
     for same in rows.chunk_by(|a, b| of(a) == of(b)) {
         for part in same.chunks(TRANSACTIONS_MAX) {
             let Some(first) = part.first() else { continue };
             told.push(ReadEventsResponse {
-                epoch: u64::try_from(first.get::<_, i32>(1)).unwrap_or(0),
+                epoch: u64::try_from(first.get::<_, i32>(BOOKED_COLUMNS + 1)).unwrap_or(0),
                 position: u64::try_from(of(first)).unwrap_or(0),
-                hash: first.get(2),
-                transactions: part.iter().map(transaction).collect(),
+                hash: first.get(BOOKED_COLUMNS + 2),
+                transactions: part.iter().map(booked::transaction).collect(),
                 more_of_position: false,
             });
         }
@@ -192,31 +175,4 @@ fn responses(rows: &[Row]) -> Vec<ReadEventsResponse> {
         answer.more_of_position = answer.position == next;
     }
     told
-}
-
-fn transaction(row: &Row) -> BookedTransaction {
-    let texts = |column: usize| row.get::<_, Option<Vec<String>>>(column).unwrap_or_default();
-    let amounts = row.get::<_, Option<Vec<i64>>>(15).unwrap_or_default();
-    let lines = texts(13).into_iter().zip(texts(14)).zip(amounts).zip(texts(16));
-    let entry = |(((account, side), amount_minor), currency): (((String, String), i64), String)| Entry {
-        account,
-        direction: direction(&side),
-        amount_minor,
-        currency,
-    };
-    let reference = |(r#type, value)| Reference { r#type, value };
-    let id = |column: usize| row.get::<_, Option<Uuid>>(column).map(|id| id.to_string()).unwrap_or_default();
-    BookedTransaction {
-        transaction_id: id(3),
-        caller: row.get(4),
-        identity: Some(Identity { key_date: row.get::<_, Date>(5).to_string(), key: row.get(6) }),
-        kind: row.get(7),
-        entries: lines.map(entry).collect(),
-        references: texts(17).into_iter().zip(texts(18)).map(reference).collect(),
-        effective_time: row.get::<_, Timestamp>(8).to_string(),
-        accounting_date: row.get::<_, Date>(9).to_string(),
-        settlement_date: row.get::<_, Option<Date>>(10).map(|date| date.to_string()).unwrap_or_default(),
-        original_id: id(11),
-        expires_at: row.get::<_, Option<Timestamp>>(12).map(|time| time.to_string()).unwrap_or_default(),
-    }
 }

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod accounts;
+mod booked;
 pub mod books;
 mod days;
 mod events;

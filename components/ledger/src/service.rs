@@ -8,11 +8,12 @@ use std::time::Duration;
 use deadpool_postgres::Pool;
 use jiff::civil::Date;
 use payplane_api::ledger::v1::{
-    CloseDayRequest, CloseDayResponse, GetBalancesRequest, GetBalancesResponse, GetDayStatementRequest,
-    GetDayStatementResponse, GetStatusRequest, GetStatusResponse, GetTransactionRequest,
-    GetTransactionResponse, GetTrialBalanceRequest, GetTrialBalanceResponse, OpenAccountsRequest,
-    OpenAccountsResponse, Outcome, PostRequest, PostResponse, PostStreamRequest, RaiseConfigEpochRequest,
-    RaiseConfigEpochResponse, ReadEventsRequest, ledger_server::Ledger,
+    CloseDayRequest, CloseDayResponse, FindTransactionsRequest, FindTransactionsResponse, GetBalancesRequest,
+    GetBalancesResponse, GetDayStatementRequest, GetDayStatementResponse, GetStatusRequest,
+    GetStatusResponse, GetTransactionRequest, GetTransactionResponse, GetTrialBalanceRequest,
+    GetTrialBalanceResponse, OpenAccountsRequest, OpenAccountsResponse, Outcome, PostRequest, PostResponse,
+    PostStreamRequest, RaiseConfigEpochRequest, RaiseConfigEpochResponse, ReadEventsRequest,
+    ledger_server::Ledger,
 };
 use payplane_common::config::Live;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::Settings;
 use crate::access::{Right, caller};
+use crate::booked;
 use crate::books::Books;
 use crate::days;
 use crate::events::{Events, Reading};
@@ -175,6 +177,14 @@ impl Ledger for Service {
             .map_err(|refusal| argument(&refusal))?;
         let found = reads::transaction(&self.readers, &caller, &key).await.map_err(|e| read_status(&e))?;
         Ok(Response::new(found))
+    }
+
+    async fn find_transactions(
+        &self,
+        request: Request<FindTransactionsRequest>,
+    ) -> Result<Response<FindTransactionsResponse>, Status> {
+        caller(&request, Right::Book)?;
+        booked::find(&self.readers, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_trial_balance(

@@ -6,6 +6,7 @@ mod accounting;
 mod crash;
 mod days;
 mod events;
+mod find;
 mod harness;
 mod holds;
 mod hostile;
