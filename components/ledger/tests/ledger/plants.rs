@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::{days, holds, hostile, model, neighbours, positions, posting, rules};
+use crate::{days, holds, hostile, model, neighbours, positions, posting, rules, sealed};
 
 thread_local! {
     static PLANT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -183,6 +183,22 @@ const PLANTS: &[Plant] = &[
         "ORDER BY n OFFSET 1 LIMIT",
         positions::sealers_at_once_leave_no_gap,
     ),
+    // What is sealed skips a row.
+    (
+        "contents",
+        "FROM cut c JOIN ledger.refusals r USING (batch_number)) l",
+        "FROM cut c JOIN ledger.refusals r USING (batch_number) WHERE false) l",
+        sealed::whatever_is_changed_is_named_by_two_verifiers,
+    ),
+    // Each position is sealed alone, not upon the one before it.
+    (
+        "seal",
+        "sha256(coalesce(hash, decode(repeat('00', 32), 'hex')) || next.content)",
+        "sha256(next.content)",
+        sealed::whatever_is_changed_is_named_by_two_verifiers,
+    ),
+    // A sealer goes on over books that lack what it has published.
+    ("seal", "(contains OR p_seen = 0)", "true", sealed::a_sealer_stops_where_its_head_is_gone),
     // The cap that a reversed link gives back to is not locked with the others.
     (
         "touched_caps",
