@@ -42,20 +42,22 @@ fn whoever_waits_for_ready_is_never_told_too_early() {
     clean();
     let namespace = format!("ptn-{NAME}");
     let tenant = std::thread::spawn(|| install("waited-tenant", "tenant"));
+    let wait = |target: &'static str| {
+        let namespace = namespace.clone();
+        std::thread::spawn(move || {
+            let target = [target, "-n", &namespace];
+            let there = ["wait", "--for=create", "--timeout=60s"];
+            let _ = kubectl::attempt(&[&there[..], &target].concat())?;
+            kubectl::attempt(&[&["wait", "--for=condition=Ready", "--timeout=300s"][..], &target].concat())
+        })
+    };
+    let by_kubectl = wait("ptn/waited");
     // The namespace is the operator's; a Channel can be there a moment later.
     let channel = wait::until("the channel's release", Duration::from_secs(60), || {
         kubectl::get(&["namespace", &format!("ptn-{NAME}")]).ok_or("no namespace")?;
         tenant::credentials(NAME);
         Ok(std::thread::spawn(|| install("waited-channel", "channel")))
     });
-    let wait = |target: &'static str| {
-        let namespace = namespace.clone();
-        std::thread::spawn(move || {
-            let target = [target, "-n", &namespace];
-            kubectl::attempt(&[&["wait", "--for=condition=Ready", "--timeout=300s"][..], &target].concat())
-        })
-    };
-    let by_kubectl = wait("ptn/waited");
     let said = tenant.join().expect("helm ran");
     assert!(said.is_ok(), "{said:?}");
     // What it says is so at once: money was moved, and the admin API answers.
