@@ -32,7 +32,8 @@ async fn postgresql_starts_at_both_ends_of_every_range() {
         let client = postgres.connect_to("postgres", "postgres").await.expect("it answers");
         let rows = client.query("SELECT name FROM pg_settings WHERE source = 'command line'", &[]).await;
         let taken: Vec<String> = rows.expect("answered").iter().map(|row| row.get(0)).collect();
-        for known in ALLOWED {
+        // What PostgreSQL chooses by itself it calls its own.
+        for known in ALLOWED.iter().filter(|known| upper.is_some() || !known.minus_one) {
             assert!(
                 taken.iter().any(|name| name == known.name),
                 "{} is a setting that was given",

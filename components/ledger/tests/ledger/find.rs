@@ -43,7 +43,7 @@ async fn transactions_are_found_by_id_and_reference() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    assert_eq!((placed.epoch, placed.position), (1, 1), "the first batch of these books");
+    assert_eq!((placed.epoch, placed.position), (1, 2), "behind the batch that opened the accounts");
 
     let posts = (0..MANY).map(|n| {
         let mut client = gateway.clone();
