@@ -56,11 +56,10 @@ fn a_tenant_whose_database_takes_no_writes_is_soon_unavailable() {
     };
     let began = Instant::now();
     set("SET default_transaction_read_only = on");
-    let said = tenant::await_condition(&["ptn", "live"], "Available", "False", TOLD_WITHIN);
+    // The ended sessions are missed for a moment.
+    tenant::await_reason(&["ptn", "live"], "Available", "DatabaseReadOnly", TOLD_WITHIN);
     println!("figure: unavailable_told_after(DatabaseReadOnly)={} ms", began.elapsed().as_millis());
-    let (_, reason, message) = tenant::condition(&said, "Available").expect("just seen");
     set("RESET default_transaction_read_only");
-    assert_eq!(reason, "DatabaseReadOnly", "{message}");
     tenant::await_condition(&["ptn", "live"], "Ready", "True", HEALED_WITHIN);
     let paid = app.pay(&format!("writable-{}", env::seed()), 100, "CNY").expect("paid");
     assert_eq!(paid["status"], "Succeeded", "{paid}");
