@@ -104,7 +104,10 @@ fn one_release_of_tenant_and_channel_comes_and_goes_whole() {
         return;
     }
     clean();
-    tenant::ready(&tenant::development(NAME), 60);
+    // Books of the chart's own tenant, which is then deleted together with its channel.
+    assert_eq!(install("waited-tenant", "tenant").map(drop), Ok(()));
+    tenant::credentials(NAME);
+    assert_eq!(install("waited-channel", "channel").map(drop), Ok(()));
     let channel = ["pch", "sim", "-n", "ptn-waited"];
     let _ = kubectl::ok(&["delete", "ptn/waited", "pch/sim", "-n", "ptn-waited", "--wait=false"]);
     for round in 0..2 {
