@@ -68,7 +68,7 @@ fn processes() -> Vec<String> {
 }
 
 /// What the kernel counts by itself, and what reading changes.
-const COUNTS: [&str; 13] = [
+const COUNTS: [&str; 14] = [
     "fs/aio-nr",
     // Looking into it mounts it, on some machines.
     "fs/binfmt_misc",
@@ -76,6 +76,7 @@ const COUNTS: [&str; 13] = [
     "fs/file-nr",
     "fs/inode-nr",
     "fs/inode-state",
+    "fs/quota",
     "kernel/hung_task_detect_count",
     "kernel/ns_last_pid",
     "kernel/perf_event_max_sample_rate",
