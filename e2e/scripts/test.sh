@@ -36,7 +36,7 @@ trap 'lab cluster down "$DEMO_CLUSTER" || true' EXIT
 e2e/scripts/demo.sh
 e2e/scripts/demo.sh
 # Killed half-way, with everything of it running; the next one removes the rest.
-timeout --signal=KILL 1 "$BIN/lab" cluster down "$DEMO_CLUSTER" >/dev/null && fail "the removal was to be killed half-way"
+timeout --signal=KILL 0.2 "$BIN/lab" cluster down "$DEMO_CLUSTER" >/dev/null && fail "the removal was to be killed half-way"
 e2e/scripts/demo-down.sh
 state >"$after"
 diff -u "$before" "$after" || fail "the machine is not as it was before the demo"

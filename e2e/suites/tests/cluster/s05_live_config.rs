@@ -118,6 +118,7 @@ fn a_channel_whose_secret_is_missing_says_so_and_the_last_good_config_pays() {
         return;
     }
     let app = two_gateways("live");
+    let _ = kubectl::attempt(&["delete", "secret", "not-there", "-n", "ptn-live", "--ignore-not-found"]);
     let mut channel = tenant::channel("live", "sim", 60);
     channel["spec"]["simulator"]["credentials"]["name"] = json!("not-there");
     tenant::apply(&channel);
