@@ -78,7 +78,9 @@ impl Election {
     /// Gives the lease back once nothing is written any more, so the next leader
     /// need not wait for its end.
     pub async fn release(&self) {
-        self.reign.end().await;
+        if !self.reign.end().await {
+            return;
+        }
         let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else { return };
         let held = lease.spec.as_ref().and_then(|s| s.holder_identity.as_deref());
         if held != Some(self.identity.as_str()) {

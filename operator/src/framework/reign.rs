@@ -38,10 +38,10 @@ impl Reign {
         self.left().map(|_| turn)
     }
 
-    /// Ends it, and waits for what is being written.
-    pub async fn end(&self) {
+    /// Ends it, and waits for what is being written; false where that takes too long.
+    pub async fn end(&self) -> bool {
         self.lasts(None);
-        let _ = tokio::time::timeout(LAST_WRITES_MAX, self.writes.write()).await;
+        tokio::time::timeout(LAST_WRITES_MAX, self.writes.write()).await.is_ok()
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!ended.is_finished(), "a write is under way");
         drop(turn);
-        ended.await.unwrap();
+        assert!(ended.await.unwrap());
         assert!(reign.turn().await.is_none());
     }
 }

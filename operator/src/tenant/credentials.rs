@@ -59,12 +59,16 @@ fn is_public_key(pem: &[u8]) -> bool {
     pem.len() <= BYTES_MAX && ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.data()).is_ok()
 }
 
+fn is_bundle(pem: &[u8]) -> bool {
+    pem.len() <= BYTES_MAX && are_certificates(pem)
+}
+
 /// One certificate or several, and nothing that is none.
 #[must_use]
-pub fn is_bundle(pem: &[u8]) -> bool {
+pub fn are_certificates(pem: &[u8]) -> bool {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let usable = |der: &CertificateDer<'_>| X509Certificate::from_der(der).is_ok();
-    pem.len() <= BYTES_MAX && all.is_ok_and(|all| !all.is_empty() && all.iter().all(usable))
+    all.is_ok_and(|all| !all.is_empty() && all.iter().all(usable))
 }
 
 #[cfg(test)]

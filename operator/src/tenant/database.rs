@@ -105,7 +105,7 @@ async fn external_secrets(writer: &Cluster, tenant: &Tenant) -> Result<Result<()
             return refused(Reason::CredentialsInvalid, &format!("has no key {key}"));
         }
         if field == "ca"
-            && !credentials::bytes(&live, "ca.crt").is_some_and(|pem| credentials::is_bundle(&pem))
+            && !credentials::bytes(&live, "ca.crt").is_some_and(|pem| credentials::are_certificates(&pem))
         {
             return refused(Reason::CredentialsInvalid, "holds no certificate (PEM) under ca.crt");
         }

@@ -28,9 +28,12 @@ const SERVES: Duration = Duration::from_secs(30);
 /// been stopped nothing brings it back.
 pub async fn go_first(context: &Context, object: &PaymentTenant) -> Result<bool, ClusterError> {
     let books = object.status.as_ref().is_some_and(|status| status.books_id.is_some());
-    let since = context.leaving_since(&object.name_any()).elapsed();
     let retained = object.spec.deletion_policy == DeletionPolicy::Retain;
-    if !books || !retained || object.spec.paused || since > SERVES {
+    if !books || !retained || object.spec.paused {
+        return Ok(false);
+    }
+    let since = context.leaving_since(&object.name_any()).elapsed();
+    if since > SERVES {
         return Ok(false);
     }
     let namespace = payplane_api::names::namespace(&object.name_any());
