@@ -197,8 +197,6 @@ const PLANTS: &[Plant] = &[
         "sha256(next.content)",
         sealed::whatever_is_changed_is_named_by_two_verifiers,
     ),
-    // A sealer goes on over books that lack what it has published.
-    ("seal", "(contains OR p_seen = 0)", "true", sealed::a_sealer_stops_where_its_head_is_gone),
     // The cap that a reversed link gives back to is not locked with the others.
     (
         "touched_caps",
