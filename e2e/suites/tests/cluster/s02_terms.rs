@@ -73,8 +73,8 @@ pub(crate) fn a_currency_is_added(app: &App) {
     assert!(listed.contains(&format!("Suite tenant {}", app.tenant)), "people see its name: {listed}");
 }
 
-/// A merchant number that the network does not know moves nothing there: what it refuses
-/// to hear of is not over for us.
+/// A merchant number that the network does not know moves nothing there: it refuses
+/// unread, and says so with its signature, so the payment is over.
 pub(crate) fn an_unknown_merchant_number_is_refused_by_the_network(app: &App) {
     let mut stranger = tenant::channel(&app.tenant, "stranger", 0);
     stranger["spec"]["simulator"]["merchantId"] = json!("M9");
@@ -84,8 +84,8 @@ pub(crate) fn an_unknown_merchant_number_is_refused_by_the_network(app: &App) {
     let answer = pays(&App { method: "wallet".into(), ..app.clone() }, "stranger", 100, "CNY");
     let paid = answer.expect("the order is stored");
     assert_eq!(
-        (&paid["status"], &paid["ledgerTransactionId"]),
-        (&json!("Processing"), &Value::Null),
+        (&paid["status"], &paid["failureCode"], &paid["ledgerTransactionId"]),
+        (&json!("Failed"), &json!("ChannelUnavailable"), &Value::Null),
         "{paid}"
     );
 }
