@@ -19,6 +19,16 @@ pub fn pods(namespace: &str, labels: &str) -> Vec<String> {
     names
 }
 
+/// Do all containers of a pod, `namespace/name`, run? One that was killed again and
+/// again is down for a moment.
+#[must_use]
+pub fn runs(pod: &str) -> bool {
+    let Some((namespace, name)) = pod.split_once('/') else { return false };
+    let found = kubectl::get(&["pod", name, "-n", namespace]).unwrap_or_default();
+    let containers = found["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
+    !containers.is_empty() && containers.iter().all(|container| container["state"]["running"].is_object())
+}
+
 /// Uid and restart count of each pod: what changes when one is replaced or restarted.
 #[must_use]
 pub fn incarnations(namespace: &str, labels: &str) -> Vec<String> {

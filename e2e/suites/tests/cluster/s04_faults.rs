@@ -50,10 +50,14 @@ impl Victim {
 
 /// Makes a fault, and waits until payments that came after it succeed.
 fn suffer(fault: Fault, load: &Load, tenant: &str, random: &mut Random) {
+    let (Fault::Kill(victim) | Fault::Freeze(victim)) = fault;
+    let pod = wait::until("a pod that runs", RESTART_MAX, || {
+        let pod = victim.pod(tenant, random);
+        if faults::runs(&pod) { Ok(pod) } else { Err(format!("{pod} is down")) }
+    });
     match fault {
-        Fault::Kill(victim) => faults::inflict("kill", &victim.pod(tenant, random)),
-        Fault::Freeze(victim) => {
-            let pod = victim.pod(tenant, random);
+        Fault::Kill(_) => faults::inflict("kill", &pod),
+        Fault::Freeze(_) => {
             faults::inflict("freeze", &pod);
             std::thread::sleep(Duration::from_secs(random.between(2, 8)));
             faults::inflict("thaw", &pod);
