@@ -56,14 +56,16 @@ fn a_deleted_channel_stays_until_no_payment_on_it_is_open() {
     assert!(get("pch", "leaving").is_some() && get("networkpolicy", "channel-leaving").is_some());
 
     drop(frozen);
-    let status = format!("select status from gateway.orders where order_number = '{order}'");
-    wait::until("the payment to end", GONE_WITHIN, || match books::sql("alpha", &status).trim() {
-        "Succeeded" => Ok(()),
-        other => Err(other.to_owned()),
-    });
-    wait::until("the channel to go", tenant::HEALED_WITHIN, || {
+    wait::until("the channel to go", GONE_WITHIN, || {
         get("pch", "leaving").map_or(Ok(()), |channel| Err(channel["status"].to_string()))
     });
     assert!(get("networkpolicy", "channel-leaving").is_none(), "its flow went with it");
+    let of_order = |what: &str| {
+        books::sql("alpha", &format!("select {what} from gateway.orders where order_number = '{order}'"))
+    };
+    assert_eq!(of_order("status").trim(), "Succeeded", "it went only after the payment had ended");
+    let since: f64 =
+        of_order("extract(epoch from now() - completed_at)").trim().parse().expect("it has ended");
+    assert!(since <= tenant::HEALED_WITHIN.as_secs_f64(), "the channel went {since} s after its payment");
     books::assert_balanced("alpha");
 }
