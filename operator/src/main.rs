@@ -36,13 +36,13 @@ async fn main() -> anyhow::Result<()> {
     }));
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let Command::Run(settings) = Command::parse();
-    let client = Client::try_default().await.context("no way to the API server")?;
-    let metrics = Metrics::default();
-    let health = tokio::spawn(health::serve(settings.health, metrics.clone()));
-    // A claim that is tried again inside of itself would sleep through its time.
     let mut config = kube::Config::infer().await.context("no way to the API server")?;
+    let client = Client::try_from(config.clone()).context("no way to the API server")?;
+    // A claim that is tried again inside of itself would sleep through its time.
     config.default_retry = false;
     let claims = Client::try_from(config).context("no way to the API server")?;
+    let metrics = Metrics::default();
+    let health = tokio::spawn(health::serve(settings.health, metrics.clone()));
     let election = Election {
         api: Api::namespaced(claims, &settings.pod_namespace),
         name: "payplane-operator".to_owned(),

@@ -42,62 +42,61 @@ const fn memory(bare: f64, least: f64) -> Values {
     Values::Memory { bare, least }
 }
 
+const fn time(bare: f64, least: f64, most: f64) -> Values {
+    Values::Time { bare, least, most }
+}
+
+const fn size(bare: f64, least: f64, most: f64) -> Values {
+    Values::Size { bare, least, most }
+}
+
+/// PostgreSQL does not start with less than two segments of log.
+const WAL: Values = size(MB, 32.0 * MB, 1024.0 * GB);
+
 /// Each allowed setting. The limits lie within PostgreSQL's, which the suite
 /// `parameters` asks; what cannot be meant is left out.
 pub const ALLOWED: &[Parameter] = &[
     of("autovacuum_max_workers", number(1.0, 32.0), "how many tables are vacuumed at once"),
-    of(
-        "autovacuum_naptime",
-        Values::Time { bare: SECOND, least: SECOND, most: HOUR },
-        "how often vacuum looks for work",
-    ),
+    of("autovacuum_naptime", time(SECOND, SECOND, HOUR), "how often vacuum looks for work"),
     or_minus_one("autovacuum_vacuum_cost_limit", number(1.0, 10_000.0), "how fast vacuum may work"),
     of("autovacuum_vacuum_scale_factor", number(0.0, 1.0), "from which share of dead rows vacuum works"),
     of("checkpoint_completion_target", number(0.1, 1.0), "how evenly checkpoints are spread"),
     of(
         "checkpoint_timeout",
-        Values::Time { bare: SECOND, least: 30.0 * SECOND, most: 24.0 * HOUR },
+        time(SECOND, 30.0 * SECOND, 24.0 * HOUR),
         "how long recovery may take at most, not what it finds",
     ),
     of("default_statistics_target", number(1.0, 10_000.0), "how well the planner estimates"),
     of(
         "effective_cache_size",
-        Values::Size { bare: 8.0 * KB, least: 8.0 * KB, most: 8192.0 * GB },
+        size(8.0 * KB, 8.0 * KB, 8192.0 * GB),
         "what the planner believes to be cached",
     ),
     of("effective_io_concurrency", number(0.0, 1000.0), "how many reads are issued at once"),
     of("hash_mem_multiplier", number(1.0, 1000.0), "memory of a query"),
     of(
         "lock_timeout",
-        Values::Time { bare: 1.0, least: 0.0, most: HOUR },
+        time(1.0, 0.0, HOUR),
         "refuses a statement that waits too long, which then rolls back; 0 waits",
     ),
     or_minus_one(
         "log_min_duration_statement",
-        Values::Time { bare: 1.0, least: 0.0, most: 24.0 * HOUR },
+        time(1.0, 0.0, 24.0 * HOUR),
         "from which duration statements are logged",
     ),
     of("maintenance_work_mem", memory(KB, MB), "memory of vacuum and index builds"),
     of("max_connections", number(50.0, 1000.0), "how many sessions fit"),
     of("max_parallel_workers", number(0.0, 1024.0), "parallelism of queries"),
     of("max_parallel_workers_per_gather", number(0.0, 1024.0), "parallelism of one query"),
-    of(
-        "max_wal_size",
-        Values::Size { bare: MB, least: 32.0 * MB, most: 1024.0 * GB },
-        "how much log stands between checkpoints",
-    ),
-    of(
-        "min_wal_size",
-        Values::Size { bare: MB, least: 32.0 * MB, most: 1024.0 * GB },
-        "how much log is kept for reuse",
-    ),
+    of("max_wal_size", WAL, "how much log stands between checkpoints"),
+    of("min_wal_size", WAL, "how much log is kept for reuse"),
     of("random_page_cost", number(0.0, 1000.0), "what the planner believes a read to cost"),
     of("shared_buffers", memory(8.0 * KB, 128.0 * KB), "memory of the server's cache"),
     of("temp_buffers", memory(8.0 * KB, 800.0 * KB), "memory of temporary tables"),
     of("track_io_timing", Values::Switch, "whether reads and writes are timed"),
     or_minus_one(
         "wal_buffers",
-        Values::Size { bare: 8.0 * KB, least: 32.0 * KB, most: 64.0 * MB },
+        size(8.0 * KB, 32.0 * KB, 64.0 * MB),
         "memory of the log before it is written",
     ),
     of("wal_compression", Values::Switch, "whether full pages are compressed in the log"),

@@ -134,11 +134,13 @@ impl Election {
             }
         };
         match written {
-            Ok(_) => self.reign.lasts(until),
-            Err(kube::Error::Api(status)) if status.code == 409 => return Ok(Claim::Unclear),
-            Err(error) => return Err(error),
+            Ok(_) => {
+                self.reign.lasts(until);
+                Ok(Claim::Ours)
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Claim::Unclear),
+            Err(error) => Err(error),
         }
-        Ok(Claim::Ours)
     }
 
     fn spec(&self, before: Option<&LeaseSpec>) -> LeaseSpec {

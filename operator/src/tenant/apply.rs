@@ -16,7 +16,7 @@ use crate::tenant::delete::ANNOTATION_BOOKS_STATE;
 use crate::tenant::dereference::World;
 use crate::tenant::unreadable::Unreadable;
 use crate::tenant::validate::{Refused, Tenant};
-use crate::tenant::{database, epoch, gates, migration, stuck};
+use crate::tenant::{credentials, database, epoch, gates, migration, stuck};
 
 #[derive(Debug, snafu::Snafu)]
 pub enum ApplyError {
@@ -204,9 +204,7 @@ async fn channel_flow(writer: &Cluster, tenant: &Tenant, resolved: &Resolved) ->
 }
 
 fn live_config(secret: &Value) -> Option<(String, u64)> {
-    use base64::Engine;
-    let encoded = secret["data"]["config.json"].as_str()?;
-    let text = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(encoded).ok()?).ok()?;
+    let text = String::from_utf8(credentials::bytes(secret, "config.json")?).ok()?;
     let config: Value = serde_json::from_str(&text).ok()?;
     let epoch = config["epoch"].as_u64()?;
     Some((text, epoch))

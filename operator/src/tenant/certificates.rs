@@ -11,6 +11,7 @@ use crate::framework::cluster::{Cluster, ClusterError};
 use crate::framework::object::{Object, resource};
 use crate::pki::{self, Leaf, Pair, PkiError};
 use crate::tenant::build::{database, metadata};
+use crate::tenant::credentials;
 use crate::tenant::validate::Tenant;
 
 /// Former CA certificates and seal keys that stay trusted beside the current one.
@@ -304,7 +305,5 @@ fn pair_of(secret: &Value) -> Option<Pair> {
 }
 
 fn text(secret: &Value, key: &str) -> Option<String> {
-    use base64::Engine;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(secret["data"][key].as_str()?).ok()?;
-    String::from_utf8(bytes).ok()
+    String::from_utf8(credentials::bytes(secret, key)?).ok()
 }

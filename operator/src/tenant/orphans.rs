@@ -4,6 +4,7 @@
 use payplane_api::names::ANNOTATION_BOOKS_ID;
 use payplane_crds::Channel;
 use payplane_crds::condition::Reason;
+use serde_json::Value;
 
 use crate::framework::cluster::{Cluster, ClusterError};
 use crate::framework::finalizer;
@@ -16,9 +17,12 @@ use crate::tenant::validate::Refused;
 /// Looks after the channels of a namespace without a tenant.
 pub async fn reconcile(cluster: &Cluster, namespace: &str) -> Result<(), ClusterError> {
     let channels = resource("payplane.io/v1alpha1", "Channel");
-    for live in cluster.list(&channels, Some(namespace), "").await? {
-        let deleted = live["metadata"]["deletionTimestamp"].is_string();
-        if deleted && !keeps_books(cluster, namespace).await? {
+    let found = cluster.list(&channels, Some(namespace), "").await?;
+    let is_deleted = |live: &Value| live["metadata"]["deletionTimestamp"].is_string();
+    let kept = found.iter().any(is_deleted) && keeps_books(cluster, namespace).await?;
+    for live in found {
+        let deleted = is_deleted(&live);
+        if deleted && !kept {
             finalizer::remove(cluster, &channels, &live).await?;
             continue;
         }
@@ -29,8 +33,8 @@ pub async fn reconcile(cluster: &Cluster, namespace: &str) -> Result<(), Cluster
                 continue;
             }
         };
-        let kept = "Payments on it may be open in the books that are kept here: a tenant of that name counts them and lets it go.";
-        let detail = if deleted { kept } else { "" };
+        let needed = "Payments on it may be open in the books that are kept here: a tenant of that name counts them and lets it go.";
+        let detail = if deleted { needed } else { "" };
         let refused = Some(Refused::new(Reason::TenantMissing, detail));
         write_channel(
             cluster,

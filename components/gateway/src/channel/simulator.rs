@@ -190,12 +190,10 @@ impl Channel for Simulator {
             match self.exchange(prepared, trace).await {
                 Exchanged::Answer { status: 200..=299, body, .. } => Answer::outcome(&body, &number),
                 // Verified, and not an outcome: it may have come after an effect, unless it says that it did not.
-                Exchanged::Answer { status, body, .. } => {
-                    let refused = message::refused_unread(&body).filter(|_| matches!(status, 400 | 401));
-                    refused.map_or(Outcome::Unknown { why: format!("answer {status}") }, |code| {
-                        Outcome::NotSent { why: format!("refused unread: {code}") }
-                    })
-                }
+                Exchanged::Answer { status, body, .. } => match message::refused_unread(status, &body) {
+                    Some(code) => Outcome::NotSent { why: format!("refused unread: {code}") },
+                    None => Outcome::Unknown { why: format!("answer {status}") },
+                },
                 Exchanged::NotSent(why) => Outcome::NotSent { why },
                 Exchanged::Unknown(why) => Outcome::Unknown { why },
             }

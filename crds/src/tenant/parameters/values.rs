@@ -7,7 +7,7 @@ pub(super) const KB: f64 = 1024.0;
 pub(super) const MB: f64 = 1024.0 * KB;
 pub(super) const GB: f64 = 1024.0 * MB;
 pub(super) const SECOND: f64 = 1000.0;
-pub(super) const MINUTE: f64 = 60.0 * SECOND;
+const MINUTE: f64 = 60.0 * SECOND;
 pub(super) const HOUR: f64 = 60.0 * MINUTE;
 const BYTES: [(&str, f64); 5] = [("B", 1.0), ("kB", KB), ("MB", MB), ("GB", GB), ("TB", 1024.0 * GB)];
 const MILLIS: [(&str, f64); 6] =
@@ -89,8 +89,7 @@ fn read(text: &str, bare: f64, units: &[(&str, f64)]) -> Option<f64> {
 }
 
 /// In the largest unit that makes a whole number of it.
-#[must_use]
-pub(super) fn write(value: f64, units: &[(&str, f64)]) -> String {
+fn write(value: f64, units: &[(&str, f64)]) -> String {
     let whole = units.iter().rev().find(|(_, factor)| value >= *factor && (value / factor).fract() == 0.0);
     whole.map_or_else(|| value.to_string(), |(unit, factor)| format!("{}{unit}", value / factor))
 }

@@ -82,11 +82,12 @@ struct Refusal {
 
 /// The code of a refusal that the network makes before it looks at what is asked:
 /// by its manual such a request has had no effect and never will.
-pub(super) fn refused_unread(body: &[u8]) -> Option<String> {
+pub(super) fn refused_unread(status: u16, body: &[u8]) -> Option<String> {
     // Not StaleRequest: a copy of it may have come in time.
     const UNREAD: [&str; 4] = ["BadHeaders", "BadSignature", "InvalidBody", "InvalidField"];
     let refusal = serde_json::from_slice::<Refusal>(body).ok()?;
-    UNREAD.contains(&refusal.code.as_str()).then_some(refusal.code)
+    let unread = matches!(status, 400 | 401) && UNREAD.contains(&refusal.code.as_str());
+    unread.then_some(refusal.code)
 }
 
 pub(super) fn is_not_found(body: &[u8]) -> bool {
