@@ -52,9 +52,7 @@ fn others() -> Vec<String> {
     let entries = std::fs::read_dir("/var/lib/payplane-lab").into_iter().flatten().flatten();
     let mut marks = vec!["/var/lib/payplane-lab".to_owned()];
     for entry in entries {
-        let Ok(text) = std::fs::read_to_string(entry.path().join("cluster.json")) else { continue };
-        let spec: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let index = spec["index"].as_u64().unwrap();
+        let Some((spec, index)) = spec(&entry.path()) else { continue };
         marks.push(format!("pplab-{}-n", spec["name"].as_str().unwrap()));
         marks.push(format!("pplab{index}"));
         marks.extend([
@@ -64,6 +62,14 @@ fn others() -> Vec<String> {
         ]);
     }
     marks
+}
+
+/// What a cluster was asked to be, and its number.
+fn spec(folder: &Path) -> Option<(serde_json::Value, u8)> {
+    let text = std::fs::read_to_string(folder.join("cluster.json")).ok()?;
+    let spec: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let index = u8::try_from(spec["index"].as_u64().unwrap()).unwrap();
+    Some((spec, index))
 }
 
 fn assert_same(before: &BTreeSet<String>, state: &Path, when: &str) {
@@ -136,9 +142,7 @@ fn a_cut_link_carries_nothing(state: &Path) {
 /// Does a connection from the first node to the kubelet of the second come about?
 fn reaches(state: &Path) -> bool {
     let folder = state.join(NAME);
-    let spec = std::fs::read_to_string(folder.join("cluster.json")).unwrap();
-    let index: serde_json::Value = serde_json::from_str(&spec).unwrap();
-    let index = u8::try_from(index["index"].as_u64().unwrap()).unwrap();
+    let (_, index) = spec(&folder).unwrap();
     let far = payplane_lab::plan::Plan { name: NAME.to_owned(), index }.ip(2);
     let connect = format!("exec 3<>/dev/tcp/{far}/10250");
     let net = format!("--net={}", folder.join("ns/n1").display());

@@ -19,12 +19,31 @@ pub fn pods(namespace: &str, labels: &str) -> Vec<String> {
     names
 }
 
+/// A pod by `namespace/name`.
+///
+/// # Panics
+/// Where there is no such pod.
+#[must_use]
+pub fn pod(pod: &str) -> Value {
+    find(pod).unwrap_or_else(|| panic!("there is no {pod}"))
+}
+
+fn find(pod: &str) -> Option<Value> {
+    let (namespace, name) = pod.split_once('/').expect("namespace/name");
+    kubectl::get(&["pod", name, "-n", namespace])
+}
+
+/// How often a pod's first container was started again.
+#[must_use]
+pub fn restarts(pod: &Value) -> i64 {
+    pod["status"]["containerStatuses"][0]["restartCount"].as_i64().unwrap_or_default()
+}
+
 /// Do all containers of a pod, `namespace/name`, run? One that was killed again and
 /// again is down for a moment.
 #[must_use]
 pub fn runs(pod: &str) -> bool {
-    let Some((namespace, name)) = pod.split_once('/') else { return false };
-    let found = kubectl::get(&["pod", name, "-n", namespace]).unwrap_or_default();
+    let found = find(pod).unwrap_or_default();
     let containers = found["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
     !containers.is_empty() && containers.iter().all(|container| container["state"]["running"].is_object())
 }
@@ -69,9 +88,7 @@ pub fn primary(tenant: &str) -> String {
 /// Where there is no such pod.
 #[must_use]
 pub fn node_of(pod: &str) -> String {
-    let (namespace, name) = pod.split_once('/').expect("namespace/name");
-    let found = kubectl::get(&["pod", name, "-n", namespace]).expect("the pod is there");
-    found["spec"]["nodeName"].as_str().expect("it runs somewhere").to_owned()
+    self::pod(pod)["spec"]["nodeName"].as_str().expect("it runs somewhere").to_owned()
 }
 
 /// kill, freeze or thaw, from outside.

@@ -93,24 +93,20 @@ fn metrics_are_open_to_the_monitoring_namespace_alone() {
     let _ = ready("alpha", 60);
     let namespaces = ["monitoring", "elsewhere"];
     namespaces.iter().for_each(|namespace| scraper(namespace));
-    for component in ["gateway", "ledger"] {
-        let labels = format!("payplane.io/component={component}");
-        let pods = kubectl::list(&["pods", "-n", "ptn-alpha", "-l", &labels]);
+    for (who, namespace, labels) in [
+        ("gateway", "ptn-alpha", "payplane.io/component=gateway"),
+        ("ledger", "ptn-alpha", "payplane.io/component=ledger"),
+        ("operator", "payplane-system", "app.kubernetes.io/name=payplane-operator"),
+    ] {
+        let pods = kubectl::list(&["pods", "-n", namespace, "-l", labels]);
         let address = pods[0]["status"]["podIP"].as_str().expect("a running pod").to_owned();
-        let dial = |namespace| {
+        let dial = |from| {
             let args = ["dial", &format!("{address}:8080"), "--timeout", "1s"];
-            client(namespace, "scraper", &args)
+            client(from, "scraper", &args)
         };
-        comes(component, "open", || dial("monitoring"));
-        assert_eq!(dial("elsewhere"), "timeout", "{component}'s metrics are nobody else's");
+        comes(who, "open", || dial("monitoring"));
+        assert_eq!(dial("elsewhere"), "timeout", "{who}'s metrics are nobody else's");
     }
-    let operator =
-        kubectl::list(&["pods", "-n", "payplane-system", "-l", "app.kubernetes.io/name=payplane-operator"]);
-    let address = operator[0]["status"]["podIP"].as_str().expect("a running pod").to_owned();
-    let dial =
-        |namespace| client(namespace, "scraper", &["dial", &format!("{address}:8080"), "--timeout", "1s"]);
-    comes("operator", "open", || dial("monitoring"));
-    assert_eq!(dial("elsewhere"), "timeout", "the operator's metrics are nobody else's");
     for namespace in namespaces {
         let _ = kubectl::ok(&["delete", "namespace", namespace, "--wait=false"]);
     }

@@ -69,7 +69,7 @@ fn suffer(fault: Fault, load: &Load, tenant: &str, random: &mut Random) {
 }
 
 /// The network and the client that keeps the record live on a node that no fault meets.
-fn outsiders_are_spared() {
+pub(crate) fn outsiders_are_spared() {
     for namespace in ["simnet", "merchants"] {
         for pod in kubectl::list(&["pods", "-n", namespace]) {
             let node = pod["spec"]["nodeName"].as_str().expect("it runs");

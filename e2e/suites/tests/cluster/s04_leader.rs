@@ -1,7 +1,6 @@
 //! An operator's leader that was frozen, and wakes up when another one leads.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{TryRecvError, channel};
 use std::time::Duration;
 
 use payplane_e2e::faults::{self, Frozen};
@@ -22,20 +21,18 @@ fn a_leader_that_thaws_when_another_one_leads_writes_nothing() {
     }
     let _ = ready("alpha", 60);
     // There is always something to restore: a leader is frozen and thaws in the middle of it.
-    let ended = Arc::new(AtomicBool::new(false));
-    let edits = std::thread::spawn({
-        let ended = ended.clone();
-        move || {
-            let edit = json!({"metadata": {"labels": {"payplane.io/component": "other"}}});
-            while !ended.load(Ordering::Relaxed) {
-                let _ = kubectl::patch(&["service", "gateway", "-n", "ptn-alpha"], &edit);
-            }
+    // The edits end with this sender, also where the test fails.
+    let (going_on, ended) = channel::<()>();
+    let edits = std::thread::spawn(move || {
+        let edit = json!({"metadata": {"labels": {"payplane.io/component": "other"}}});
+        while ended.try_recv() == Err(TryRecvError::Empty) {
+            let _ = kubectl::patch(&["service", "gateway", "-n", "ptn-alpha"], &edit);
         }
     });
     for round in 0..2 {
         succeeded(round);
     }
-    ended.store(true, Ordering::Relaxed);
+    drop(going_on);
     edits.join().expect("the edits end");
     tenant::await_condition(&["ptn", "alpha"], "Ready", "True", Duration::from_secs(60));
 }
@@ -44,13 +41,14 @@ fn a_leader_that_thaws_when_another_one_leads_writes_nothing() {
 fn succeeded(round: u32) {
     let old = faults::leader();
     let frozen = Frozen::freeze(vec![old.clone()]);
-    let asleep = restarts(&old);
+    let restarts = || faults::restarts(&faults::pod(&old));
+    let asleep = restarts();
     wait::until("another leader", ANOTHER_WITHIN, || {
         let now = faults::leader();
         if now == old { Err(format!("still {now}")) } else { Ok(()) }
     });
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(restarts(&old), asleep, "the one that thaws is the one that was frozen");
+    assert_eq!(restarts(), asleep, "the one that thaws is the one that was frozen");
     let offset = audit::end();
     drop(frozen);
     std::thread::sleep(WATCHED);
@@ -59,11 +57,5 @@ fn succeeded(round: u32) {
     println!("figure: thawed_leader_writes({round})={}, by its successor {}", by_old.len(), by_new.len());
     assert!(by_old.is_empty(), "{by_old:#?}");
     assert!(by_new.iter().any(|write| write.resource == "services"), "{by_new:#?}");
-    assert!(restarts(&old) > asleep, "a leader whose time is over ends");
-}
-
-fn restarts(pod: &str) -> i64 {
-    let (namespace, name) = pod.split_once('/').expect("namespace/name");
-    let pod = kubectl::get(&["pod", name, "-n", namespace]).expect("the pod is there");
-    pod["status"]["containerStatuses"][0]["restartCount"].as_i64().expect("a count")
+    assert!(restarts() > asleep, "a leader whose time is over ends");
 }

@@ -8,7 +8,7 @@ use payplane_e2e::load::{Load, Options};
 use payplane_e2e::{env, faults, kubectl, lab, tenant, wait};
 use serde_json::json;
 
-use crate::s04_faults::{kills_and_freezes, production, whole};
+use crate::s04_faults::{kills_and_freezes, outsiders_are_spared, production, whole};
 use crate::s05_live_config::two_gateways;
 
 /// A node without power is noticed, and the database moved, within this time.
@@ -49,6 +49,7 @@ fn nodes_that_lose_their_power_stop_payments_for_two_minutes_at_most() {
     let nodes = kubectl::list(&["nodes"]).len();
     assert!(nodes >= 4, "this needs four nodes, not {nodes}");
     let app = production("prod");
+    outsiders_are_spared();
     let load = Load::start(&app, "power", &Options::fifty(env::seed()));
     let mut cuts = vec![];
     let leader: fn(&str) -> String = |_| faults::leader();

@@ -89,23 +89,16 @@ async fn show(client: &Client, row: &Value) -> Result<(), String> {
 
 /// The present generation was looked at, and got to where the row says it gets next.
 fn healed(row: &Value, live: &Value) -> Result<(), String> {
-    let (now, becomes) = (ready(live), row["becomes"].as_str().unwrap_or("StorageClassMissing"));
-    let told = now["observedGeneration"] == live["metadata"]["generation"];
-    if told && now["reason"] == becomes {
-        Ok(())
-    } else {
-        Err(format!("should become {becomes}: {}", live["status"]))
+    let becomes = row["becomes"].as_str().unwrap_or("StorageClassMissing");
+    match tenant::condition(live, "Ready") {
+        Some((_, now, _)) if now == becomes => Ok(()),
+        _ => Err(format!("should become {becomes}: {}", live["status"])),
     }
 }
 
 /// The reason is there for the present generation, with the words and the remedy.
 pub(crate) fn says(row: &Value, reason: &str, live: Option<Value>) -> Result<(), String> {
     tenant::says(&live.ok_or("there is no such object")?, reason, row["says"].as_str().unwrap_or_default())
-}
-
-fn ready(object: &Value) -> Value {
-    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-    conditions.into_iter().find(|condition| condition["type"] == "Ready").cloned().unwrap_or_default()
 }
 
 async fn mend(client: &Client, row: &Value, subject: &Value) -> Result<(), String> {
