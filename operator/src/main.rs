@@ -38,13 +38,13 @@ async fn main() -> anyhow::Result<()> {
     let Command::Run(settings) = Command::parse();
     let mut config = kube::Config::infer().await.context("no way to the API server")?;
     let client = Client::try_from(config.clone()).context("no way to the API server")?;
-    // A claim that is tried again inside of itself would sleep through its time.
+    // What is tried again inside of itself would sleep through the time of this leader.
     config.default_retry = false;
-    let claims = Client::try_from(config).context("no way to the API server")?;
+    let writer = Client::try_from(config).context("no way to the API server")?;
     let metrics = Metrics::default();
     let health = tokio::spawn(health::serve(settings.health, metrics.clone()));
     let election = Election {
-        api: Api::namespaced(claims, &settings.pod_namespace),
+        api: Api::namespaced(writer.clone(), &settings.pod_namespace),
         name: "payplane-operator".to_owned(),
         identity: settings.pod_name.clone(),
         reign: Reign::default(),
@@ -53,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let lead = async {
         election.acquire().await;
-        let work = tokio::spawn(run(client, settings, metrics, election.reign.clone()));
+        let work = tokio::spawn(run(client, writer, settings, metrics, election.reign.clone()));
         tokio::select! {
             () = election.hold() => tracing::warn!("leadership lost; this process ends"),
             ended = work => tracing::error!(?ended, "the controllers ended"),

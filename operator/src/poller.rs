@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use payplane_api::control::{CODE_DATABASE_UNREACHABLE, PodStatus, RoundTrip};
+use payplane_api::control::{CODE_DATABASE_READ_ONLY, CODE_DATABASE_UNREACHABLE, PodStatus, RoundTrip};
 use payplane_crds::condition::Reason;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -198,7 +198,9 @@ async fn ask(target: &Target) -> Observation {
 
 /// The part that is away, as the gateways that answered say.
 fn failure(refusals: &[String]) -> Reason {
-    if refusals.iter().any(|code| code == CODE_DATABASE_UNREACHABLE) {
+    if refusals.iter().any(|code| code == CODE_DATABASE_READ_ONLY) {
+        Reason::DatabaseReadOnly
+    } else if refusals.iter().any(|code| code == CODE_DATABASE_UNREACHABLE) {
         Reason::DatabaseUnreachable
     } else if refusals.is_empty() {
         Reason::GatewayUnreachable
@@ -231,6 +233,8 @@ mod tests {
         assert_eq!(codes(&[]), Reason::GatewayUnreachable);
         assert_eq!(codes(&["Overloaded"]), Reason::LedgerUnreachable);
         assert_eq!(codes(&["Overloaded", CODE_DATABASE_UNREACHABLE]), Reason::DatabaseUnreachable);
+        let read_only = codes(&[CODE_DATABASE_UNREACHABLE, CODE_DATABASE_READ_ONLY]);
+        assert_eq!(read_only, Reason::DatabaseReadOnly);
     }
 
     #[test]

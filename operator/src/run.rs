@@ -37,9 +37,9 @@ const OWNED: [(&str, &str); 12] = [
 ];
 
 /// Runs every controller until the future is dropped. Nothing is written after the reign.
-pub async fn run(client: Client, settings: Settings, metrics: Metrics, reign: Reign) {
+pub async fn run(client: Client, writer: Client, settings: Settings, metrics: Metrics, reign: Reign) {
     let (queue, poller) = (Queue::default(), Poller::default());
-    let cluster = Cluster::new(client.clone(), reign);
+    let cluster = Cluster::new(client.clone(), writer, reign);
     let seen = cluster.seen.clone();
     let context = Arc::new(Context::new(cluster, settings, queue.clone(), poller.clone(), metrics));
     let by_label = |object: &DynamicObject| object.labels().get(payplane_api::names::LABEL_TENANT).cloned();

@@ -19,8 +19,6 @@ pub struct PodStatus {
 #[serde(rename_all = "camelCase")]
 pub struct RoundTrip {
     pub books_id: String,
-    pub gateway_database_writable: bool,
-    pub primary_writable: bool,
     pub synchronous_required: bool,
     pub synchronous_standbys: u32,
     pub timeline: u32,
@@ -29,8 +27,10 @@ pub struct RoundTrip {
 }
 
 /// The problem's code where a round trip ends at the gateway's database; at any
-/// other code it ends at the ledger.
+/// other code but the next it ends at the ledger.
 pub const CODE_DATABASE_UNREACHABLE: &str = "DatabaseUnreachable";
+/// The problem's code where the database answers and takes no writes.
+pub const CODE_DATABASE_READ_ONLY: &str = "DatabaseReadOnly";
 
 /// `POST /control/v1/probe`: books and reverses 1 XTS between reserved accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

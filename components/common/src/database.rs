@@ -20,7 +20,7 @@ use tokio_postgres::AsyncMessage;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-pub use self::failure::failure;
+pub use self::failure::{failure, is_read_only};
 use crate::tls::{self, Files, Followed, TlsError};
 
 /// A dead primary is noticed within this time, also when its packets vanish.

@@ -71,7 +71,12 @@ impl Store {
     /// Can money be moved here: is this the primary, and may it be written?
     pub async fn is_writable(&self) -> Result<bool, StoreError> {
         let sql = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'";
-        let row = one(&self.client().await?, "ask whether the database is writable", sql, &[]).await?;
+        let client = match self.client().await {
+            // No session is made on a server that takes no writes.
+            Err(error) if payplane_common::database::is_read_only(&error) => return Ok(false),
+            client => client?,
+        };
+        let row = one(&client, "ask whether the database is writable", sql, &[]).await?;
         row.try_get(0).context(ReadSnafu)
     }
 }

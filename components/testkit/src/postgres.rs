@@ -51,14 +51,9 @@ impl Postgres {
     async fn create(names: &[&str], login: &str, settings: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp")?;
         let pki = Pki::create(&folder.path().join("pki"))?;
-        let leaf = pki.leaf("server", names)?;
         own(folder.path(), false)?;
         initdb(folder.path())?;
         let data = folder.path().join("data");
-        for file in ["tls.crt", "tls.key"] {
-            std::fs::copy(leaf.join(file), data.join(file))?;
-            own(&data.join(file), true)?;
-        }
         std::fs::copy(pki.trust().join("ca.crt"), data.join("ca.crt"))?;
         own(&data.join("ca.crt"), true)?;
         std::fs::write(
@@ -67,9 +62,21 @@ impl Postgres {
         )?;
         let settings = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut postgres = Self { folder, port: crate::port::free()?, settings, server: None, pki };
+        postgres.present(names)?;
         postgres.launch().await?;
         postgres.prepare().await?;
         Ok(postgres)
+    }
+
+    /// Gives it a new certificate, good for `localhost` and the names given: it is
+    /// presented from the next start or reload on.
+    pub fn present(&self, names: &[&str]) -> Result<()> {
+        let (leaf, data) = (self.pki.leaf("server", names)?, self.folder.path().join("data"));
+        for file in ["tls.crt", "tls.key"] {
+            std::fs::copy(leaf.join(file), data.join(file))?;
+            own(&data.join(file), true)?;
+        }
+        Ok(())
     }
 
     async fn prepare(&self) -> Result<()> {

@@ -126,8 +126,8 @@ reasons! {
         "Look at the gateway's pods and logs.";
     LedgerUnreachable: World, "No ledger pod answers the gateway.",
         "Look at the ledger's pods and logs.";
-    DatabaseReadOnly: World, "The ledger reaches the database but cannot write.",
-        "If this stays, look at the database's primary.";
+    DatabaseReadOnly: World, "The database answers but takes no writes.",
+        "If this stays, look whether the server is a standby, its disk is full, or default_transaction_read_only is set.";
     StandbyMissing: World, "The required synchronous standby does not stream.",
         "Look at the database's instances; commits wait until a standby streams.";
     ProbeFailed: World, "The test booking did not go through.",

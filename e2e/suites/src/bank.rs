@@ -44,6 +44,16 @@ impl Bank {
             .collect()
     }
 
+    /// Gives the server a certificate in its own name, or in another's.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    pub fn present(&self, own: bool) {
+        let address = self.outside.address.to_string();
+        let names = if own { address.as_str() } else { "another-bank.example" };
+        self.server.present(&[names]).expect("a certificate is made");
+    }
+
     /// A tenant that keeps its books there.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Value {

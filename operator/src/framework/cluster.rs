@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
 use kube::core::ApiResource;
@@ -15,6 +16,9 @@ use super::seen::Seen;
 
 /// The one field manager of the operator.
 pub const FIELD_MANAGER: &str = "payplane-operator";
+/// How long a write waits for a busy API server, try by try.
+const AGAIN_AFTER: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1_500)];
 
 #[derive(Debug, Snafu)]
 pub enum ClusterError {
@@ -54,6 +58,7 @@ impl ClusterError {
 #[derive(Clone)]
 pub struct Cluster {
     pub client: Client,
+    writer: Client,
     pub seen: Seen,
     writes: bool,
     reign: Reign,
@@ -61,14 +66,34 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// `writer` tries nothing again by itself: each try of a write asks whether it may.
     #[must_use]
-    pub fn new(client: Client, reign: Reign) -> Self {
-        Self { client, seen: Seen::default(), writes: true, reign, recorded: Arc::default() }
+    pub fn new(client: Client, writer: Client, reign: Reign) -> Self {
+        Self { client, writer, seen: Seen::default(), writes: true, reign, recorded: Arc::default() }
     }
 
-    /// Leave to write once, to be held meanwhile; fails when the time of this leader is over.
-    pub async fn turn(&self, kind: &str, name: &str) -> Result<impl Sized + use<>, ClusterError> {
-        self.reign.turn().await.context(DeposedSnafu { kind, name })
+    /// Writes, again where the server is busy, unless the time of this leader is over.
+    pub async fn write<T, F>(
+        &self,
+        kind: &str,
+        name: &str,
+        request: impl Fn() -> F,
+    ) -> Result<kube::Result<T>, ClusterError>
+    where
+        F: Future<Output = kube::Result<T>>,
+    {
+        let mut waits = AGAIN_AFTER.iter();
+        loop {
+            let turn = self.reign.turn().await.context(DeposedSnafu { kind, name })?;
+            let written = request().await;
+            drop(turn);
+            match (&written, waits.next()) {
+                (Err(kube::Error::Api(status)), Some(wait)) if matches!(status.code, 429 | 503 | 504) => {
+                    tokio::time::sleep(*wait).await;
+                }
+                _ => return Ok(written),
+            }
+        }
     }
 
     /// May this process still write?
@@ -118,6 +143,12 @@ impl Cluster {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
             None => Api::all_with(self.client.clone(), resource),
         }
+    }
+
+    /// The same for [`Cluster::write`].
+    #[must_use]
+    pub fn writer(&self, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+        Self { client: self.writer.clone(), ..self.clone() }.api(resource, namespace)
     }
 
     /// Reads an object as a watch saw it, or as it is where no watch has seen it.
@@ -212,10 +243,9 @@ impl Cluster {
             return Ok(live);
         }
         let (kind, name) = (object.kind(), object.name());
-        let _turn = self.turn(kind, name).await?;
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let api = self.api(&resource, object.namespace());
-        let written = api.patch(name, &params, &Patch::Apply(&object.0)).await;
+        let (api, patch) = (self.writer(&resource, object.namespace()), Patch::Apply(&object.0));
+        let written = self.write(kind, name, || api.patch(name, &params, &patch)).await?;
         tracing::info!(kind, name, namespace = object.namespace(), ok = written.is_ok(), "applied");
         json(written.context(ApplySnafu { kind, name })?, kind)
     }
@@ -231,9 +261,9 @@ impl Cluster {
         if !self.writes {
             return Ok(());
         }
-        let _turn = self.turn(&resource.kind, name).await?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let patched = self.api(resource, namespace).patch(name, &params, &Patch::Merge(patch)).await;
+        let (api, patch) = (self.writer(resource, namespace), Patch::Merge(patch));
+        let patched = self.write(&resource.kind, name, || api.patch(name, &params, &patch)).await?;
         patched.map(|_| ()).context(ApplySnafu { kind: &resource.kind, name })
     }
 
@@ -244,12 +274,12 @@ impl Cluster {
         }
         let text = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
         let (name, namespace) = (text("name").unwrap_or_default(), text("namespace"));
-        let _turn = self.turn(&resource.kind, &name).await?;
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: text("uid"), resource_version: None }),
             ..DeleteParams::background()
         };
-        match self.api(resource, namespace.as_deref()).delete(&name, &params).await {
+        let api = self.writer(resource, namespace.as_deref());
+        match self.write(&resource.kind, &name, || api.delete(&name, &params)).await? {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
             Err(source) => Err(source).context(DeleteSnafu { kind: &resource.kind, name }),

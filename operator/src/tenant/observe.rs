@@ -80,7 +80,7 @@ pub async fn observe(
             seen.outdated.get_or_insert(Refused::new(Reason::PodsOutdated, detail));
         }
     }
-    seen.unavailable = cannot_write(trip);
+    seen.unavailable = without_standby(trip);
     if seen.unavailable.is_none()
         && tenant.managed().is_some_and(|m| m.synchronous_standbys > 0)
         && !trip.synchronous_required
@@ -115,16 +115,13 @@ pub async fn standing(context: &Context, object: &PaymentTenant) -> Result<Optio
     let target = Target { caller, gateways, config_hash: config.hash };
     let Some(observation) = context.poller.watch(&name, target) else { return Ok(None) };
     Ok(match &observation.trip {
-        Some(trip) => Some(Seen { unavailable: cannot_write(trip), ..Seen::default() }),
+        Some(trip) => Some(Seen { unavailable: without_standby(trip), ..Seen::default() }),
         None => unreachable(observation.failure.unwrap_or(Reason::GatewayUnreachable)),
     })
 }
 
-/// Why a round trip that came back shows that nothing can be booked.
-fn cannot_write(trip: &RoundTrip) -> Option<Refused> {
-    if !trip.primary_writable || !trip.gateway_database_writable {
-        return Some(Refused::new(Reason::DatabaseReadOnly, ""));
-    }
+/// Commits wait for a required standby that is away.
+fn without_standby(trip: &RoundTrip) -> Option<Refused> {
     let alone = trip.synchronous_required && trip.synchronous_standbys == 0;
     alone.then(|| Refused::new(Reason::StandbyMissing, ""))
 }

@@ -123,9 +123,8 @@ pub async fn write(
     let resource = resource("payplane.io/v1alpha1", kind);
     let patch = json!({"apiVersion": "payplane.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "status": status});
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let _turn = cluster.turn(kind, name).await?;
-    let written = cluster.api(&resource, namespace).patch_status(name, &params, &Patch::Apply(&patch)).await;
-    match written {
+    let (api, patch) = (cluster.writer(&resource, namespace), Patch::Apply(&patch));
+    match cluster.write(kind, name, || api.patch_status(name, &params, &patch)).await? {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(source) => {

@@ -22,6 +22,14 @@ pub fn failure(error: &(dyn Error + 'static)) -> Option<String> {
     })
 }
 
+/// Was a session refused because the server takes no writes?
+#[must_use]
+pub fn is_read_only(error: &(dyn Error + 'static)) -> bool {
+    let here =
+        error.downcast_ref::<io::Error>().map(io::Error::kind) == Some(io::ErrorKind::PermissionDenied);
+    here || error.source().is_some_and(is_read_only)
+}
+
 fn of_server(code: &SqlState) -> Option<&'static str> {
     Some(match code {
         c if *c == SqlState::INVALID_PASSWORD => "The password is refused: mend the credentials Secret.",

@@ -53,16 +53,21 @@ async fn status(State(gateway): State<Arc<Gateway>>) -> Json<PodStatus> {
 async fn roundtrip(State(gateway): State<Arc<Gateway>>) -> Result<Json<RoundTrip>, Problem> {
     // Each part has its own time, so that a silent one is named.
     let writable = tokio::time::timeout(PART_MAX, gateway.store.is_writable()).await;
-    let Ok(Ok(gateway_database_writable)) = writable else {
+    let Ok(Ok(writable)) = writable else {
         return Err(Problem::new(Code::DatabaseUnreachable, "the database does not answer the gateway"));
     };
+    let read_only = || Problem::new(Code::DatabaseReadOnly, "the database takes no writes");
+    if !writable {
+        return Err(read_only());
+    }
     let ledger = tokio::time::timeout(PART_MAX, gateway.books.status(Trace::new())).await;
     let ledger =
         ledger.map_err(|_| Problem::new(Code::Overloaded, "the ledger did not answer in time"))??;
+    if !ledger.primary_writable {
+        return Err(read_only());
+    }
     Ok(Json(RoundTrip {
         books_id: ledger.books_id,
-        gateway_database_writable,
-        primary_writable: ledger.primary_writable,
         synchronous_required: ledger.synchronous_required,
         synchronous_standbys: ledger.synchronous_standbys,
         timeline: ledger.timeline,

@@ -21,6 +21,7 @@ pub enum Code {
     InsufficientBalance,
     Overloaded,
     DatabaseUnreachable,
+    DatabaseReadOnly,
     Internal,
 }
 
@@ -39,7 +40,9 @@ impl Code {
             | Self::NoChannel
             | Self::RefundExceedsPayment
             | Self::InsufficientBalance => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Overloaded | Self::DatabaseUnreachable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::DatabaseUnreachable | Self::DatabaseReadOnly => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -60,6 +63,7 @@ impl Code {
             Self::InsufficientBalance => "The merchant's balance does not cover it",
             Self::Overloaded => "Too busy, or a part is away: try again with the same request",
             Self::DatabaseUnreachable => "The database does not answer",
+            Self::DatabaseReadOnly => "The database takes no writes",
             Self::Internal => "It went wrong on our side",
         }
     }

@@ -75,7 +75,13 @@ async fn finds_faults(bank: &mut Bank) {
     says("CredentialsMissing", "spec.database.external.credentials: Secret bank-logins");
     logins("of-payplane_owner");
     says("DatabaseUnreachable", "Connection refused");
+    bank.present(!env::full());
     bank.server.launch().await.expect("PostgreSQL starts again");
+    if env::full() {
+        says("DatabaseUnreachable", "not for this host's name");
+        bank.present(true);
+        bank.sql("SELECT pg_reload_conf()").await;
+    }
     for [_, mend, words] in faults() {
         says("DatabaseUnfit", words);
         bank.sql(mend).await;
@@ -112,6 +118,7 @@ async fn an_external_database_is_judged_named_and_used() {
     assert_eq!(generation, 1, "nobody touched the tenant");
     pays(&bank).await;
     comes_back(&mut bank).await;
+    reads_only(&bank).await;
     if env::full() {
         a_password_changes(&bank).await;
     }
@@ -144,6 +151,16 @@ async fn comes_back(bank: &mut Bank) {
     tenant::await_condition(&target(), "Ready", "True", HEALED_WITHIN);
     let paid = register(&NAME).pay(&format!("back-{}", env::seed()), 100, "CNY").expect("paid");
     assert_eq!(paid["status"], "Succeeded", "{paid}");
+}
+
+/// A server that takes no writes, as one whose disk is nearly full: named, healed.
+async fn reads_only(bank: &Bank) {
+    bank.sql("ALTER SYSTEM SET default_transaction_read_only = on").await;
+    bank.sql("SELECT pg_reload_conf()").await;
+    tenant::await_told(&target(), "DatabaseReadOnly", "", Duration::from_secs(30));
+    bank.sql("ALTER SYSTEM RESET default_transaction_read_only").await;
+    bank.sql("SELECT pg_reload_conf()").await;
+    tenant::await_condition(&target(), "Ready", "True", HEALED_WITHIN);
 }
 
 /// A login is rotated: running pods use the new password once the kubelet has

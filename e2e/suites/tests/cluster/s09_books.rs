@@ -68,8 +68,10 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
     tenant::apply(&tenant::channel("keeper", "left", 60));
     let deleted = ["pch", "left", "-n", "ptn-keeper"];
     tenant::await_condition(&deleted, "Ready", "True", Duration::from_secs(60));
+    let watch = kubectl::Watch::start(&["ptn", "keeper"], "{.status.conditions[?(@.type=='Ready')].reason}");
     delete("keeper");
     asleep("ptn-keeper");
+    assert!(watch.end().contains("HibernationPending"), "the condition says what the deletion waits for");
     let _ = kubectl::ok(&["delete", "pch", "left", "-n", "ptn-keeper", "--wait=false"]);
     tenant::await_told(&deleted, "TenantMissing", "books that are kept", tenant::HEALED_WITHIN);
     for target in [
