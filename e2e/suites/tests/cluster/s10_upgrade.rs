@@ -55,7 +55,7 @@ fn rolling_restarts_and_a_reinstalled_operator_fail_no_request() {
     }
     tenant::await_condition(&["ptn", "live"], "Ready", "True", ROLLOUT_MAX);
     drain_components();
-    tenant::await_condition(&["ptn", "live"], "Ready", "True", ROLLOUT_MAX);
+    settled();
 
     let values = helm::uninstall();
     assert!(faults::pods("payplane-system", "app.kubernetes.io/name=payplane-operator").is_empty());
@@ -83,6 +83,16 @@ fn rolling_restarts_and_a_reinstalled_operator_fail_no_request() {
     let run = load.stop();
     assert_nobody_noticed(&run, "rolling restart, drain, operator uninstalled and installed");
     assert!(written.is_empty(), "an operator that comes back has nothing to write: {written:#?}");
+}
+
+/// Nothing is left to be told of the tenant, nor of the large one beside it, whose
+/// standbys may still come back from what was done to them before.
+fn settled() {
+    for target in [["ptn", "live"], ["ptn", "prod"]].iter().filter(|target| kubectl::get(*target).is_some()) {
+        for (condition, status) in [("Ready", "True"), ("Progressing", "False"), ("Degraded", "False")] {
+            tenant::await_condition(target, condition, status, ROLLOUT_MAX);
+        }
+    }
 }
 
 /// Drains one node of the tenant's gateways and ledgers: the short form of a whole
