@@ -31,7 +31,8 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 /// Whatever server, database or role say: no timer may end the wait for a commit.
 /// And a client that vanished without a word, or hangs inside a transaction, lets
 /// go of its rows: the server would keep them for two hours.
-const SESSION: &str = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=10s -c tcp_user_timeout=10s \
+/// Statements are short: compiling one takes longer than running it.
+const SESSION: &str = "-c jit=off -c statement_timeout=0 -c idle_in_transaction_session_timeout=10s -c tcp_user_timeout=10s \
     -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3";
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long a request waits for a connection before it is refused.

@@ -15,7 +15,7 @@ pub enum Right {
     Watch,
     /// Raising the config epoch.
     Fence,
-    /// Closing accounting days.
+    /// Closing accounting days, freezing and closing accounts.
     Close,
 }
 

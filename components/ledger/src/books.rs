@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
 use jiff::civil::Date;
+use prometheus_client::registry::Registry;
 use snafu::Snafu;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -71,11 +72,14 @@ pub struct Answer {
     pub config_epoch_min: Option<i64>,
 }
 
+/// Reason, subject, message.
+pub type Refused = (String, String, String);
+
 /// What `ledger.open_accounts` answered: how many, or why none.
 #[derive(Clone, Debug)]
 pub struct Opened {
     pub opened: i32,
-    pub refusal: Option<(String, String, String)>,
+    pub refusal: Option<Refused>,
 }
 
 /// What `ledger.close_day` answered: the last day of each state, or why none was moved on.
@@ -119,6 +123,11 @@ impl Books {
         Self { accounts: Accounts::new(pool.clone(), others.clone()), pool, others, places, calls, writer }
     }
 
+    /// Shows what is measured of batches.
+    pub fn register(&self, registry: &mut Registry) {
+        self.writer.figures.register(registry);
+    }
+
     /// Books one transaction. The accounting date is the tenant's; the database
     /// keeps the first one that an identity came with.
     pub async fn post(
@@ -153,6 +162,27 @@ impl Books {
         Ok(row.get(0))
     }
 
+    /// `state` as in the table; says why it is not changed.
+    pub async fn set_account_state(
+        &self,
+        code: &str,
+        currency: &str,
+        state: &'static str,
+        caller: &str,
+        deadline: Instant,
+    ) -> Result<Option<Refused>, BooksError> {
+        let params: Params = vec![
+            Box::new(code.to_owned()),
+            Box::new(currency.to_owned()),
+            Box::new(state),
+            Box::new(caller.to_owned()),
+        ];
+        let row =
+            self.call("SELECT * FROM ledger.set_account_state($1, $2, $3, $4)", params, deadline).await?;
+        let reason: Option<String> = row.get(0);
+        Ok(reason.map(|reason| (reason, row.get(1), row.get(2))))
+    }
+
     /// `state` is `closing` or `closed`.
     pub async fn close_day(
         &self,
@@ -168,6 +198,19 @@ impl Books {
     /// Folds up to so many raisings into balances; says how many.
     pub async fn fold_raisings(&self, at_most: i32) -> Result<i64, BooksError> {
         Ok(self.tend("SELECT ledger.fold_raisings($1)", vec![Box::new(at_most)]).await?.get(0))
+    }
+
+    /// Makes checkpoints of what was sealed since; true: there is more.
+    pub async fn roll(
+        &self,
+        at_most: i32,
+        pause_ms: i32,
+        whole_after: i32,
+        whole_seconds: i32,
+    ) -> Result<bool, BooksError> {
+        let params: Params =
+            vec![Box::new(at_most), Box::new(pause_ms), Box::new(whole_after), Box::new(whole_seconds)];
+        Ok(self.tend("SELECT ledger.roll($1, $2, $3, $4)", params).await?.get(0))
     }
 
     /// Gives positions to up to so many committed batches; says to how many.

@@ -5,7 +5,9 @@
 //! function decides (`components/migrate/sql/V8__ledger_posting.sql`).
 
 pub mod access;
+mod account_entries;
 pub mod accounts;
+mod balances;
 mod booked;
 pub mod books;
 mod days;
@@ -125,6 +127,7 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
     let mut registry = prometheus_client::registry::Registry::default();
     let metrics = Metrics::register(&mut registry);
     let books = Books::new(writers);
+    books.register(&mut registry);
     let service = Service::new(
         books.clone(),
         readers.clone(),
@@ -142,6 +145,7 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
         tokio::spawn(metrics.clone().follow_config(config)),
         tokio::spawn(first_contact(readers, met.clone())),
         tokio::spawn(tend::fold(books.clone())),
+        tokio::spawn(tend::roll(books.clone())),
         tokio::spawn(sealer.run()),
     ];
     let listener = serve::listen(args.listen).await.context(ServeSnafu)?;

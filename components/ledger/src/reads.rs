@@ -4,8 +4,7 @@ use deadpool_postgres::Pool;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use payplane_api::ledger::v1::{
-    Balance, Direction, Entry, GetStatusResponse, GetTransactionResponse, GetTrialBalanceResponse,
-    TrialBalanceLine,
+    Direction, Entry, GetStatusResponse, GetTransactionResponse, GetTrialBalanceResponse, TrialBalanceLine,
 };
 use snafu::{ResultExt, Snafu};
 use tokio_postgres::Row;
@@ -22,22 +21,23 @@ pub enum ReadError {
     Query { what: &'static str, source: tokio_postgres::Error },
 }
 
-const BALANCES: &str = "
-    SELECT a.code, a.currency, a.normal_side::text, coalesce(b.posted_minor + coalesce(r.posted, 0), (
-           SELECT coalesce(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor ELSE -e.amount_minor END), 0)
-             FROM ledger.entries e WHERE e.account_id = a.account_id)::bigint), coalesce(b.held_minor + coalesce(r.held, 0), 0)
-      FROM ledger.accounts a LEFT JOIN ledger.balances b USING (account_id)
-      LEFT JOIN LATERAL (SELECT sum(r.posted_minor)::bigint AS posted, sum(r.held_minor)::bigint AS held
-                           FROM ledger.raisings r WHERE r.account_id = b.account_id) r ON true
-     WHERE a.code = ANY ($1) AND ($2 = '' OR a.currency = $2) ORDER BY a.code, a.currency";
-
+/// Checkpoints of all accounts that moved, and what moved since.
 const TRIAL_BALANCE: &str = "
-    SELECT a.code, a.currency,
-           coalesce(sum(e.amount_minor) FILTER (WHERE e.side = 'debit'), 0)::bigint,
-           coalesce(sum(e.amount_minor) FILTER (WHERE e.side = 'credit'), 0)::bigint
-      FROM ledger.accounts a LEFT JOIN ledger.entries e USING (account_id)
+    WITH rest AS MATERIALIZED (
+        SELECT m.account_id, sum(m.debit_minor) AS debit, sum(m.credit_minor) AS credit
+          FROM ledger.movements(ARRAY(
+                   SELECT unnest(ledger.batches_between(r.whole_position, 9223372036854775807)) FROM ledger.rollup r
+                   UNION ALL SELECT u.batch_number FROM ledger.unsealed_batches u)) m
+         GROUP BY m.account_id)
+    SELECT a.code, a.currency, (coalesce(c.debit_minor, 0) + coalesce(r.debit, 0))::bigint,
+           (coalesce(c.credit_minor, 0) + coalesce(r.credit, 0))::bigint
+      FROM ledger.accounts a LEFT JOIN rest r USING (account_id)
+      LEFT JOIN LATERAL (
+           SELECT c.debit_minor, c.credit_minor FROM ledger.checkpoints c
+            WHERE c.account_id = a.account_id AND c.position <= (SELECT r.whole_position FROM ledger.rollup r)
+            ORDER BY c.position DESC LIMIT 1) c ON true
      WHERE $1 OR NOT a.reserved
-     GROUP BY a.code, a.currency ORDER BY a.currency, a.code";
+     ORDER BY a.currency, a.code";
 
 /// A hold's one line is what it holds; the end of one has none.
 const TRANSACTION: &str = "
@@ -74,21 +74,6 @@ pub(crate) async fn query(
 ) -> Result<Vec<Row>, ReadError> {
     let connection = pool.get().await.context(UnreachableSnafu)?;
     crate::query::query(connection, sql, params).await.context(QuerySnafu { what })
-}
-
-pub async fn balances(pool: &Pool, codes: &[String], currency: &str) -> Result<Vec<Balance>, ReadError> {
-    let rows = query(pool, "balances", BALANCES, &[&codes, &currency]).await?;
-    Ok(rows
-        .iter()
-        .map(|row| Balance {
-            account: row.get(0),
-            currency: row.get(1),
-            normal_side: direction(row.get(2)),
-            balance_minor: row.get(3),
-            held_minor: row.get(4),
-            available_minor: row.get::<_, i64>(3).saturating_sub(row.get(4)),
-        })
-        .collect())
 }
 
 pub async fn trial_balance(

@@ -21,7 +21,7 @@ const GIVEN_MAX: i32 = 10_000;
 /// Positions whose batches are hashed in one call: up to 1,024 transactions each.
 const SEALED_MAX: i32 = 128;
 /// Whoever cuts the books by positions is this late at most, and one call.
-const EVERY: Duration = Duration::from_millis(500);
+const EVERY: Duration = Duration::from_millis(250);
 /// So many rounds one after the other must find the chain broken before a person is called.
 const BROKEN_ROUNDS: u32 = 4;
 

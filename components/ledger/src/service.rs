@@ -11,8 +11,9 @@ use payplane_api::ledger::v1::{
     CloseDayRequest, CloseDayResponse, FindTransactionsRequest, FindTransactionsResponse, GetBalancesRequest,
     GetBalancesResponse, GetDayStatementRequest, GetDayStatementResponse, GetStatusRequest,
     GetStatusResponse, GetTransactionRequest, GetTransactionResponse, GetTrialBalanceRequest,
-    GetTrialBalanceResponse, OpenAccountsRequest, OpenAccountsResponse, Outcome, PostRequest, PostResponse,
-    PostStreamRequest, RaiseConfigEpochRequest, RaiseConfigEpochResponse, ReadEventsRequest,
+    GetTrialBalanceResponse, ListEntriesRequest, ListEntriesResponse, OpenAccountsRequest,
+    OpenAccountsResponse, Outcome, PostRequest, PostResponse, PostStreamRequest, RaiseConfigEpochRequest,
+    RaiseConfigEpochResponse, ReadEventsRequest, SetAccountStateRequest, SetAccountStateResponse,
     ledger_server::Ledger,
 };
 use payplane_common::config::Live;
@@ -22,6 +23,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::Settings;
 use crate::access::{Right, caller};
+use crate::account_entries;
+use crate::balances;
 use crate::booked;
 use crate::books::Books;
 use crate::days;
@@ -31,7 +34,9 @@ use crate::reads;
 use crate::request::{self, refusal};
 use crate::stream::{self, Answers};
 pub(crate) use words::read_status;
-use words::{REASON_PREFIX, argument, books_status, columns, deadline, reason, refused, response};
+use words::{
+    REASON_PREFIX, account_state, argument, books_status, columns, deadline, reason, refused, response,
+};
 
 const ACCOUNTS_MAX: usize = 100;
 /// Where the caller names no deadline, or a longer one.
@@ -159,13 +164,15 @@ impl Ledger for Service {
         request: Request<GetBalancesRequest>,
     ) -> Result<Response<GetBalancesResponse>, Status> {
         caller(&request, Right::Book)?;
-        let asked = request.into_inner();
-        if !(1..=ACCOUNTS_MAX).contains(&asked.accounts.len()) {
-            return Err(Status::invalid_argument("accounts: 1 to 100 codes are needed"));
-        }
-        let balances = reads::balances(&self.readers, &asked.accounts, &asked.currency).await;
-        let balances = balances.map_err(|e| read_status(&e))?;
-        Ok(Response::new(GetBalancesResponse { balances }))
+        balances::balances(&self.readers, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_entries(
+        &self,
+        request: Request<ListEntriesRequest>,
+    ) -> Result<Response<ListEntriesResponse>, Status> {
+        caller(&request, Right::Book)?;
+        account_entries::list(&self.readers, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_transaction(
@@ -206,6 +213,21 @@ impl Ledger for Service {
         let day = request::date(&asked.day, "day").map_err(|refusal| argument(&refusal))?;
         let statement = days::statement(&self.readers, day, &asked.after).await;
         Ok(Response::new(statement.map_err(|e| read_status(&e))?))
+    }
+
+    async fn set_account_state(
+        &self,
+        request: Request<SetAccountStateRequest>,
+    ) -> Result<Response<SetAccountStateResponse>, Status> {
+        let (caller, by) = (caller(&request, Right::Close)?, deadline(&request));
+        let asked = request.into_inner();
+        let Some(state) = account_state(asked.state()) else {
+            return Err(Status::invalid_argument("state: open, frozen on a side or both, or closed"));
+        };
+        let refused = self.books.set_account_state(&asked.account, &asked.currency, state, &caller, by).await;
+        let refused = refused.map_err(|e| books_status(&e))?;
+        let refusal = refused.map(|(why, subject, message)| refusal(reason(&why), subject, message));
+        Ok(Response::new(SetAccountStateResponse { refusal }))
     }
 
     async fn close_day(

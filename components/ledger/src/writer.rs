@@ -3,17 +3,19 @@
 //! 256; while all connections are busy it grows to at most 1,024.
 
 mod batch;
+mod figures;
 mod item;
 mod queue;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use tokio_util::task::TaskTracker;
 
 pub use self::batch::{POST, params};
+use self::figures::Figures;
 pub use self::item::Item;
 use self::queue::Queue;
 use crate::accounts::Lane;
@@ -23,16 +25,17 @@ use crate::books::{Answer, BooksError, rows};
 #[derive(Clone)]
 pub struct Writer {
     queue: Arc<Queue>,
+    pub(crate) figures: Figures,
 }
 
 impl Writer {
     /// Runs until the queue is closed and empty.
     pub(crate) fn start(pool: &Pool, connections: usize, tasks: &TaskTracker) -> Self {
-        let queue = Arc::new(Queue::default());
+        let (queue, figures) = (Arc::new(Queue::default()), Figures::default());
         for _ in 0..connections {
-            tasks.spawn(write(queue.clone(), pool.clone()));
+            tasks.spawn(write(queue.clone(), pool.clone(), figures.clone()));
         }
-        Self { queue }
+        Self { queue, figures }
     }
 
     pub(crate) async fn post(&self, item: Item, lane: Lane) -> Result<Answer, BooksError> {
@@ -53,7 +56,7 @@ impl Writer {
 }
 
 /// One connection's life: a batch after the other.
-async fn write(queue: Arc<Queue>, pool: Pool) {
+async fn write(queue: Arc<Queue>, pool: Pool, figures: Figures) {
     /// So that a database that is away is not asked without a pause.
     const PAUSE: Duration = Duration::from_millis(50);
     while let Some(mut items) = queue.next().await {
@@ -70,7 +73,12 @@ async fn write(queue: Arc<Queue>, pool: Pool) {
         if items.is_empty() {
             continue;
         }
-        match rows(connection, batch::POST, batch::params(items.iter().map(|waiting| &waiting.item))).await {
+        figures.sent(&items);
+        let since = Instant::now();
+        let params = batch::params(items.iter().map(|waiting| &waiting.item));
+        let answered = rows(connection, batch::POST, params).await;
+        figures.ended(since.elapsed());
+        match answered {
             Ok(rows) => batch::answer(items, rows, &queue),
             Err(error) => batch::fail(items, &error, &queue),
         }

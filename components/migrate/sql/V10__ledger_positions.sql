@@ -10,6 +10,7 @@ CREATE TABLE ledger.positions (
     -- given already: (epoch, position) is never given twice.
     epoch        integer NOT NULL CHECK (epoch > 0),
     batch_number bigint NOT NULL UNIQUE,
+    -- Never earlier than the one before, whatever the clock says.
     given_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 ALTER TABLE ledger.control ADD COLUMN books_epoch integer NOT NULL DEFAULT 1 CHECK (books_epoch > 0);
@@ -58,7 +59,7 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.unsealed_batches
 -- how many. One at a time: whoever comes second finds nothing to do. A
 -- transaction that is left open elsewhere holds nobody up.
 CREATE FUNCTION ledger.give_positions(p_max int) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
     given bigint := 0;
 BEGIN
@@ -69,9 +70,10 @@ BEGIN
               FROM ledger.unsealed_batches u ORDER BY n LIMIT least(p_max, 10000)),
         taken AS (
             DELETE FROM ledger.unsealed_batches u USING ready r WHERE r.batch_number = u.batch_number)
-        INSERT INTO ledger.positions (position, epoch, batch_number)
-        SELECT r.n + (SELECT coalesce(max(p.position), 0) FROM ledger.positions p), c.books_epoch, r.batch_number
-          FROM ready r, ledger.control c ORDER BY r.n;
+        INSERT INTO ledger.positions (position, epoch, batch_number, given_at)
+        SELECT r.n + last.position, (SELECT c.books_epoch FROM ledger.control c), r.batch_number, greatest(clock_timestamp(), last.given_at)
+          FROM ready r, (SELECT coalesce(max(p.position), 0) AS position, max(p.given_at) AS given_at FROM (
+               SELECT p.position, p.given_at FROM ledger.positions p ORDER BY p.position DESC LIMIT 1) p) last ORDER BY r.n;
         GET DIAGNOSTICS given = ROW_COUNT;
     END IF;
     RETURN given;

@@ -122,15 +122,19 @@ CREATE INDEX ON ledger.transactions (batch_number);
 
 CREATE TABLE ledger.entries (
     transaction_id uuid NOT NULL,
-    line           smallint NOT NULL CHECK (line BETWEEN 1 AND 64),
     account_id     bigint NOT NULL,
-    side           ledger.side NOT NULL,
     amount_minor   bigint NOT NULL CHECK (amount_minor BETWEEN 1 AND 9007199254740991),
+    -- Its transaction's, for whoever reads an account.
+    batch_number   bigint NOT NULL,
+    side           ledger.side NOT NULL,
+    line           smallint NOT NULL CHECK (line BETWEEN 1 AND 64),
+    -- A capture lowers the account of its hold by what is held there.
+    was_held       boolean NOT NULL DEFAULT false,
     PRIMARY KEY (transaction_id, line)
 ) PARTITION BY RANGE (transaction_id);
 CREATE TABLE ledger.entries_all PARTITION OF ledger.entries
     FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
-CREATE INDEX ON ledger.entries (account_id, transaction_id);
+CREATE INDEX ON ledger.entries (account_id, batch_number);
 
 CREATE TABLE ledger.external_references (
     transaction_id uuid NOT NULL,

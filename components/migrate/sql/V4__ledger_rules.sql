@@ -11,9 +11,10 @@ SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
 BEGIN
-    SELECT g.transaction_id, t.entry_count, sum(g.n) AS n, max(g.line) AS line, min(g.currency) FILTER (WHERE g.total <> 0) AS currency
+    SELECT g.transaction_id, t.entry_count, sum(g.n) AS n, bool_and(g.batch = t.batch_number AND (t.kind = 'capture' OR NOT g.was_held)) AS agrees, max(g.line) AS line, min(g.currency) FILTER (WHERE g.total <> 0) AS currency
       INTO wrong
       FROM (SELECT e.transaction_id, a.currency, count(*) AS n, max(e.line) AS line,
+                   CASE WHEN min(e.batch_number) = max(e.batch_number) THEN min(e.batch_number) END AS batch, bool_or(e.was_held) AS was_held,
                    sum(CASE e.side WHEN 'debit' THEN e.amount_minor ELSE -e.amount_minor END) AS total
               FROM added e LEFT JOIN ledger.accounts a USING (account_id)
              GROUP BY e.transaction_id, a.currency) g
@@ -21,6 +22,7 @@ BEGIN
      GROUP BY g.transaction_id, t.entry_count
     HAVING sum(g.n) IS DISTINCT FROM t.entry_count OR max(g.line) > t.entry_count
         OR bool_or(g.currency IS NULL) OR bool_or(g.total <> 0)
+        OR bool_and(g.batch = t.batch_number AND (t.kind = 'capture' OR NOT g.was_held)) IS NOT TRUE
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '% entries of transaction % are not the % that it counts, or do not balance (%)',

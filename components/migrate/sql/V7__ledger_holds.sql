@@ -9,10 +9,22 @@ CREATE TABLE ledger.holds (
     account_id   bigint NOT NULL,
     amount_minor bigint NOT NULL CHECK (amount_minor BETWEEN 1 AND 9007199254740991),
     -- From then on it may be expired; never, where there is none.
-    expires_at   timestamptz
+    expires_at   timestamptz,
+    batch_number bigint NOT NULL
 ) PARTITION BY RANGE (hold_id);
 CREATE TABLE ledger.holds_all PARTITION OF ledger.holds FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
-CREATE INDEX ON ledger.holds (account_id);
+CREATE INDEX ON ledger.holds (account_id, batch_number);
+
+-- What the end of a hold set free: what was held still.
+CREATE TABLE ledger.hold_ends (
+    transaction_id uuid PRIMARY KEY,
+    hold_id        uuid NOT NULL,
+    account_id     bigint NOT NULL,
+    freed_minor    bigint NOT NULL CHECK (freed_minor > 0),
+    batch_number   bigint NOT NULL
+) PARTITION BY RANGE (transaction_id);
+CREATE TABLE ledger.hold_ends_all PARTITION OF ledger.hold_ends FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
+CREATE INDEX ON ledger.hold_ends (account_id, batch_number);
 
 -- What is held is a hold's, on an account with a floor. It comes in one statement
 -- with its transaction, which looks for it.
@@ -23,23 +35,42 @@ DECLARE
     wrong uuid;
 BEGIN
     SELECT h.hold_id INTO wrong FROM added h
-     WHERE (SELECT t.kind FROM ledger.transactions t WHERE t.transaction_id = h.hold_id) IS DISTINCT FROM 'hold'
+     WHERE (SELECT t.kind FROM ledger.transactions t WHERE t.transaction_id = h.hold_id AND t.batch_number = h.batch_number)
+           IS DISTINCT FROM 'hold'
         OR (SELECT b.account_id FROM ledger.balances b WHERE b.account_id = h.account_id) IS NULL LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '% is no hold', wrong USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.holds
-    FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change();
+-- What was set free is of a transaction that ended this hold.
+CREATE FUNCTION ledger.hold_ends_are_whole() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
+SET enable_mergejoin = off SET enable_seqscan = off AS $$
+DECLARE
+    wrong uuid;
+BEGIN
+    SELECT x.transaction_id INTO wrong FROM added x
+     WHERE (SELECT t.kind IN ('void', 'expire') AND t.batch_number = x.batch_number AND t.original_id = x.hold_id
+              FROM ledger.transactions t WHERE t.transaction_id = x.transaction_id) IS NOT TRUE
+        OR (SELECT h.account_id FROM ledger.holds h WHERE h.hold_id = x.hold_id) IS DISTINCT FROM x.account_id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% ends no such hold', wrong USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+END $$;
 DO $$
 DECLARE name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['holds', 'holds_all'] LOOP
+    FOREACH name IN ARRAY ARRAY['holds', 'hold_ends'] LOOP
+        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
+            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
+    END LOOP;
+    FOREACH name IN ARRAY ARRAY['holds', 'holds_all', 'hold_ends', 'hold_ends_all'] LOOP
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
             FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
         EXECUTE format('CREATE TRIGGER whole AFTER INSERT ON ledger.%I REFERENCING NEW TABLE AS added
-            FOR EACH STATEMENT EXECUTE FUNCTION ledger.holds_are_whole()', name);
+            FOR EACH STATEMENT EXECUTE FUNCTION ledger.%s_are_whole()', name, replace(name, '_all', ''));
     END LOOP;
 END $$;
 
@@ -112,4 +143,4 @@ CREATE FUNCTION ledger.write_holds(p_originals uuid[], p_used boolean[], p_held 
 $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
-GRANT SELECT ON ledger.holds TO ledger;
+GRANT SELECT ON ledger.holds, ledger.hold_ends TO ledger;

@@ -97,6 +97,15 @@ CREATE FUNCTION ledger.day_of(p_item ledger.item, p_closed_through date) RETURNS
     SELECT coalesce(p_item.demanded_date, greatest(p_item.accounting_date, p_closed_through + 1));
 $$;
 
+-- What was held still of a hold before this batch. Its cap is locked: no capture is under way.
+CREATE FUNCTION ledger.held_before(p_hold uuid) RETURNS TABLE (hold_id uuid, account_id bigint, held_minor bigint)
+LANGUAGE plpgsql STABLE ROWS 1 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+BEGIN
+    RETURN QUERY SELECT h.hold_id, h.account_id, h.amount_minor - coalesce((
+        SELECT sum(e.amount_minor)::bigint FROM ledger.transactions t JOIN ledger.entries e USING (transaction_id)
+         WHERE t.original_id = p_hold AND e.was_held), 0) FROM ledger.holds h WHERE h.hold_id = p_hold;
+END $$;
+
 -- Writes what was decided, all in one statement, so that the triggers see it whole.
 CREATE FUNCTION ledger.book(p_items ledger.item[], p_entries ledger.entry[], p_booked boolean[], p_originals uuid[],
     p_batch bigint, p_closed_through date, p_reference_items int[], p_reference_types text[], p_reference_values text[])
@@ -115,13 +124,20 @@ RETURNS void LANGUAGE sql AS $$
             ON c.item = i.n AND i.kind <> 'hold'
          WHERE p_booked[i.n] ORDER BY i.n),
     line AS (
-        INSERT INTO ledger.entries (transaction_id, line, account_id, side, amount_minor)
-        SELECT ids.id[e.item], e.line, e.account_id, e.side, e.amount_minor
+        INSERT INTO ledger.entries (transaction_id, line, account_id, side, amount_minor, batch_number, was_held)
+        SELECT ids.id[e.item], e.line, e.account_id, e.side, e.amount_minor, p_batch, e.held_minor < 0
           FROM ids, unnest(p_entries) e WHERE p_booked[e.item] AND NOT ids.held[e.item]),
     hold AS (
-        INSERT INTO ledger.holds (hold_id, account_id, amount_minor, expires_at)
-        SELECT i.transaction_id, e.account_id, e.amount_minor, i.expires_at
+        INSERT INTO ledger.holds (hold_id, account_id, amount_minor, expires_at, batch_number)
+        SELECT i.transaction_id, e.account_id, e.amount_minor, i.expires_at, p_batch
           FROM unnest(p_items) i JOIN unnest(p_entries) e ON e.item = i.n WHERE i.kind = 'hold' AND p_booked[i.n]),
+    hold_end AS (
+        INSERT INTO ledger.hold_ends (transaction_id, hold_id, account_id, freed_minor, batch_number)
+        SELECT i.transaction_id, h.hold_id, h.account_id, h.held_minor - coalesce((
+               SELECT sum(-e.held_minor) FROM unnest(p_entries) e
+                WHERE e.held_minor < 0 AND p_booked[e.item] AND p_originals[e.item] = h.hold_id), 0), p_batch
+          FROM unnest(p_items) i, LATERAL ledger.held_before(p_originals[i.n]) h
+         WHERE i.kind IN ('void', 'expire') AND p_booked[i.n]),
     cap AS (
         INSERT INTO ledger.caps (original_id, currency, original_minor, remaining_minor)
         SELECT ids.id[m.item], m.currency, m.amount_minor, m.amount_minor

@@ -1,4 +1,4 @@
--- Opening accounts, folding what they gained, and the fence.
+-- Opening accounts, folding what they gained, their states, and the fence.
 
 -- Opens accounts, or refuses the whole request. Openers take turns, so that what
 -- was looked at is what is written.
@@ -74,30 +74,92 @@ BEGIN
     RETURN gone;
 END $$;
 
+-- What was changed behind the fence, to be sealed with the books.
+CREATE TABLE ledger.account_states (
+    account_id   bigint NOT NULL,
+    state        text NOT NULL,
+    caller       text NOT NULL,
+    batch_number bigint NOT NULL,
+    decided_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account_id, batch_number)
+);
+CREATE INDEX ON ledger.account_states (batch_number);
+CREATE TABLE ledger.config_epochs (
+    config_epoch bigint PRIMARY KEY,
+    batch_number bigint NOT NULL UNIQUE,
+    raised_at    timestamptz NOT NULL DEFAULT now()
+);
+DO $$
+DECLARE name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['account_states', 'config_epochs'] LOOP
+        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
+            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
+        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
+    END LOOP;
+END $$;
+
 -- Once it returns, no posting decided on an older config can commit. It never
 -- goes down: asking for less answers with what is in force.
 CREATE FUNCTION ledger.raise_config_epoch(p_config_epoch bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s' AS $$
 DECLARE
     in_force bigint;
+    batch bigint;
 BEGIN
     PERFORM ledger.take_fence(true);
-    PERFORM ledger.record_batch(0);
-    UPDATE ledger.control c SET config_epoch_min = greatest(c.config_epoch_min, p_config_epoch)
-      RETURNING c.config_epoch_min INTO STRICT in_force;
+    SELECT c.config_epoch_min INTO STRICT in_force FROM ledger.control c;
+    batch := ledger.record_batch(0);
+    IF p_config_epoch > in_force THEN
+        in_force := p_config_epoch;
+        UPDATE ledger.control SET config_epoch_min = in_force;
+        INSERT INTO ledger.config_epochs (config_epoch, batch_number) VALUES (in_force, batch);
+    END IF;
     RETURN in_force;
 END $$;
 
--- For the owner's hands only; no service calls it.
-CREATE FUNCTION ledger.set_account_state(p_code text, p_currency text, p_state text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+-- Freezes an account on a side or both, opens it again, or closes it for ever; or
+-- says why not. Once it returns, nothing decided under the old state can commit.
+CREATE FUNCTION ledger.set_account_state(p_code text, p_currency text, p_state text, p_caller text,
+    OUT reason text, OUT subject text, OUT message text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '10s' AS $$
+DECLARE
+    account ledger.accounts;
+    alone boolean;
+    batch bigint;
 BEGIN
-    PERFORM ledger.take_fence(true);
-    UPDATE ledger.accounts a SET state = p_state WHERE a.code = p_code AND a.currency = p_currency;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'account % is not kept in %', p_code, p_currency USING ERRCODE = 'no_data_found';
+    IF (p_state IN ('open', 'frozen_debit', 'frozen_credit', 'frozen', 'closed') AND p_caller ~ '^[a-z0-9-]{1,63}$') IS NOT TRUE THEN
+        RAISE EXCEPTION 'a state with such arguments is refused' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- Whoever asks for what is so already stops no posting.
+    alone := NOT EXISTS (SELECT FROM ledger.accounts a WHERE a.code = p_code AND a.currency = p_currency AND a.state = p_state);
+    PERFORM ledger.take_fence(alone);
+    SELECT a.* INTO account FROM ledger.accounts a WHERE a.code = p_code AND a.currency = p_currency;
+    IF NOT alone AND account.state <> p_state THEN
+        RAISE EXCEPTION 'somebody changed the state meanwhile' USING ERRCODE = 'lock_not_available';
+    ELSIF account.account_id IS NULL THEN
+        reason := 'UNKNOWN_ACCOUNT';
+        message := format('account %s is not open in %s', p_code, p_currency);
+    ELSIF account.reserved THEN
+        reason := 'INVALID';
+        message := 'the probe''s accounts stay open';
+    ELSIF account.state = 'closed' AND p_state <> 'closed' THEN
+        reason := 'ACCOUNT_NOT_OPEN';
+        message := 'an account that is closed stays closed';
+    ELSIF p_state = 'closed' AND account.state <> 'closed' AND ledger.has_money(account.account_id) THEN
+        reason := 'INVALID';
+        message := 'an account is closed when there is nothing on it, and nothing held';
+    END IF;
+    batch := ledger.record_batch(0);
+    IF reason IS NOT NULL THEN
+        subject := p_code;
+    ELSIF account.state <> p_state THEN
+        UPDATE ledger.accounts a SET state = p_state WHERE a.account_id = account.account_id;
+        INSERT INTO ledger.account_states (account_id, state, caller, batch_number) VALUES (account.account_id, p_state, p_caller, batch);
     END IF;
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.post, ledger.open_accounts, ledger.fold_raisings, ledger.raise_config_epoch TO ledger;
+GRANT EXECUTE ON FUNCTION ledger.post, ledger.open_accounts, ledger.fold_raisings, ledger.raise_config_epoch, ledger.set_account_state TO ledger;
+GRANT SELECT ON ledger.account_states, ledger.config_epochs TO ledger;

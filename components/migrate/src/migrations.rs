@@ -29,6 +29,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V10__ledger_positions",
     "V11__ledger_days",
     "V12__ledger_chain",
+    "V13__ledger_checkpoints",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use payplane_api::ledger::v1::{OpenAccountsRequest, Outcome, PostResponse, Refusal, RefusalReason};
+use payplane_api::ledger::v1::{
+    AccountState, OpenAccountsRequest, Outcome, PostResponse, Refusal, RefusalReason,
+};
 use payplane_common::telemetry;
 use tokio::time::Instant;
 use tonic::{Code, Request, Status};
@@ -22,6 +24,18 @@ pub(super) const REASON_PREFIX: &str = "REFUSAL_REASON_";
 
 pub(super) fn reason(name: &str) -> RefusalReason {
     RefusalReason::from_str_name(&format!("{REASON_PREFIX}{name}")).unwrap_or(RefusalReason::Unspecified)
+}
+
+/// As the table has it.
+pub(super) fn account_state(state: AccountState) -> Option<&'static str> {
+    Some(match state {
+        AccountState::Unspecified => return None,
+        AccountState::Open => "open",
+        AccountState::FrozenDebit => "frozen_debit",
+        AccountState::FrozenCredit => "frozen_credit",
+        AccountState::Frozen => "frozen",
+        AccountState::Closed => "closed",
+    })
 }
 
 pub(super) fn refused(refusal: Refusal, config_epoch_min: Option<i64>) -> PostResponse {

@@ -75,9 +75,12 @@ SELECT 'a batch counts what it booked', coalesce(b.batch_number, t.batch_number)
        (SELECT batch_number, count(*) AS n FROM ledger.transactions GROUP BY batch_number) t USING (batch_number)
  WHERE b.booked IS DISTINCT FROM coalesce(t.n, 0)
 UNION ALL
-SELECT 'an account or a refusal is of a batch', l.subject
+SELECT 'what was decided is of a batch', l.subject
   FROM (SELECT a.code || ' ' || a.currency AS subject, a.batch_number FROM ledger.accounts a UNION ALL
-        SELECT r.refusal_id::text, r.batch_number FROM ledger.refusals r) l
+        SELECT r.refusal_id::text, r.batch_number FROM ledger.refusals r UNION ALL
+        SELECT 'state ' || s.account_id, s.batch_number FROM ledger.account_states s UNION ALL
+        SELECT 'config epoch ' || e.config_epoch, e.batch_number FROM ledger.config_epochs e UNION ALL
+        SELECT 'day ' || d.day, d.batch_number FROM ledger.day_closings d) l
   LEFT JOIN ledger.batches b USING (batch_number) WHERE b.batch_number IS NULL
 UNION ALL
 SELECT 'a cap is of its original', coalesce(c.original_id, o.transaction_id)::text || ' ' || coalesce(c.currency, o.currency)
@@ -93,3 +96,44 @@ SELECT 'a cap is ended by the reversal of its original', c.original_id::text
   FROM ledger.caps c LEFT JOIN ledger.transactions r
     ON r.transaction_id = c.reversed_by AND r.original_id = c.original_id AND r.kind IN ('reversal', 'void', 'expire')
  WHERE c.reversed_by IS NOT NULL AND r.transaction_id IS NULL
+UNION ALL
+SELECT 'an entry agrees with its transaction', e.transaction_id::text
+  FROM ledger.entries e JOIN ledger.transactions t ON t.transaction_id = e.transaction_id JOIN ledger.accounts a ON a.account_id = e.account_id
+  LEFT JOIN ledger.holds h ON t.kind = 'capture' AND h.hold_id = t.original_id
+ WHERE e.batch_number <> t.batch_number OR e.was_held <> (e.side <> a.normal_side AND coalesce(h.account_id = e.account_id, false))
+UNION ALL
+SELECT 'a hold is of its batch', h.hold_id::text
+  FROM ledger.holds h JOIN ledger.transactions t ON t.transaction_id = h.hold_id WHERE h.batch_number <> t.batch_number
+UNION ALL
+SELECT 'the end of a hold sets free what was held still', coalesce(t.transaction_id, x.transaction_id)::text
+  FROM (SELECT t.* FROM ledger.transactions t WHERE t.kind IN ('void', 'expire')) t
+  FULL JOIN ledger.hold_ends x ON x.transaction_id = t.transaction_id
+  LEFT JOIN ledger.holds h ON h.hold_id = t.original_id
+  LEFT JOIN (SELECT c.original_id, sum(e.amount_minor) AS taken FROM ledger.transactions c JOIN ledger.entries e USING (transaction_id)
+              WHERE c.kind = 'capture' AND e.was_held GROUP BY c.original_id) c ON c.original_id = t.original_id
+ WHERE (x.hold_id, x.account_id, x.batch_number, x.freed_minor)
+       IS DISTINCT FROM (t.original_id, h.account_id, t.batch_number, h.amount_minor - coalesce(c.taken, 0))
+UNION ALL
+SELECT 'a checkpoint is what moved up to it', coalesce(c.account_id, m.account_id) || ' at ' || coalesce(c.position, m.upto, 0)
+  FROM (SELECT c.account_id, c.position, c.moves, c.low_batch, c.high_batch, c.debit_minor - lag(c.debit_minor, 1, 0::numeric) OVER w AS debit,
+               c.credit_minor - lag(c.credit_minor, 1, 0::numeric) OVER w AS credit, c.held_minor - lag(c.held_minor, 1, 0::numeric) OVER w AS held
+          FROM ledger.checkpoints c WINDOW w AS (PARTITION BY c.account_id ORDER BY c.position)) c
+  FULL JOIN (
+       SELECT m.account_id, k.upto, count(*) AS moves, min(m.batch_number) AS low_batch, max(m.batch_number) AS high_batch,
+              sum(m.debit) AS debit, sum(m.credit) AS credit, sum(m.held) AS held
+         FROM (SELECT e.account_id, e.batch_number, CASE e.side WHEN 'debit' THEN e.amount_minor ELSE 0 END AS debit,
+                      CASE e.side WHEN 'credit' THEN e.amount_minor ELSE 0 END AS credit, CASE WHEN e.was_held THEN -e.amount_minor ELSE 0 END AS held
+                 FROM ledger.entries e
+               UNION ALL SELECT h.account_id, h.batch_number, 0, 0, h.amount_minor FROM ledger.holds h
+               UNION ALL SELECT x.account_id, x.batch_number, 0, 0, -x.freed_minor FROM ledger.hold_ends x) m
+         JOIN ledger.positions p USING (batch_number), LATERAL (
+              SELECT min(c.position) AS upto FROM ledger.checkpoints c WHERE c.account_id = m.account_id AND c.position >= p.position) k
+        WHERE k.upto IS NOT NULL OR p.position <= (SELECT r.whole_position FROM ledger.rollup r)
+        GROUP BY m.account_id, k.upto) m ON m.account_id = c.account_id AND m.upto = c.position
+ WHERE (c.debit, c.credit, c.held, c.moves, c.low_batch, c.high_batch)
+       IS DISTINCT FROM (m.debit, m.credit, m.held, m.moves, m.low_batch, m.high_batch)
+UNION ALL
+SELECT 'the lowest number beyond the last checkpoints of all is known', r.low_batch::text
+  FROM ledger.rollup r, (SELECT min(p.batch_number) AS low_batch FROM ledger.rollup r, ledger.positions p
+                          WHERE p.position > r.whole_position AND p.position <= r.position) p
+ WHERE r.low_batch IS DISTINCT FROM p.low_batch

@@ -45,3 +45,11 @@ SELECT 'the days that are closed are those that were', c.closing_through || ' ' 
        SELECT coalesce(max(d.day), '-infinity') AS closing,
               coalesce(max(d.day) FILTER (WHERE d.state = 'closed'), '-infinity') AS closed FROM ledger.day_closings d) d
  WHERE c.closing_through <> d.closing OR c.closed_through <> d.closed
+UNION ALL
+SELECT 'an account is in the state that it was put in', a.code || ' ' || a.currency
+  FROM ledger.accounts a LEFT JOIN LATERAL (
+       SELECT s.state FROM ledger.account_states s WHERE s.account_id = a.account_id ORDER BY s.batch_number DESC LIMIT 1) s ON true
+ WHERE a.state <> coalesce(s.state, 'open')
+UNION ALL
+SELECT 'the config epoch is the last that was raised', c.config_epoch_min::text
+  FROM ledger.control c WHERE c.config_epoch_min <> (SELECT coalesce(max(e.config_epoch), 0) FROM ledger.config_epochs e)

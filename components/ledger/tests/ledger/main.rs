@@ -3,11 +3,13 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod accounting;
+mod checkpoints;
 mod crash;
 mod days;
 mod events;
 mod find;
 mod harness;
+mod histories;
 mod holds;
 mod hostile;
 mod model;
@@ -19,4 +21,5 @@ mod posting;
 mod rules;
 mod sealed;
 mod service;
+mod states;
 mod unknown;

@@ -3,7 +3,10 @@
 
 use std::cell::RefCell;
 
-use crate::{days, holds, hostile, model, neighbours, positions, posting, rules, sealed};
+use crate::{
+    checkpoints, days, histories, holds, hostile, model, neighbours, positions, posting, rules, sealed,
+    states,
+};
 
 thread_local! {
     static PLANT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -30,6 +33,13 @@ const PLANTS: &[Plant] = &[
     ),
     // The floor is read without a lock.
     ("lock_guards", "b.account_id FOR UPDATE", "b.account_id", posting::a_floor_holds_against_many_at_once),
+    // What others raised is not folded before it is decided: a history tells it.
+    (
+        "fold",
+        "+ coalesce(g.posted_minor, 0) ORDER BY",
+        "ORDER BY",
+        histories::whatever_clients_see_at_once_could_have_been_one_after_the_other,
+    ),
     // An identity answers any content.
     (
         "stored_answers",
@@ -199,6 +209,48 @@ const PLANTS: &[Plant] = &[
         "sha256(coalesce(hash, decode(repeat('00', 32), 'hex')) || next.content)",
         "sha256(next.content)",
         sealed::whatever_is_changed_is_named_by_two_verifiers,
+    ),
+    // An account is frozen past what is under way.
+    (
+        "set_account_state",
+        "PERFORM ledger.take_fence(alone)",
+        "PERFORM ledger.take_fence(false)",
+        states::once_an_account_is_frozen_nothing_under_way_gets_onto_it,
+    ),
+    // An account is closed with money on it.
+    (
+        "has_money",
+        "a.debit_minor + a.rest_debit_minor <> a.credit_minor + a.rest_credit_minor",
+        "false",
+        states::an_account_is_closed_when_nothing_is_on_it,
+    ),
+    // A roll-up that cuts by the batches' numbers.
+    (
+        "account_at",
+        "(p.position <= coalesce(before.position, 0)) IS NOT TRUE",
+        "g.batch_number > coalesce(before.high_batch, 0)",
+        checkpoints::an_account_at_a_position_is_the_fold_up_to_there,
+    ),
+    // Nobody remembers the lowest number since all had a checkpoint.
+    (
+        "low_batch_after",
+        "CASE WHEN p_checkpoint <= rolled.whole_position THEN rolled.low_batch END",
+        "NULL",
+        checkpoints::an_account_at_a_position_is_the_fold_up_to_there,
+    ),
+    // A hold sets all free that it ever held.
+    (
+        "held_before",
+        "AND e.was_held",
+        "AND false",
+        checkpoints::an_account_at_a_position_is_the_fold_up_to_there,
+    ),
+    // A checkpoint that goes on forgets what it had.
+    (
+        "roll_whole",
+        "credit_minor = c.credit_minor + l.credit_minor",
+        "credit_minor = l.credit_minor",
+        checkpoints::an_account_at_a_position_is_the_fold_up_to_there,
     ),
     // The cap that a reversed link gives back to is not locked with the others.
     (

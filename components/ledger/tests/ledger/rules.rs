@@ -38,7 +38,7 @@ pub(crate) async fn every_refusal_has_its_reason() {
         posting("payout", text, &[("merchant:frozen:pending", side, 5), (CLEARING, other, 5)])
     };
     ledger.word(frozen("in", "credit", "debit")).await;
-    let state = "SELECT ledger.set_account_state('merchant:frozen:pending', 'CNY', 'frozen_debit')";
+    let state = "SELECT ledger.set_account_state('merchant:frozen:pending', 'CNY', 'frozen_debit', 'x')";
     ledger.owner.batch_execute(state).await.unwrap();
     assert_eq!(ledger.word(frozen("out", "debit", "credit")).await, "ACCOUNT_NOT_OPEN");
     assert_eq!(ledger.word(frozen("in:2", "credit", "debit")).await, "booked");
@@ -67,7 +67,9 @@ pub(crate) async fn rules_stand_behind_the_functions() {
         let id = "'01930000-0000-7000-8000-000000000001'";
         let rows = amounts.iter().enumerate();
         let rows: Vec<_> = rows
-            .map(|(n, (side, amount))| format!("({id}::uuid, {}, 1, '{side}'::ledger.side, {amount})", n + 1))
+            .map(|(n, (side, amount))| {
+                format!("({id}::uuid, 1, {amount}, 1, '{side}'::ledger.side, {})", n + 1)
+            })
             .collect();
         let lines = if rows.is_empty() {
             "SELECT".into()
@@ -82,7 +84,7 @@ pub(crate) async fn rules_stand_behind_the_functions() {
         )
     };
     let entry =
-        |table: &str, id: &str| format!("INSERT INTO ledger.{table} VALUES ('{id}', 3, 1, 'debit', 1)");
+        |table: &str, id: &str| format!("INSERT INTO ledger.{table} VALUES ('{id}', 1, 1, 1, 'debit', 3)");
     let statements = [
         (whole(2, "x", &[("debit", 5), ("credit", 4)]), "do not balance"),
         (whole(3, "x", &[("debit", 5), ("credit", 5)]), "do not balance"),
@@ -108,13 +110,19 @@ pub(crate) async fn rules_stand_behind_the_functions() {
         ("UPDATE ledger.balances SET held_minor = posted_minor + 1".into(), "floor_holds"),
         ("UPDATE ledger.balances SET held_minor = -1".into(), "held_minor_check"),
         ("INSERT INTO ledger.raisings SELECT account_id, -1, 0 FROM ledger.balances".into(), "raisings_check"),
-        (format!("INSERT INTO ledger.holds SELECT '{booked}', account_id, 1 FROM ledger.balances LIMIT 1"), "is no hold"),
-        (format!("INSERT INTO ledger.holds_all SELECT '{booked}', account_id, 1 FROM ledger.balances LIMIT 1"), "is no hold"),
+        (format!("INSERT INTO ledger.holds SELECT '{booked}', account_id, 1, NULL, 1 FROM ledger.balances LIMIT 1"), "is no hold"),
+        (format!("INSERT INTO ledger.holds_all SELECT '{booked}', account_id, 1, NULL, 1 FROM ledger.balances LIMIT 1"), "is no hold"),
         (whole(0, "x", &[]).replace("'sale'", "'hold'"), "names what it holds"),
         (whole(2, "x", &[("debit", 5), ("credit", 5)]).replace("'sale'", "'capture'"), "linked"),
         (whole(0, "x", &[]), "entries_counted"),
-        (whole(0, "x", &[]).replace("'sale'", "'hold'").replace("SELECT", "INSERT INTO ledger.holds VALUES ('01930000-0000-7000-8000-000000000001', 1, 5)"), "is no hold"),
+        (whole(0, "x", &[]).replace("'sale'", "'hold'").replace("SELECT", "INSERT INTO ledger.holds VALUES ('01930000-0000-7000-8000-000000000001', 1, 5, NULL, 1)"), "is no hold"),
         ("UPDATE ledger.holds SET amount_minor = 1; TRUNCATE ledger.holds_all".into(), "append-only"),
+        (format!("INSERT INTO ledger.hold_ends SELECT '{booked}', '{booked}', account_id, 1, 1 FROM ledger.balances LIMIT 1"), "ends no such hold"),
+        ("UPDATE ledger.hold_ends SET freed_minor = 1 WHERE false; TRUNCATE ledger.hold_ends_all".into(), "append-only"),
+        // A batch that is not its transaction's; money that was held where nothing was.
+        (whole(2, "x", &[("debit", 5), ("credit", 5)]).replace("5, 1, 'debit'", "5, 2, 'debit'"), "are not the 2"),
+        (whole(2, "x", &[("debit", 5), ("credit", 5)]).replace("::ledger.side, 1)", "::ledger.side, 1, true)").replace("::ledger.side, 2)", "::ledger.side, 2, false)"), "are not the 2"),
+        ("TRUNCATE ledger.checkpoints".into(), "append-only"),
         ("UPDATE ledger.caps SET remaining_minor = remaining_minor + 1".into(), "cap_holds"),
         ("UPDATE ledger.control SET config_epoch_min = config_epoch_min - 1".into(), ""),
         ("UPDATE payplane.control SET books_id = gen_random_uuid()".into(), "only grows"),
@@ -122,6 +130,9 @@ pub(crate) async fn rules_stand_behind_the_functions() {
         ("INSERT INTO ledger.refusals VALUES (gen_random_uuid(), 'x', current_date, 'k', 'INVALID', '', '', 0, sha256('k'), 1)".into(),
             "identity"),
     ];
+    // With nothing wrong in it, it would be taken.
+    let good = whole(2, "x", &[("debit", 5), ("credit", 5)]);
+    ledger.owner.batch_execute(&format!("BEGIN; {good}; ROLLBACK")).await.unwrap();
     for (sql, why) in statements {
         let refused = ledger.owner.batch_execute(&format!("BEGIN; {sql}; COMMIT")).await;
         ledger.owner.batch_execute("ROLLBACK").await.unwrap();

@@ -29,6 +29,10 @@ impl Sealed {
         let sealed = Self { postgres, folder };
         let first = jiff::civil::date(2024, 1, 14);
         sealed.books("payplane").close_day(first, "closing", soon()).await.unwrap();
+        let (books, account) = (sealed.books("payplane"), merchant(7));
+        let frozen = books.set_account_state(&account, "CNY", "frozen", "gateway", soon());
+        assert_eq!(frozen.await.unwrap(), None);
+        assert_eq!(books.raise_config_epoch(1, soon()).await.unwrap(), 1);
         sealed.book("payplane", &["sale:1", "sale:2", "sale:3"], "heads").await;
         sealed.book("payplane", &["sale:4", "sale:5"], "heads").await;
         sealed.copy("older").await;
@@ -64,17 +68,24 @@ impl Sealed {
         let set_aside = Posting { expires_at, ..hold(&held, 0, 20) };
         assert_eq!(word(&post(&books, set_aside).await.unwrap()), "booked");
         assert_eq!(word(&post(&books, capture(&part, &held, 0, 5)).await.unwrap()), "booked");
+        let gone = format!("gone:{}", keys[0]);
+        assert_eq!(word(&post(&books, hold(&gone, 0, 10)).await.unwrap()), "booked");
+        assert_eq!(
+            word(&post(&books, end("void", &format!("void:{}", keys[0]), &gone)).await.unwrap()),
+            "booked"
+        );
         let back = reversal(&format!("back:{}", keys[0]), &refund(&link, keys[0], 0, 40));
         assert_eq!(word(&post(&books, back).await.unwrap()), "booked");
         assert_eq!(word(&post(&books, payout(&more, 1, 1_000)).await.unwrap()), "INSUFFICIENT");
         let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
         let outside = Outside { key: self.folder.path().join("seal.key"), file: Some(self.heads(heads)) };
-        let mut sealer = Sealer::new(books, metrics, outside);
+        let mut sealer = Sealer::new(books.clone(), metrics, outside);
         let owner = self.postgres.connect_to("payplane_owner", name).await.unwrap();
         let open = "SELECT (SELECT count(*) FROM ledger.batches) > (SELECT count(*) FROM ledger.chain)";
         while owner.query_one(open, &[]).await.unwrap().get(0) {
             sealer.round().await.unwrap();
         }
+        assert!(!books.roll(10_000, 0, 1, 0).await.unwrap(), "all at once");
     }
 
     fn heads(&self, name: &str) -> PathBuf {
@@ -133,7 +144,7 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "entries inserted, that balance, and are counted",
-        "INSERT INTO ledger.entries SELECT v.id, 2 + l.line, 1, l.side::ledger.side, 7
+        "INSERT INTO ledger.entries SELECT v.id, 1, 7, 1, l.side::ledger.side, 2 + l.line
            FROM victim v, (VALUES (1, 'debit'), (2, 'credit')) l (line, side);
          UPDATE ledger.transactions t SET entry_count = 4 FROM victim v WHERE t.transaction_id = v.id",
         NOT_ASKED.0,
@@ -179,6 +190,30 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
         "the chain breaks at position {day}",
     ),
     (
+        "a frozen account let go",
+        "UPDATE ledger.accounts SET state = 'open'",
+        "an account is in the state that it was put in: merchant:m7:pending CNY",
+        "",
+    ),
+    (
+        "an account that was never frozen",
+        "UPDATE ledger.accounts SET state = 'open'; DELETE FROM ledger.account_states",
+        "the chain breaks: at position {frozen}",
+        "the chain breaks at position {frozen}",
+    ),
+    (
+        "a state that nothing sealed has set",
+        "INSERT INTO ledger.account_states VALUES (2, 'frozen', 'gateway', 1000000); UPDATE ledger.accounts SET state = 'frozen' WHERE account_id = 2",
+        "what was decided is of a batch: state 2",
+        "records of batch 1000000, which is not there",
+    ),
+    (
+        "an older config in force",
+        "UPDATE ledger.control SET config_epoch_min = 0; DELETE FROM ledger.config_epochs",
+        "the chain breaks: at position {config}",
+        "the chain breaks at position {config}",
+    ),
+    (
         "what is held",
         "UPDATE ledger.holds h SET amount_minor = 30 FROM held v WHERE h.hold_id = v.id;
          UPDATE ledger.caps c SET original_minor = 30, remaining_minor = 25 FROM held v WHERE c.original_id = v.id;
@@ -215,6 +250,24 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
         "a balance with its floor",
         "DELETE FROM ledger.balances b USING ledger.accounts a WHERE a.account_id = b.account_id AND a.code = 'merchant:m0:pending'",
         "balance is the fold of entries: merchant:m0:pending CNY",
+        "",
+    ),
+    (
+        "a checkpoint",
+        "UPDATE ledger.checkpoints c SET credit_minor = credit_minor + 1 FROM point v WHERE c.account_id = 1 AND c.position = v.position",
+        "a checkpoint is what moved up to it: 1 at {checkpoint}",
+        "",
+    ),
+    (
+        "what the end of a hold set free",
+        "UPDATE ledger.hold_ends SET freed_minor = freed_minor + 1",
+        "the end of a hold sets free what was held still: {ended}",
+        "",
+    ),
+    (
+        "an entry's batch",
+        "UPDATE ledger.entries e SET batch_number = 1 FROM victim v WHERE e.transaction_id = v.id",
+        "an entry agrees with its transaction: {victim}",
         "",
     ),
     (
@@ -285,6 +338,10 @@ const SUBJECTS: &str = "
       JOIN ledger.positions p USING (batch_number) WHERE t.key = 'sale:4';
     CREATE TEMP TABLE held AS SELECT t.transaction_id AS id FROM ledger.transactions t WHERE t.key = 'hold:sale:4';
     CREATE TEMP TABLE back AS SELECT t.transaction_id AS id FROM ledger.transactions t WHERE t.key = 'back:sale:4';
+    CREATE TEMP TABLE frozen AS SELECT p.position FROM ledger.positions p JOIN ledger.account_states s USING (batch_number);
+    CREATE TEMP TABLE config AS SELECT p.position FROM ledger.positions p JOIN ledger.config_epochs e USING (batch_number);
+    CREATE TEMP TABLE ended AS SELECT t.transaction_id AS id FROM ledger.transactions t WHERE t.key = 'void:sale:4';
+    CREATE TEMP TABLE point AS SELECT max(c.position) AS position FROM ledger.checkpoints c WHERE c.account_id = 1;
     CREATE TEMP TABLE third AS SELECT max(p.position) AS position FROM ledger.positions p
       JOIN ledger.transactions t USING (batch_number) WHERE t.key = 'sale:6';
     CREATE TEMP TABLE gone AS SELECT b.batch_number AS n FROM ledger.batches b LEFT JOIN ledger.positions p USING (batch_number)
@@ -293,8 +350,8 @@ const SUBJECTS: &str = "
     CREATE TEMP TABLE unsealed AS SELECT transaction_id AS id, batch_number AS batch FROM ledger.transactions
      WHERE key = 'sale:unsealed'";
 const NAMES: &str = "
-    SELECT replace(replace(replace(replace(replace(replace(replace(replace(replace($1, '{day}', (SELECT position FROM day)::text), '{back}', (SELECT id FROM back)::text), '{held}', (SELECT id FROM held)::text),
-           '{victim}', v.id::text), '{position}', v.position::text),
+    SELECT replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace($1, '{day}', (SELECT position FROM day)::text), '{back}', (SELECT id FROM back)::text), '{held}', (SELECT id FROM held)::text),
+           '{frozen}', (SELECT position FROM frozen)::text), '{config}', (SELECT position FROM config)::text), '{ended}', (SELECT id FROM ended)::text), '{checkpoint}', (SELECT position FROM point)::text), '{victim}', v.id::text), '{position}', v.position::text),
            '{unsealed}', u.id::text), '{batch}', u.batch::text), '{lost}', (t.position + 1)::text),
            '{end}', (SELECT max(position) FROM ledger.positions)::text) FROM victim v, unsealed u, third t";
 

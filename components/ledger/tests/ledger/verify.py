@@ -29,7 +29,7 @@ def micros(column):
 
 # What was asked for, of each transaction.
 asked = {}
-for entry in rows("SELECT e.transaction_id, e.line, e.side, a.code, e.amount_minor, a.currency FROM (SELECT * FROM ledger.entries UNION ALL "
+for entry in rows("SELECT e.transaction_id, e.line, e.side, a.code, e.amount_minor, a.currency FROM (SELECT transaction_id, line, account_id, side, amount_minor FROM ledger.entries UNION ALL "
                   "SELECT hold_id, 1, account_id, CASE normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END::ledger.side, amount_minor "
                   "FROM ledger.holds JOIN ledger.accounts USING (account_id)) e LEFT JOIN ledger.accounts a USING (account_id) ORDER BY 1, 2"):
     line = " ".join(str(entry[name]) for name in ("side", "code", "amount_minor", "currency"))
@@ -42,9 +42,9 @@ def record(batch, kind, *fields):
 
 known = {t["transaction_id"]: t for t in rows(
     f"SELECT transaction_id, caller, key_date, key, kind, entry_count, {micros('effective_time')}, accounting_date, "
-    f"settlement_date, config_epoch, original_id, encode(request_hash, 'hex') AS request_hash, {micros('posted_at')}, batch_number, "
+    f"settlement_date, config_epoch, original_id, encode(request_hash, 'hex') AS request_hash, {micros('posted_at')}, t.batch_number, "
     f"CASE WHEN day_demanded THEN accounting_date END AS demanded, {micros('expires_at')} "
-    f"FROM ledger.transactions LEFT JOIN ledger.holds ON hold_id = transaction_id")}
+    f"FROM ledger.transactions t LEFT JOIN ledger.holds ON hold_id = transaction_id")}
 for t in known.values():
     record(t["batch_number"], "transaction", *list(t.values())[:-3])
     text = ["2", t["kind"], *asked.pop(t["transaction_id"], []), f"effective {t['effective_time']}"]
@@ -59,6 +59,8 @@ decided = set(known)
 for kind, table, columns in (
         ("account", "accounts", f"account_id, code, currency, normal_side, floor_minor, {micros('opened_at')}"),
         ("day", "day_closings", f"day, state, {micros('decided_at')}"),
+        ("state", "account_states", f"account_id, state, caller, {micros('decided_at')}"),
+        ("config", "config_epochs", f"config_epoch, {micros('raised_at')}"),
         ("refusal", "refusals", f"refusal_id, caller, key_date, key, reason, subject, message, config_epoch, "
                                 f"encode(request_hash, 'hex') AS request_hash, {micros('refused_at')}")):
     for r in rows(f"SELECT {columns}, batch_number FROM ledger.{table}"):
