@@ -19,7 +19,8 @@ const SIZES: [usize; 3] = [64, 256, 1024];
 const CONNECTIONS: [usize; 4] = [1, 2, 4, 8];
 const EACH: Duration = Duration::from_secs(5);
 
-pub(crate) async fn sql(args: &LedgerArgs) -> Result<()> {
+/// With the triggers.
+pub(crate) async fn sql(args: &LedgerArgs) -> Result<f64> {
     let rig = Rig::start(args.accounts).await?;
     let mut best = 0.0_f64;
     for triggers in [true, false] {
@@ -49,7 +50,7 @@ pub(crate) async fn sql(args: &LedgerArgs) -> Result<()> {
             figure("enforcement_cost", (1.0 - best / top.0) * 100.0, "%");
         }
     }
-    Ok(())
+    Ok(best)
 }
 
 async fn rate(rig: &Rig, accounts: usize, size: usize, connections: usize) -> Result<f64> {

@@ -1,13 +1,17 @@
 //! `bench ledger`: how many transfers a second the ledger takes, and how fast.
 //! Everything runs on this machine: the client, the ledger, PostgreSQL.
 
+mod confirm;
 mod limits;
 mod machine;
 mod mix;
 mod open_loop;
+mod pace;
+mod reads;
 mod report;
 mod rig;
 mod search;
+mod unary;
 
 use std::time::Duration;
 
@@ -45,6 +49,9 @@ pub(crate) struct LedgerArgs {
     /// Only this rate, without a search.
     #[arg(long)]
     fixed: bool,
+    /// Balances of the busiest account read a second meanwhile.
+    #[arg(long, default_value_t = 0)]
+    reads: u64,
     /// Without the limit of PostgreSQL alone.
     #[arg(long)]
     no_limit: bool,
@@ -60,12 +67,16 @@ async fn ledger(args: &LedgerArgs) -> Result<()> {
     let (syncs, p99_ms) = machine::fdatasync(Duration::from_secs(3))?;
     report::figure("fdatasync", syncs, "1/s");
     report::figure("fdatasync_p99", p99_ms, "ms");
-    if !args.no_limit {
-        limits::sql(args).await?;
-    }
+    let limit = if args.no_limit { None } else { Some(limits::sql(args).await?) };
     let mixes = args.mix.map_or_else(|| Mix::ALL.to_vec(), |mix| vec![mix]);
     for mix in mixes {
-        search::highest(args, mix).await?;
+        let best = search::highest(args, mix).await?;
+        if let (Some(limit), Mix::Spread) = (limit, mix) {
+            report::figure("ledger_vs_sql_ratio", search::precise(best) / limit, "of the limit");
+        }
+    }
+    if args.mix.is_none() {
+        unary::measure(args, p99_ms).await?;
     }
     Ok(())
 }

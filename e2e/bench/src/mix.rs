@@ -15,9 +15,9 @@ pub(crate) enum Mix {
     Holds,
 }
 
-const CHANNEL: &str = "channel:c1:receivable";
+pub(crate) const CHANNEL: &str = "channel:c1:receivable";
 const FEE: &str = "income:fee";
-const CURRENCY: &str = "CNY";
+pub(crate) const CURRENCY: &str = "CNY";
 
 impl Mix {
     pub(crate) const ALL: [Self; 4] = [Self::Spread, Self::HotFee, Self::HotMerchant, Self::Holds];

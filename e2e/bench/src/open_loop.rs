@@ -7,19 +7,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
-use payplane_api::ledger::v1::{Outcome, PostRequest, PostStreamRequest, post_stream_response::Answer};
+use payplane_api::ledger::v1::{
+    Outcome, PostRequest, PostStreamRequest, RefusalReason, post_stream_response::Answer,
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::mix::Mix;
+use crate::pace::histogram;
 use crate::rig::Rig;
 
-/// When each transfer was due; and of a hold what was asked for.
+/// When each transfer was due; and of what may be captured or refused what was asked for.
 type Open = HashMap<u64, (Instant, Option<PostRequest>)>;
 
 const CONNECTIONS: usize = 4;
 const STREAMS: usize = 32;
-const LATENCY_MAX_US: u64 = 60_000_000;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(1);
 
 /// What became of all that was sent.
@@ -31,12 +33,14 @@ pub(crate) struct Outcomes {
     pub(crate) answered: u64,
     pub(crate) late: u64,
     pub(crate) failed: u64,
+    /// What was asked for, and why it was refused.
+    pub(crate) refused: Vec<(PostRequest, RefusalReason)>,
 }
 
 impl Outcomes {
     fn new() -> Result<Self> {
-        let latency_us = Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?;
-        Ok(Self { counts: BTreeMap::new(), latency_us, sent: 0, answered: 0, late: 0, failed: 0 })
+        let (counts, refused) = (BTreeMap::new(), vec![]);
+        Ok(Self { counts, latency_us: histogram()?, sent: 0, answered: 0, late: 0, failed: 0, refused })
     }
 
     fn count(&mut self, word: &str, took: Duration) {
@@ -50,12 +54,6 @@ impl Outcomes {
     pub(crate) fn holds(&self) -> bool {
         self.failed == 0 && self.late == 0 && self.answered == self.sent
     }
-
-    pub(crate) fn p99_ms(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "microseconds of seconds")]
-        let us = self.latency_us.value_at_quantile(0.99) as f64;
-        us / 1_000.0
-    }
 }
 
 /// Sends at a rate for so long.
@@ -68,7 +66,7 @@ pub(crate) async fn run(
 ) -> Result<Outcomes> {
     let outcomes = Arc::new(Mutex::new(Outcomes::new()?));
     let clients: Vec<_> = (0..CONNECTIONS).map(|_| rig.client()).collect::<Result<_>>()?;
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::get("Asia/Shanghai")?).date().to_string();
+    let today = today()?;
     let start = Instant::now() + Duration::from_millis(200);
     let mut tasks = vec![];
     for n in 0..STREAMS {
@@ -83,6 +81,11 @@ pub(crate) async fn run(
     }
     let outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(outcomes)
+}
+
+/// In the zone of the books.
+pub(crate) fn today() -> Result<String> {
+    Ok(jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::get("Asia/Shanghai")?).date().to_string())
 }
 
 struct Stream {
@@ -107,9 +110,9 @@ impl Stream {
                 tokio::time::sleep_until(due.into()).await;
                 while due <= Instant::now() && due < end {
                     let post = mix.request(accounts, &today, &mut lock(&sender_held));
-                    let hold = (post.kind == "hold").then(|| post.clone());
+                    let kept = (post.kind != "sale").then(|| post.clone());
                     let request = PostStreamRequest { sequence, post: Some(post), timeout_ms: 1_000 };
-                    lock(&sender_open).insert(sequence, (due, hold));
+                    lock(&sender_open).insert(sequence, (due, kept));
                     if requests.send(request).await.is_err() {
                         return sequence;
                     }
@@ -121,14 +124,18 @@ impl Stream {
         });
         let mut answers = self.client.post_stream(ReceiverStream::new(outbound)).await?.into_inner();
         while let Ok(Some(answer)) = answers.message().await {
-            let Some((due, hold)) = lock(&open).remove(&answer.sequence) else { continue };
+            let Some((due, kept)) = lock(&open).remove(&answer.sequence) else { continue };
             let mut outcomes = lock(&self.outcomes);
             match answer.answer {
                 Some(Answer::Post(post)) => {
                     let word = match post.outcome() {
-                        Outcome::Refused => post.refusal.map(|r| r.reason().as_str_name()).unwrap_or("?"),
+                        Outcome::Refused => {
+                            let reason = post.refusal.map(|refusal| refusal.reason()).unwrap_or_default();
+                            outcomes.refused.extend(kept.map(|request| (request, reason)));
+                            reason.as_str_name()
+                        }
                         outcome => {
-                            lock(&held).extend(hold);
+                            lock(&held).extend(kept.filter(|request| request.kind == "hold"));
                             outcome.as_str_name()
                         }
                     };

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 
 pub(crate) fn figure(name: &str, value: f64, unit: &str) {
-    println!("figure: {name}={value:.1} {unit}");
+    println!("figure: {name}={value:.2} {unit}");
 }
 
 pub(crate) fn say(text: &str) {

@@ -10,13 +10,15 @@ use crate::mix::Mix;
 use crate::open_loop::{self, Outcomes};
 use crate::report::{figure, say};
 use crate::rig::Rig;
+use crate::{confirm, pace, reads};
 
 /// The rates lie this far apart.
 const STEP: f64 = 1.1;
 const STEPS_MAX: u32 = 12;
 const WARM_UP: Duration = Duration::from_secs(5);
 
-pub(crate) async fn highest(args: &LedgerArgs, mix: Mix) -> Result<()> {
+/// The highest rate that holds; 0 where none did.
+pub(crate) async fn highest(args: &LedgerArgs, mix: Mix) -> Result<u64> {
     let rig = Rig::start(args.accounts).await?;
     let during = Duration::from_secs(args.seconds);
     let _ = open_loop::run(&rig, mix, args.accounts, args.rate / 2, WARM_UP).await?;
@@ -39,24 +41,29 @@ pub(crate) async fn highest(args: &LedgerArgs, mix: Mix) -> Result<()> {
     figure(&format!("ledger_{}_tps", mix.name()), precise(best), "1/s");
     if best > 0 && !args.fixed {
         let calm = attempt(&rig, args, mix, best * 4 / 5, during).await?;
-        figure(&format!("ledger_{}_p99_ms", mix.name()), calm.p99_ms(), "ms");
+        figure(&format!("ledger_{}_p99_ms", mix.name()), pace::ms(&calm.latency_us, 0.99), "ms");
     }
     figure("ledger_memory_peak", resident_mb("payplane ledger"), "MB");
-    rig.check().await
+    rig.check().await?;
+    Ok(best)
 }
 
 async fn attempt(rig: &Rig, args: &LedgerArgs, mix: Mix, rate: u64, during: Duration) -> Result<Outcomes> {
     const PROCESSES: [(&str, &str); 3] =
         [("ledger", "payplane ledger"), ("postgresql", "postgres"), ("client", "bench ledger")];
     let before = PROCESSES.map(|(_, text)| cpu_seconds(text));
-    let outcomes = open_loop::run(rig, mix, args.accounts, rate, during).await?;
+    let reading = async { if args.reads > 0 { reads::run(rig, args.reads, during).await } else { Ok(()) } };
+    let (outcomes, read) = tokio::join!(open_loop::run(rig, mix, args.accounts, rate, during), reading);
+    read?;
+    let outcomes = outcomes?;
     say(&format!(
         "{} at {rate}/s: {}, p99 {:.1} ms, {:?}",
         mix.name(),
         if outcomes.holds() { "holds" } else { "does not hold" },
-        outcomes.p99_ms(),
+        pace::ms(&outcomes.latency_us, 0.99),
         outcomes.counts
     ));
+    confirm::refusals(rig, outcomes.refused.clone()).await?;
     for ((name, text), before) in PROCESSES.iter().zip(before) {
         let used = (cpu_seconds(text) - before) * 1e6 / precise(outcomes.answered.max(1));
         figure(&format!("cpu_per_transfer({} {rate}/s {name})", mix.name()), used, "us");
@@ -71,6 +78,6 @@ fn stepped(rate: u64, by: f64) -> u64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
-fn precise(count: u64) -> f64 {
+pub(crate) fn precise(count: u64) -> f64 {
     count as f64
 }

@@ -1,0 +1,55 @@
+//! Whoever asks for the balance of the busiest account meanwhile, each at its moment.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use payplane_api::ledger::v1::{GetBalancesRequest, GetBalancesResponse};
+
+use crate::mix::{CHANNEL, CURRENCY};
+use crate::pace;
+use crate::report::figure;
+use crate::rig::Rig;
+
+/// As many answers are held against the books.
+const CHECKED: usize = 50;
+
+/// Reads at a rate for so long, prints how long it took, and compares answers with
+/// the fold of entries up to the position that they name.
+pub(crate) async fn run(rig: &Rig, rate: u64, during: Duration) -> Result<()> {
+    let request = GetBalancesRequest { accounts: vec![CHANNEL.into()], currency: CURRENCY.into(), at: None };
+    let client = rig.client()?;
+    let call = || {
+        let (mut client, request) = (client.clone(), request.clone());
+        async move { Ok(client.get_balances(request).await?.into_inner()) }
+    };
+    let (took, answers) = pace::at_rate(rate, during, call).await?;
+    figure(&format!("ledger_balance_p50_ms({rate}/s)"), pace::ms(&took, 0.5), "ms");
+    figure(&format!("ledger_balance_p99_ms({rate}/s)"), pace::ms(&took, 0.99), "ms");
+    check(rig, &answers).await
+}
+
+async fn check(rig: &Rig, answers: &[GetBalancesResponse]) -> Result<()> {
+    let owner = rig.postgres.connect("payplane_owner").await?;
+    let fold = "SELECT coalesce(sum(CASE e.side WHEN a.normal_side THEN e.amount_minor ELSE -e.amount_minor END), 0)::bigint, count(*)
+                  FROM ledger.accounts a JOIN ledger.entries e USING (account_id) JOIN ledger.transactions t USING (transaction_id)
+                  JOIN ledger.positions p ON p.batch_number = t.batch_number WHERE a.code = $1 AND p.position <= $2";
+    let mut entries = 0;
+    for answer in answers.iter().step_by((answers.len() / CHECKED).max(1)) {
+        let row = owner.query_one(fold, &[&CHANNEL, &i64::try_from(answer.position)?]).await?;
+        let told = answer.balances.first().map(|balance| balance.balance_minor);
+        ensure!(
+            told == Some(row.get(0)),
+            "at position {}: {told:?} is not {}",
+            answer.position,
+            row.get::<_, i64>(0)
+        );
+        entries = row.get(1);
+    }
+    figure("ledger_balance_entries", precise(entries), "entries");
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count below 2^53")]
+fn precise(count: i64) -> f64 {
+    count as f64
+}
