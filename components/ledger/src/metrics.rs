@@ -41,14 +41,17 @@ pub struct Metrics {
     seal_broken: Gauge,
 }
 
+/// From 0.5 ms to 16 s.
+pub(crate) fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.0005, 2.0, 16))
+}
+
 impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
-        // From 0.5 ms to 16 s.
-        let seconds = Histogram::new(exponential_buckets(0.0005, 2.0, 16));
         let metrics = Self {
             posts: Family::default(),
             refusals: Family::default(),
-            seconds,
+            seconds: seconds(),
             config: Family::default(),
             sealed: Gauge::default(),
             seal_lag: Gauge::default(),

@@ -31,11 +31,11 @@ use crate::days;
 use crate::events::{Events, Reading};
 use crate::metrics::Metrics;
 use crate::reads;
-use crate::request::{self, refusal};
+use crate::request;
 use crate::stream::{self, Answers};
 pub(crate) use words::read_status;
 use words::{
-    REASON_PREFIX, account_state, argument, books_status, columns, deadline, reason, refused, response,
+    REASON_PREFIX, account_state, argument, books_status, columns, deadline, refused, response, why,
 };
 
 const ACCOUNTS_MAX: usize = 100;
@@ -155,7 +155,7 @@ impl Ledger for Service {
             }
         };
         let opened = self.books.open_accounts(accounts, by).await.map_err(|e| books_status(&e))?;
-        let refusal = opened.refusal.map(|(why, subject, message)| refusal(reason(&why), subject, message));
+        let refusal = opened.refusal.map(why);
         Ok(Response::new(OpenAccountsResponse { opened: u32::try_from(opened.opened).unwrap_or(0), refusal }))
     }
 
@@ -226,8 +226,7 @@ impl Ledger for Service {
         };
         let refused = self.books.set_account_state(&asked.account, &asked.currency, state, &caller, by).await;
         let refused = refused.map_err(|e| books_status(&e))?;
-        let refusal = refused.map(|(why, subject, message)| refusal(reason(&why), subject, message));
-        Ok(Response::new(SetAccountStateResponse { refusal }))
+        Ok(Response::new(SetAccountStateResponse { refusal: refused.map(why) }))
     }
 
     async fn close_day(

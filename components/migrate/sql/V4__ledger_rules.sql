@@ -11,7 +11,7 @@ SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
 BEGIN
-    SELECT g.transaction_id, t.entry_count, sum(g.n) AS n, bool_and(g.batch = t.batch_number AND (t.kind = 'capture' OR NOT g.was_held)) AS agrees, max(g.line) AS line, min(g.currency) FILTER (WHERE g.total <> 0) AS currency
+    SELECT g.transaction_id, t.entry_count, sum(g.n) AS n, max(g.line) AS line, min(g.currency) FILTER (WHERE g.total <> 0) AS currency
       INTO wrong
       FROM (SELECT e.transaction_id, a.currency, count(*) AS n, max(e.line) AS line,
                    CASE WHEN min(e.batch_number) = max(e.batch_number) THEN min(e.batch_number) END AS batch, bool_or(e.was_held) AS was_held,

@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use crate::pace;
+use crate::report::precise;
+
 /// Overwrites one page and waits for the disk, again and again: how often in a
 /// second, and the 99th percentile in milliseconds.
 pub(crate) fn fdatasync(at_least: Duration) -> Result<(f64, f64)> {
     let mut file = tempfile::tempfile_in("/tmp")?;
     file.write_all(&[1; 8192])?;
     file.sync_all()?;
-    let mut took = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 60_000_000, 3)?;
+    let mut took = pace::histogram()?;
     let started = Instant::now();
     while started.elapsed() < at_least {
         let one = Instant::now();
@@ -20,9 +23,7 @@ pub(crate) fn fdatasync(at_least: Duration) -> Result<(f64, f64)> {
         file.sync_data()?;
         took.saturating_record(u64::try_from(one.elapsed().as_micros()).unwrap_or(u64::MAX));
     }
-    #[expect(clippy::cast_precision_loss, reason = "counts of seconds' worth")]
-    let (syncs, p99_us) = (took.len() as f64, took.value_at_quantile(0.99) as f64);
-    Ok((syncs / started.elapsed().as_secs_f64(), p99_us / 1_000.0))
+    Ok((precise(took.len()) / started.elapsed().as_secs_f64(), pace::ms(&took, 0.99)))
 }
 
 /// Seconds of CPU that processes have used whose command line has this text.

@@ -72,7 +72,7 @@ async fn ledger(args: &LedgerArgs) -> Result<()> {
     for mix in mixes {
         let best = search::highest(args, mix).await?;
         if let (Some(limit), Mix::Spread) = (limit, mix) {
-            report::figure("ledger_vs_sql_ratio", search::precise(best) / limit, "of the limit");
+            report::figure("ledger_vs_sql_ratio", report::precise(best) / limit, "of the limit");
         }
     }
     if args.mix.is_none() {

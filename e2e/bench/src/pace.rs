@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
+use crate::report::precise;
+
 pub(crate) fn histogram() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
 }
@@ -44,7 +46,5 @@ where
 
 /// Of microseconds.
 pub(crate) fn ms(took: &Histogram<u64>, quantile: f64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of seconds")]
-    let us = took.value_at_quantile(quantile) as f64;
-    us / 1_000.0
+    precise(took.value_at_quantile(quantile)) / 1_000.0
 }

@@ -7,7 +7,7 @@ use payplane_api::ledger::v1::{GetBalancesRequest, GetBalancesResponse};
 
 use crate::mix::{CHANNEL, CURRENCY};
 use crate::pace;
-use crate::report::figure;
+use crate::report::{figure, precise};
 use crate::rig::Rig;
 
 /// As many answers are held against the books.
@@ -33,7 +33,7 @@ async fn check(rig: &Rig, answers: &[GetBalancesResponse]) -> Result<()> {
     let fold = "SELECT coalesce(sum(CASE e.side WHEN a.normal_side THEN e.amount_minor ELSE -e.amount_minor END), 0)::bigint, count(*)
                   FROM ledger.accounts a JOIN ledger.entries e USING (account_id) JOIN ledger.transactions t USING (transaction_id)
                   JOIN ledger.positions p ON p.batch_number = t.batch_number WHERE a.code = $1 AND p.position <= $2";
-    let mut entries = 0;
+    let mut entries = 0_i64;
     for answer in answers.iter().step_by((answers.len() / CHECKED).max(1)) {
         let row = owner.query_one(fold, &[&CHANNEL, &i64::try_from(answer.position)?]).await?;
         let told = answer.balances.first().map(|balance| balance.balance_minor);
@@ -45,11 +45,6 @@ async fn check(rig: &Rig, answers: &[GetBalancesResponse]) -> Result<()> {
         );
         entries = row.get(1);
     }
-    figure("ledger_balance_entries", precise(entries), "entries");
+    figure("ledger_balance_entries", precise(u64::try_from(entries)?), "entries");
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count below 2^53")]
-fn precise(count: i64) -> f64 {
-    count as f64
 }

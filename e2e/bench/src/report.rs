@@ -8,3 +8,8 @@ pub(crate) fn figure(name: &str, value: f64, unit: &str) {
 pub(crate) fn say(text: &str) {
     println!("{text}");
 }
+
+#[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
+pub(crate) fn precise(count: u64) -> f64 {
+    count as f64
+}

@@ -8,7 +8,7 @@ use crate::LedgerArgs;
 use crate::machine::{cpu_seconds, resident_mb};
 use crate::mix::Mix;
 use crate::open_loop::{self, Outcomes};
-use crate::report::{figure, say};
+use crate::report::{figure, precise, say};
 use crate::rig::Rig;
 use crate::{confirm, pace, reads};
 
@@ -75,9 +75,4 @@ fn stepped(rate: u64, by: f64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of thousands")]
     let next = (precise(rate) * by / 100.0).round() as u64;
     next * 100
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts below 2^53")]
-pub(crate) fn precise(count: u64) -> f64 {
-    count as f64
 }

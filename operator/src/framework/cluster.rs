@@ -139,16 +139,13 @@ impl Cluster {
 
     #[must_use]
     pub fn api(&self, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
-        match namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
-            None => Api::all_with(self.client.clone(), resource),
-        }
+        api(&self.client, resource, namespace)
     }
 
     /// The same for [`Cluster::write`].
     #[must_use]
     pub fn writer(&self, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
-        Self { client: self.writer.clone(), ..self.clone() }.api(resource, namespace)
+        api(&self.writer, resource, namespace)
     }
 
     /// Reads an object as a watch saw it, or as it is where no watch has seen it.
@@ -284,6 +281,13 @@ impl Cluster {
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
             Err(source) => Err(source).context(DeleteSnafu { kind: &resource.kind, name }),
         }
+    }
+}
+
+fn api(client: &Client, resource: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 
 use super::{ACCOUNTS_MAX, DEADLINE_MAX, RETRY_AFTER};
-use crate::books::{AccountColumns, Answer, BooksError};
+use crate::books::{AccountColumns, Answer, BooksError, Refused};
 use crate::reads::ReadError;
 use crate::request::{self, refusal};
 
@@ -22,7 +22,7 @@ pub(super) fn argument(refusal: &Refusal) -> Status {
 
 pub(super) const REASON_PREFIX: &str = "REFUSAL_REASON_";
 
-pub(super) fn reason(name: &str) -> RefusalReason {
+fn reason(name: &str) -> RefusalReason {
     RefusalReason::from_str_name(&format!("{REASON_PREFIX}{name}")).unwrap_or(RefusalReason::Unspecified)
 }
 
@@ -36,6 +36,11 @@ pub(super) fn account_state(state: AccountState) -> Option<&'static str> {
         AccountState::Frozen => "frozen",
         AccountState::Closed => "closed",
     })
+}
+
+/// Why the books refused a call.
+pub(super) fn why((name, subject, message): Refused) -> Refusal {
+    refusal(reason(&name), subject, message)
 }
 
 pub(super) fn refused(refusal: Refusal, config_epoch_min: Option<i64>) -> PostResponse {
@@ -52,10 +57,9 @@ pub(super) fn response(answer: Answer) -> Result<PostResponse, Status> {
         "booked" => Outcome::Created,
         "replayed" => Outcome::Replayed,
         "refused" => {
-            let why = reason(&answer.reason.unwrap_or_default());
-            let about = answer.subject.unwrap_or_default();
-            let refusal = refusal(why, about, answer.message.unwrap_or_default());
-            return Ok(refused(refusal, answer.config_epoch_min));
+            let [name, subject, message] =
+                [answer.reason, answer.subject, answer.message].map(Option::unwrap_or_default);
+            return Ok(refused(why((name, subject, message)), answer.config_epoch_min));
         }
         other => return Err(Status::internal(format!("the books answered {other:?}"))),
     };

@@ -6,6 +6,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::item::Waiting;
+use crate::metrics::seconds;
 
 /// Clones share the figures.
 #[derive(Clone, Debug)]
@@ -17,8 +18,6 @@ pub(crate) struct Figures {
 
 impl Default for Figures {
     fn default() -> Self {
-        // From 0.5 ms to 16 s.
-        let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
         Self { items: Histogram::new(exponential_buckets(1.0, 2.0, 11)), waited: seconds(), took: seconds() }
     }
 }
