@@ -11,6 +11,7 @@ rust=$(cargo --version | awk '{print $2}')
 older "$rust" 1.95.0 && fail "cargo $rust is too old: Rust 1.95 or newer is needed (rustup update)"
 go=$(go env GOVERSION | sed 's/^go//')
 older "$go" 1.26.4 && fail "go $go is too old: Go 1.26.4 or newer is needed"
+[ -e /dev/fuse ] || fail "/dev/fuse is missing: the tests of power cuts need it (modprobe fuse)"
 
 missing=()
 for package in gcc containerd runc containernetworking-plugins nftables iptables iproute2 conntrack postgresql-15 postgresql-client-15 \

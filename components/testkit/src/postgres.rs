@@ -14,15 +14,19 @@ use payplane_api::currency::Currency;
 use payplane_common::database::DatabaseTls;
 use tokio_postgres::{Client, NoTls};
 
-use crate::Pki;
+use crate::{Disk, Pki};
 
 /// Debian's versioned folders, newest first.
 const BINARIES: &[&str] = &["/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/15/bin"];
 const START_MAX: Duration = Duration::from_secs(60);
 const DATABASE: &str = "payplane";
+/// What the server asks of its clients.
+const CERTIFICATES: &str = "cert clientcert=verify-full";
 
 /// A running server with database `payplane` and the three roles.
 pub struct Postgres {
+    /// Its data lies on one whose power can be cut. It goes before the folder that it lies over.
+    disk: Option<Disk>,
     folder: tempfile::TempDir,
     port: u16,
     settings: Vec<String>,
@@ -38,22 +42,30 @@ impl Postgres {
 
     /// Starts a server with settings of its own, such as `("fsync", "off")`.
     pub async fn start_with(settings: &[(&str, &str)]) -> Result<Self> {
-        Self::create(&[], "cert clientcert=verify-full", settings).await
+        Self::create(&[], CERTIFICATES, settings, false).await
+    }
+
+    /// Starts a server whose data lies on a disk with a volatile cache.
+    pub async fn start_on_disk() -> Result<Self> {
+        Self::create(&[], CERTIFICATES, &[], true).await
     }
 
     /// Starts a server as a bank would run it: at an address that others reach
     /// too, logins by password, a certificate in that address's name.
     pub async fn start_at(address: &str) -> Result<Self> {
         let listen = format!("localhost,{address}");
-        Self::create(&[address], "scram-sha-256", &[("listen_addresses", &listen)]).await
+        Self::create(&[address], "scram-sha-256", &[("listen_addresses", &listen)], false).await
     }
 
-    async fn create(names: &[&str], login: &str, settings: &[(&str, &str)]) -> Result<Self> {
+    async fn create(names: &[&str], login: &str, settings: &[(&str, &str)], on_disk: bool) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp")?;
         let pki = Pki::create(&folder.path().join("pki"))?;
         own(folder.path(), false)?;
-        initdb(folder.path())?;
         let data = folder.path().join("data");
+        std::fs::create_dir(&data)?;
+        let disk = on_disk.then(|| Disk::mount(&data)).transpose()?;
+        own(&data, false)?;
+        initdb(folder.path())?;
         std::fs::copy(pki.trust().join("ca.crt"), data.join("ca.crt"))?;
         own(&data.join("ca.crt"), true)?;
         std::fs::write(
@@ -61,7 +73,7 @@ impl Postgres {
             format!("local all all trust\nhostssl all all all {login}\n"),
         )?;
         let settings = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut postgres = Self { folder, port: crate::port::free()?, settings, server: None, pki };
+        let mut postgres = Self { disk, folder, port: crate::port::free()?, settings, server: None, pki };
         postgres.present(names)?;
         postgres.launch().await?;
         postgres.prepare().await?;
@@ -145,6 +157,21 @@ impl Postgres {
         }
         server.wait()?;
         Ok(())
+    }
+
+    /// Cuts the power of its disk: the server ends, and of what it had not synced each
+    /// page is kept or lost, as the seed has it; without one all is lost. Returns how
+    /// many there were.
+    pub fn cut_power(&mut self, seed: Option<u64>) -> Result<usize> {
+        let disk = self.disk.as_ref().context("it has no disk of its own")?;
+        disk.cut_power();
+        self.kill_9()?;
+        Ok(self.disk.as_ref().map_or(0, |disk| disk.restore_power(seed)))
+    }
+
+    /// All that was written until now is durable.
+    pub fn sync_disk(&self) {
+        self.disk.iter().for_each(Disk::sync);
     }
 
     /// How a component connects over TLS: see [`Postgres::identity`] and [`Pki::trust`].

@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +10,7 @@ use payplane_api::ledger::v1::OpenAccountsRequest;
 use payplane_api::ledger::v1::ledger_client::LedgerClient;
 use payplane_common::tls::{self, Files};
 use payplane_testkit::{Pki, Postgres};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::mix;
 
@@ -74,18 +73,33 @@ impl Rig {
     }
 
     async fn wait_ready(&self) -> Result<()> {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         for _ in 0..400 {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            let Ok(mut stream) = tokio::net::TcpStream::connect(self.health).await else { continue };
-            stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await?;
-            let mut answer = String::new();
-            let _ = stream.read_to_string(&mut answer).await;
-            if answer.starts_with("HTTP/1.1 200") {
+            if self.plain("/readyz").await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
                 return Ok(());
             }
         }
         bail!("the ledger is not ready: {}", std::fs::read_to_string(self.folder.path().join("log"))?)
+    }
+
+    async fn plain(&self, path: &str) -> Result<String> {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(self.health).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        Ok(answer)
+    }
+
+    /// Sum and count of one of the ledger's histograms.
+    pub(crate) async fn histogram(&self, name: &str) -> Result<[f64; 2]> {
+        let text = self.plain("/metrics").await?;
+        let value = |end: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}_{end} ")));
+            line.and_then(|value| value.parse().ok()).with_context(|| format!("no {name}_{end}"))
+        };
+        Ok([value("sum")?, value("count")?])
     }
 
     async fn open(&self, merchants: usize) -> Result<()> {
@@ -103,22 +117,7 @@ impl Rig {
     pub(crate) fn client(&self) -> Result<LedgerClient<Channel>> {
         let identity = Some(self.pki.leaf("gateway", &[])?);
         let config = tls::client(Files { identity, trust: Some(self.pki.trust()) })?;
-        let address = self.address;
-        let connector = tower::service_fn(move |_: http::Uri| {
-            let mut config = (*config.current()).clone();
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            async move {
-                let stream = tokio::net::TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                let name =
-                    rustls_pki_types::ServerName::try_from("localhost").map_err(std::io::Error::other)?;
-                let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-                let stream = connector.connect(name, stream).await?;
-                Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
-            }
-        });
-        let endpoint = Endpoint::from_static("http://localhost");
-        Ok(LedgerClient::new(endpoint.connect_with_connector_lazy(connector)))
+        payplane_testkit::ledger::local(self.address, config)
     }
 
     /// Every invariant, over all the books.

@@ -108,7 +108,11 @@ pub(crate) fn reversal(text: &str, of: &Posting) -> Posting {
 
 impl Ledger {
     pub(crate) async fn start() -> Self {
-        let postgres = Postgres::start().await.unwrap();
+        Self::on(Postgres::start().await.unwrap()).await
+    }
+
+    /// On a server that has just been made.
+    pub(crate) async fn on(postgres: Postgres) -> Self {
         postgres.migrate().await.unwrap();
         let books = books(&postgres, 16);
         let owner = postgres.connect("payplane_owner").await.unwrap();

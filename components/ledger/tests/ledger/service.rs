@@ -11,11 +11,11 @@ use payplane_common::tls::{self, Files};
 use payplane_ledger::{Args, LedgerError};
 use payplane_testkit::{Pki, Postgres};
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 pub(crate) struct Served {
     pub(crate) postgres: Postgres,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     pki: Pki,
     address: SocketAddr,
     health: SocketAddr,
@@ -44,6 +44,7 @@ impl Served {
             "database": postgres.config("ledger"),
         });
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        Pki::seal_key(folder.path()).unwrap();
         let (address, health, shutdown) = (free(), free(), Shutdown::default());
         let args = Args {
             config: folder.path().join("config.json"),
@@ -94,18 +95,7 @@ impl Served {
     fn client_of(&self, pki: &Pki, name: &str) -> LedgerClient<Channel> {
         let identity = (!name.is_empty()).then(|| pki.leaf(name, &[]).unwrap());
         let config = tls::client(Files { identity, trust: Some(self.pki.trust()) }).unwrap();
-        let address = self.address;
-        let connector = tower::service_fn(move |_: http::Uri| {
-            let mut config = (*config.current()).clone();
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            async move {
-                let stream = tokio::net::TcpStream::connect(address).await?;
-                let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
-                let tls = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-                Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(tls.connect(name, stream).await?))
-            }
-        });
-        LedgerClient::new(Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector))
+        payplane_testkit::ledger::local(self.address, config).unwrap()
     }
 }
 
@@ -160,6 +150,12 @@ async fn books_a_sale_and_reads_it_back() {
     assert_eq!(booked.outcome(), Outcome::Created);
     let replayed = gateway.post(request).await.unwrap().into_inner();
     assert_eq!((replayed.outcome(), &replayed.transaction_id), (Outcome::Replayed, &booked.transaction_id));
+    // Each answer lies before the place that it names.
+    let places = [&booked, &replayed].map(|a| (a.books_epoch, a.timeline, a.wal_position));
+    assert!(places[0].0 == 1 && places[0].1 == 1 && places[0] < places[1], "{places:?}");
+    let admin = served.postgres.connect("payplane_owner").await.unwrap();
+    let end = admin.query_one("SELECT (pg_current_wal_lsn() - '0/0')::bigint", &[]).await.unwrap();
+    assert!(places[1].2 <= end.get::<_, i64>(0).unsigned_abs(), "{places:?} {end:?}");
     let identity = sale("sale:1").identity;
     let read = gateway.get_transaction(GetTransactionRequest { identity }).await.unwrap().into_inner();
     assert!(read.found && read.transaction_id == booked.transaction_id && read.entries == sale("").entries);
