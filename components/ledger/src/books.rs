@@ -19,7 +19,8 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::accounts::Accounts;
-use crate::query::query;
+use crate::place::{PLACE, Place};
+use crate::query::{query, query_then};
 use crate::request::Posting;
 use crate::seal::Tip;
 use crate::writer::{Item, Writer};
@@ -70,6 +71,7 @@ pub struct Answer {
     pub subject: Option<String>,
     pub message: Option<String>,
     pub config_epoch_min: Option<i64>,
+    pub place: Place,
 }
 
 /// Reason, subject, message.
@@ -234,6 +236,12 @@ impl Books {
         })
     }
 
+    /// The greatest place that a caller was told.
+    #[must_use]
+    pub fn answered(&self) -> Place {
+        self.writer.answered.greatest()
+    }
+
     /// Batches that the database refused as a whole since the start.
     #[must_use]
     pub fn rejected(&self) -> u64 {
@@ -287,9 +295,23 @@ async fn send(
 }
 
 /// One call, to its end.
-pub(crate) async fn rows(connection: Object, sql: &str, params: Params) -> Result<Vec<Row>, BooksError> {
-    let borrowed: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect();
-    query(connection, sql, &borrowed).await.map_err(classify)
+async fn rows(connection: Object, sql: &str, params: Params) -> Result<Vec<Row>, BooksError> {
+    query(connection, sql, &borrowed(&params)).await.map_err(classify)
+}
+
+/// The same, and the place that it had committed by.
+pub(crate) async fn rows_and_place(
+    connection: Object,
+    sql: &str,
+    params: Params,
+) -> Result<(Vec<Row>, Place), BooksError> {
+    let (rows, place) = query_then(connection, sql, &borrowed(&params), PLACE).await.map_err(classify)?;
+    let place = place.map_err(|error| BooksError::Unknown { source: Arc::new(error) })?;
+    Ok((rows, Place::of(&place)))
+}
+
+fn borrowed(params: &Params) -> Vec<&(dyn ToSql + Sync)> {
+    params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect()
 }
 
 /// Only an error that the server sent before it began to commit says that this

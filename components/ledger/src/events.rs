@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use payplane_api::ledger::v1::{ReadEventsRequest, ReadEventsResponse};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,6 +15,7 @@ use tonic::Status;
 
 use crate::booked::{self, BOOKED_COLUMNS, booked_columns, booked_joins};
 use crate::reads::query;
+use crate::seal::head::Head;
 use crate::service::read_status;
 
 /// Readers at once of one pod.
@@ -61,6 +62,7 @@ pub(crate) struct Reading {
     pool: Pool,
     places: Arc<Semaphore>,
     looks: Arc<Semaphore>,
+    heads: watch::Receiver<Option<Head>>,
     closing: CancellationToken,
 }
 
@@ -71,11 +73,21 @@ struct Place {
     epoch: i32,
 }
 
+impl Place {
+    fn of(answer: &ReadEventsResponse) -> Self {
+        Self {
+            position: i64::try_from(answer.position).unwrap_or(i64::MAX),
+            hash: answer.hash.clone(),
+            epoch: i32::try_from(answer.epoch).unwrap_or(i32::MAX),
+        }
+    }
+}
+
 impl Reading {
     #[must_use]
-    pub(crate) fn new(pool: Pool, closing: CancellationToken) -> Self {
+    pub(crate) fn new(pool: Pool, heads: watch::Receiver<Option<Head>>, closing: CancellationToken) -> Self {
         let [places, looks] = [READERS_MAX, LOOKS_MAX].map(|n| Arc::new(Semaphore::new(n)));
-        Self { pool, places, looks, closing }
+        Self { pool, places, looks, heads, closing }
     }
 
     /// Streams what comes after a place, until the reader goes or the server drains.
@@ -116,15 +128,28 @@ impl Reading {
         Ok((responses(&rows), last))
     }
 
+    /// The last head that was said, where a look from `place` on reached it.
+    fn head(&self, place: &Place, reached: i64, told: i64) -> Option<ReadEventsResponse> {
+        let head = self.heads.borrow().clone()?;
+        let is_next = head.position > told && (place.position..=reached).contains(&head.position);
+        is_next.then(|| ReadEventsResponse {
+            epoch: u64::try_from(head.epoch).unwrap_or(0),
+            position: u64::try_from(head.position).unwrap_or(0),
+            hash: hex::decode(&head.hash).unwrap_or_default(),
+            signed_head: head.line(),
+            ..ReadEventsResponse::default()
+        })
+    }
+
     async fn tell(
         self,
         mut place: Place,
         answers: mpsc::Sender<Result<ReadEventsResponse, Status>>,
         _permit: OwnedSemaphorePermit,
     ) {
-        let mut after = place.position;
+        let (mut after, mut last_head) = (place.position, 0);
         loop {
-            let (told, next) = match self.look(after, &place).await {
+            let (mut told, next) = match self.look(after, &place).await {
                 Ok(found) => found,
                 Err(status) => {
                     let _ = answers.send(Err(status)).await;
@@ -133,12 +158,13 @@ impl Reading {
             };
             let idle = next == after;
             after = next;
+            if let Some(head) = self.head(&place, after, last_head) {
+                last_head = i64::try_from(head.position).unwrap_or(i64::MAX);
+                let at = told.partition_point(|answer| answer.position <= head.position);
+                told.insert(at, head);
+            }
             for answer in told {
-                place = Place {
-                    position: i64::try_from(answer.position).unwrap_or(i64::MAX),
-                    hash: answer.hash.clone(),
-                    epoch: i32::try_from(answer.epoch).unwrap_or(i32::MAX),
-                };
+                place = Place::of(&answer);
                 tokio::select! {
                     () = self.closing.cancelled() => return,
                     sent = answers.send(Ok(answer)) => if sent.is_err() { return },
@@ -166,7 +192,7 @@ fn responses(rows: &[Row]) -> Vec<ReadEventsResponse> {
                 position: u64::try_from(of(first)).unwrap_or(0),
                 hash: first.get(BOOKED_COLUMNS + 2),
                 transactions: part.iter().map(booked::transaction).collect(),
-                more_of_position: false,
+                ..ReadEventsResponse::default()
             });
         }
     }

@@ -4,6 +4,8 @@
 //! ([`request`]) and become one call of one database function ([`books`]); the
 //! function decides (`components/migrate/sql/V8__ledger_posting.sql`).
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::arithmetic_side_effects))]
+
 pub mod access;
 mod account_entries;
 pub mod accounts;
@@ -13,6 +15,7 @@ pub mod books;
 mod days;
 mod events;
 pub mod metrics;
+pub mod place;
 mod query;
 pub mod reads;
 pub mod request;
@@ -43,6 +46,7 @@ use payplane_common::tls::{self, Files, TlsError};
 use snafu::{ResultExt, Snafu};
 
 use crate::books::Books;
+use crate::events::Reading;
 use crate::metrics::Metrics;
 use crate::seal::{Outside, Sealer};
 use crate::service::Service;
@@ -128,15 +132,17 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
     let metrics = Metrics::register(&mut registry);
     let books = Books::new(writers);
     books.register(&mut registry);
+    let outside = Outside::new(args.seal_key, args.heads_file);
+    let reading = Reading::new(readers.clone(), outside.last(), shutdown.closing.clone());
     let service = Service::new(
         books.clone(),
         readers.clone(),
         config.clone(),
         metrics.clone(),
+        reading,
         shutdown.closing.clone(),
     );
 
-    let outside = Outside { key: args.seal_key, file: args.heads_file };
     let sealer = Sealer::new(books.clone(), metrics.clone(), outside);
     let met = Arc::new(AtomicBool::new(false));
     let background = [

@@ -18,3 +18,26 @@ pub(crate) async fn query(
     drop(scopeguard::ScopeGuard::into_inner(connection));
     Ok(rows)
 }
+
+/// The same, and a question of one row that is sent along: the server comes to it when
+/// the statement is committed, and not answering it takes nothing back.
+pub(crate) async fn query_then(
+    connection: Object,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+    then: &str,
+) -> Result<(Vec<Row>, Result<Row, Error>), Error> {
+    let connection = scopeguard::guard(connection, |connection| drop(Object::take(connection)));
+    let (statement, question) =
+        (connection.prepare_cached(sql).await?, connection.prepare_cached(then).await?);
+    // Polled in this order, hence sent in it.
+    let both = async {
+        tokio::join!(biased; connection.query(&statement, params), connection.query_one(&question, &[]))
+    };
+    let (rows, row) = both.await;
+    let rows = rows?;
+    if row.is_ok() {
+        drop(scopeguard::ScopeGuard::into_inner(connection));
+    }
+    Ok((rows, row))
+}

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use payplane_common::telemetry;
 use snafu::{ResultExt, Snafu, ensure};
+use tokio::sync::watch;
 
 use crate::books::{Books, BooksError};
 use crate::metrics::Metrics;
-use head::{HeadError, Publisher};
+use head::{Head, HeadError, Publisher};
 
 /// Positions of one call.
 const GIVEN_MAX: i32 = 10_000;
@@ -40,8 +41,22 @@ pub enum SealError {
 /// Where heads go.
 #[derive(Clone, Debug)]
 pub struct Outside {
-    pub key: PathBuf,
-    pub file: Option<PathBuf>,
+    key: PathBuf,
+    file: Option<PathBuf>,
+    said: watch::Sender<Option<Head>>,
+}
+
+impl Outside {
+    #[must_use]
+    pub fn new(key: PathBuf, file: Option<PathBuf>) -> Self {
+        Self { key, file, said: watch::Sender::new(None) }
+    }
+
+    /// The head that was said last.
+    #[must_use]
+    pub(crate) fn last(&self) -> watch::Receiver<Option<Head>> {
+        self.said.subscribe()
+    }
 }
 
 /// The end of the chain, and what is still before it.
@@ -107,7 +122,11 @@ impl Sealer {
         let Some(hash) = &tip.hash else { return Ok(false) };
         let grown = self.seen.as_ref().is_none_or(|(position, _)| *position < tip.position);
         self.seen = Some((tip.position, hash.clone()));
-        self.publisher.publish(&tip, hash).await.context(PublishSnafu { position: tip.position })?;
+        let answered = self.books.answered();
+        self.publisher
+            .publish(&tip, hash, answered)
+            .await
+            .context(PublishSnafu { position: tip.position })?;
         Ok((grown && tip.given > tip.position) || given >= i64::from(GIVEN_MAX))
     }
 }

@@ -59,14 +59,14 @@ pub struct Service {
 impl Service {
     /// Once `closing` is cancelled, streams read nothing more.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         books: Books,
         readers: Pool,
         config: Arc<Live<Settings>>,
         metrics: Metrics,
+        reading: Reading,
         closing: CancellationToken,
     ) -> Self {
-        let reading = Reading::new(readers.clone(), closing.clone());
         Self { books, readers, config, metrics, closing, reading }
     }
 

@@ -19,23 +19,26 @@ use self::figures::Figures;
 pub use self::item::Item;
 use self::queue::Queue;
 use crate::accounts::Lane;
-use crate::books::{Answer, BooksError, rows};
+use crate::books::{Answer, BooksError, rows_and_place};
+use crate::place::Answered;
 
 /// Clones share the queue.
 #[derive(Clone)]
 pub struct Writer {
     queue: Arc<Queue>,
     pub(crate) figures: Figures,
+    pub(crate) answered: Answered,
 }
 
 impl Writer {
     /// Runs until the queue is closed and empty.
     pub(crate) fn start(pool: &Pool, connections: usize, tasks: &TaskTracker) -> Self {
-        let (queue, figures) = (Arc::new(Queue::default()), Figures::default());
+        let writer =
+            Self { queue: Arc::default(), figures: Figures::default(), answered: Answered::default() };
         for _ in 0..connections {
-            tasks.spawn(write(queue.clone(), pool.clone(), figures.clone()));
+            tasks.spawn(writer.clone().write(pool.clone()));
         }
-        Self { queue, figures }
+        writer
     }
 
     pub(crate) async fn post(&self, item: Item, lane: Lane) -> Result<Answer, BooksError> {
@@ -53,34 +56,38 @@ impl Writer {
     pub(crate) fn close(&self) {
         self.queue.close();
     }
-}
 
-/// One connection's life: a batch after the other.
-async fn write(queue: Arc<Queue>, pool: Pool, figures: Figures) {
-    /// So that a database that is away is not asked without a pause.
-    const PAUSE: Duration = Duration::from_millis(50);
-    while let Some(mut items) = queue.next().await {
-        let connection = match pool.get().await {
-            Ok(connection) => connection,
-            Err(source) => {
-                batch::unreachable(items, source);
-                tokio::time::sleep(PAUSE).await;
+    /// One connection's life: a batch after the other.
+    async fn write(self, pool: Pool) {
+        /// So that a database that is away is not asked without a pause.
+        const PAUSE: Duration = Duration::from_millis(50);
+        while let Some(mut items) = self.queue.next().await {
+            let connection = match pool.get().await {
+                Ok(connection) => connection,
+                Err(source) => {
+                    batch::unreachable(items, source);
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            // At the last moment: callers may have gone while a connection was made.
+            items.retain_mut(item::Waiting::send);
+            if items.is_empty() {
                 continue;
             }
-        };
-        // At the last moment: callers may have gone while a connection was made.
-        items.retain_mut(item::Waiting::send);
-        if items.is_empty() {
-            continue;
-        }
-        figures.sent(&items);
-        let since = Instant::now();
-        let params = batch::params(items.iter().map(|waiting| &waiting.item));
-        let answered = rows(connection, batch::POST, params).await;
-        figures.ended(since.elapsed());
-        match answered {
-            Ok(rows) => batch::answer(items, rows, &queue),
-            Err(error) => batch::fail(items, &error, &queue),
+            self.figures.sent(&items);
+            let since = Instant::now();
+            let params = batch::params(items.iter().map(|waiting| &waiting.item));
+            let committed = rows_and_place(connection, batch::POST, params).await;
+            self.figures.ended(since.elapsed());
+            match committed {
+                Ok((rows, place)) => {
+                    // Before anybody is told, so that what is published covers it.
+                    self.answered.reached(place);
+                    batch::answer(items, rows, place, &self.queue);
+                }
+                Err(error) => batch::fail(items, &error, &self.queue),
+            }
         }
     }
 }

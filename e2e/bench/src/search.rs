@@ -52,6 +52,7 @@ async fn attempt(rig: &Rig, args: &LedgerArgs, mix: Mix, rate: u64, during: Dura
     const PROCESSES: [(&str, &str); 3] =
         [("ledger", "payplane ledger"), ("postgresql", "postgres"), ("client", "bench ledger")];
     let before = PROCESSES.map(|(_, text)| cpu_seconds(text));
+    let batches_before = batches(rig).await?;
     let reading = async { if args.reads > 0 { reads::run(rig, args.reads, during).await } else { Ok(()) } };
     let (outcomes, read) = tokio::join!(open_loop::run(rig, mix, args.accounts, rate, during), reading);
     read?;
@@ -68,7 +69,25 @@ async fn attempt(rig: &Rig, args: &LedgerArgs, mix: Mix, rate: u64, during: Dura
         let used = (cpu_seconds(text) - before) * 1e6 / precise(outcomes.answered.max(1));
         figure(&format!("cpu_per_transfer({} {rate}/s {name})", mix.name()), used, "us");
     }
+    let batches_after = batches(rig).await?;
+    for ((name, unit), (after, before)) in BATCHES.iter().zip(batches_after.iter().zip(batches_before)) {
+        let mean = (after[0] - before[0]) / (after[1] - before[1]).max(1.0);
+        let (mean, unit) = if *unit == "ms" { (mean * 1e3, "ms") } else { (mean, *unit) };
+        figure(&format!("mean_{name}({} {rate}/s)", mix.name()), mean, unit);
+    }
     Ok(outcomes)
+}
+
+/// What the ledger tells of its batches, each a histogram: of counts, or of seconds.
+const BATCHES: [(&str, &str); 3] =
+    [("ledger_batch_items", "transfers"), ("ledger_batch_seconds", "ms"), ("ledger_queue_seconds", "ms")];
+
+async fn batches(rig: &Rig) -> Result<Vec<[f64; 2]>> {
+    let mut all = vec![];
+    for (name, _) in BATCHES {
+        all.push(rig.histogram(name).await?);
+    }
+    Ok(all)
 }
 
 fn stepped(rate: u64, by: f64) -> u64 {

@@ -11,6 +11,7 @@ use snafu::{ResultExt, Snafu};
 use tokio::io::AsyncWriteExt;
 
 use super::{Outside, Tip};
+use crate::place::Place;
 
 #[derive(Debug, Snafu)]
 pub enum HeadError {
@@ -29,6 +30,9 @@ pub struct Head {
     /// Hex, as the key and the signature.
     pub hash: String,
     pub sealed_at: String,
+    /// Timeline and position in the write-ahead log that everything lies before which
+    /// whoever says this had answered: `1:0/16B3748`. None was, where the timeline is 0.
+    pub answered: String,
     /// Ed25519 public key.
     #[serde(default)]
     pub key: String,
@@ -37,13 +41,14 @@ pub struct Head {
 }
 
 impl Head {
-    fn of(tip: &Tip, hash: &[u8]) -> Self {
+    fn of(tip: &Tip, hash: &[u8], answered: Place) -> Self {
         Self {
             books: tip.books.clone(),
             epoch: tip.epoch,
             position: tip.position,
             hash: hex::encode(hash),
             sealed_at: Timestamp::now().to_string(),
+            answered: answered.to_string(),
             key: String::new(),
             signature: String::new(),
         }
@@ -51,14 +56,19 @@ impl Head {
 
     /// What is signed. The first line says what it is, so that no other signature fits.
     fn statement(&self) -> String {
-        let Self { books, epoch, position, hash, sealed_at, .. } = self;
-        format!("payplane head 1\n{books}\n{epoch}\n{position}\n{hash}\n{sealed_at}\n")
+        let Self { books, epoch, position, hash, sealed_at, answered, .. } = self;
+        format!("payplane head 2\n{books}\n{epoch}\n{position}\n{hash}\n{sealed_at}\n{answered}\n")
     }
 
     fn sign(mut self, key: &Ed25519KeyPair) -> Self {
         self.key = hex::encode(key.public_key().as_ref());
         self.signature = hex::encode(key.sign(self.statement().as_bytes()).as_ref());
         self
+    }
+
+    /// As it is written and sent.
+    pub(crate) fn line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// Does the key that it names have signed it?
@@ -71,7 +81,7 @@ impl Head {
     }
 }
 
-/// Says each head once: in the log, and where a file is named also there.
+/// Says each head once: in the log, to readers of events, and where a file is named also there.
 pub(crate) struct Publisher {
     outside: Outside,
     said: i64,
@@ -82,16 +92,17 @@ impl Publisher {
         Self { outside, said: 0 }
     }
 
-    pub(crate) async fn publish(&mut self, tip: &Tip, hash: &[u8]) -> Result<(), HeadError> {
+    pub(crate) async fn publish(&mut self, tip: &Tip, hash: &[u8], answered: Place) -> Result<(), HeadError> {
         if tip.position == self.said || !self.outside.key.exists() {
             return Ok(());
         }
-        let head = Head::of(tip, hash).sign(&load(&self.outside.key)?);
-        let line = serde_json::to_string(&head).unwrap_or_default();
+        let head = Head::of(tip, hash, answered).sign(&load(&self.outside.key)?);
+        let line = head.line();
         if let Some(path) = &self.outside.file {
             append(path, &line).await.context(WriteSnafu { path })?;
         }
         tracing::info!(head = line, "sealed");
+        self.outside.said.send_replace(Some(head));
         self.said = tip.position;
         Ok(())
     }
@@ -120,15 +131,16 @@ mod tests {
         let key = Ed25519KeyPair::generate().unwrap();
         let tip =
             Tip { books: "b".into(), epoch: 1, position: 7, hash: None, given: 7, lag_ms: 0, contains: true };
-        let head = Head::of(&tip, &[1; 32]).sign(&key);
+        let head = Head::of(&tip, &[1; 32], Place::default()).sign(&key);
         assert!(head.holds());
         let other = hex::encode(Ed25519KeyPair::generate().unwrap().public_key().as_ref());
-        let spoils: [fn(&mut Head, &str); 6] = [
+        let spoils: [fn(&mut Head, &str); 7] = [
             |h, _| h.books = "c".into(),
             |h, _| h.epoch = 2,
             |h, _| h.position = 8,
             |h, _| h.hash = hex::encode([2; 32]),
             |h, _| h.sealed_at.push('0'),
+            |h, _| h.answered.push('0'),
             |h, other| h.key = other.into(),
         ];
         for spoil in spoils {

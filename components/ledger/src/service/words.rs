@@ -13,6 +13,7 @@ use tonic::{Code, Request, Status};
 
 use super::{ACCOUNTS_MAX, DEADLINE_MAX, RETRY_AFTER};
 use crate::books::{AccountColumns, Answer, BooksError, Refused};
+use crate::place::Place;
 use crate::reads::ReadError;
 use crate::request::{self, refusal};
 
@@ -53,6 +54,11 @@ pub(super) fn refused(refusal: Refusal, config_epoch_min: Option<i64>) -> PostRe
 }
 
 pub(super) fn response(answer: Answer) -> Result<PostResponse, Status> {
+    let Place { books_epoch, timeline, wal } = answer.place;
+    Ok(PostResponse { books_epoch, timeline, wal_position: wal, ..decision(answer)? })
+}
+
+fn decision(answer: Answer) -> Result<PostResponse, Status> {
     let outcome = match answer.outcome.as_str() {
         "booked" => Outcome::Created,
         "replayed" => Outcome::Replayed,

@@ -64,8 +64,7 @@ mod tests {
         let keys = ["00".to_owned()];
         let strange = "{\"level\":\"INFO\",\"message\":\"serving\"}\n\nthread panicked\n[1]\n{\"head\":\"{}\"}\n{\"books\":\"b\"";
         assert_eq!(read(strange, &keys).unwrap(), (vec![], 5));
-        let head =
-            "{\"books\":\"b\",\"epoch\":1,\"position\":1,\"hash\":\"\",\"sealed_at\":\"\",\"key\":\"KEY\"}";
+        let head = "{\"books\":\"b\",\"epoch\":1,\"position\":1,\"hash\":\"\",\"sealed_at\":\"\",\"answered\":\"\",\"key\":\"KEY\"}";
         assert_eq!(read(&head.replace("KEY", "01"), &keys).unwrap(), (vec![], 1));
         let error = read(&format!("\n{}", head.replace("KEY", "00")), &keys).unwrap_err().to_string();
         assert_eq!(error, "line 2 of the heads: its signature does not hold");

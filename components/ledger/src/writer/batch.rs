@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 use super::item::{Item, Waiting};
 use super::queue::Queue;
 use crate::books::{Answer, BooksError, Params};
+use crate::place::Place;
 use crate::request::Key;
 
 pub const POST: &str = "SELECT * FROM ledger.post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
@@ -60,11 +61,13 @@ pub fn params<'a>(items: impl Iterator<Item = &'a Item> + Clone) -> Params {
 }
 
 /// Gives each item its answer. One whose row was busy waits for the next batch.
-pub(super) fn answer(items: Vec<Waiting>, rows: Vec<Row>, queue: &Arc<Queue>) {
+pub(super) fn answer(items: Vec<Waiting>, rows: Vec<Row>, place: Place, queue: &Arc<Queue>) {
     let mut items: Vec<Option<Waiting>> = items.into_iter().map(Some).collect();
     for row in rows {
-        let place = usize::try_from(row.get::<_, i32>(0)).unwrap_or(0);
-        let Some(mut waiting) = place.checked_sub(1).and_then(|n| items.get_mut(n)?.take()) else { continue };
+        let number = usize::try_from(row.get::<_, i32>(0)).unwrap_or(0);
+        let Some(mut waiting) = number.checked_sub(1).and_then(|n| items.get_mut(n)?.take()) else {
+            continue;
+        };
         let outcome: String = row.get(1);
         if outcome != "busy" {
             waiting.answer(Ok(Answer {
@@ -75,6 +78,7 @@ pub(super) fn answer(items: Vec<Waiting>, rows: Vec<Row>, queue: &Arc<Queue>) {
                 subject: row.get(5),
                 message: row.get(6),
                 config_epoch_min: row.get(7),
+                place,
             }));
         } else if waiting.tries < TRIES_MAX {
             waiting.tries = waiting.tries.saturating_add(1);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use payplane_api::ledger::v1::ledger_client::LedgerClient;
 use payplane_api::ledger::v1::*;
+use payplane_ledger::verify;
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -93,6 +94,18 @@ async fn a_reader_goes_on_where_it_was_and_misses_nothing() {
         }
     }
     writing.await.unwrap();
+    // The head that proves all of it follows, signed.
+    let asked =
+        ReadEventsRequest { after_epoch: place.0, after_position: place.1, after_hash: place.2.clone() };
+    let mut events = gateway.read_events(asked).await.unwrap().into_inner();
+    let next = tokio::time::timeout(Duration::from_secs(20), events.message()).await;
+    let head = next.unwrap().unwrap().unwrap();
+    let keys = verify::heads::keys(&served.folder.path().join("seal.pub")).unwrap();
+    let (heads, others) = verify::heads::read(&head.signed_head, &keys).unwrap();
+    assert_eq!((heads.len(), others, head.transactions.len()), (1, 0, 0), "{head:?}");
+    assert!(heads[0].position.unsigned_abs() == head.position && head.position >= place.1, "{head:?}");
+    assert_eq!(hex::decode(&heads[0].hash).unwrap(), head.hash);
+    drop(events);
     // Books that went another way: another epoch, or other content at the same place.
     let (after_epoch, after_position, after_hash) = place;
     let known = ReadEventsRequest { after_epoch, after_position, after_hash };

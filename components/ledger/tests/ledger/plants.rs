@@ -4,8 +4,8 @@
 use std::cell::RefCell;
 
 use crate::{
-    checkpoints, days, histories, holds, hostile, model, neighbours, positions, posting, rules, sealed,
-    states,
+    checkpoints, crash, days, histories, holds, hostile, model, neighbours, positions, posting, rules,
+    sealed, states,
 };
 
 thread_local! {
@@ -104,6 +104,13 @@ const PLANTS: &[Plant] = &[
         "PERFORM set_config('synchronous_commit', 'on', true)",
         "NULL",
         hostile::a_weak_session_still_commits_durably,
+    ),
+    // Callers are answered before the commit is on the disk.
+    (
+        "commit_durably",
+        "set_config('synchronous_commit', 'on', true)",
+        "set_config('synchronous_commit', 'off', true)",
+        crash::nothing_acknowledged_is_lost_with_the_power,
     ),
     // A reversed refund keeps its part of the cap.
     (

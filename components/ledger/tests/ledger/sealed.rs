@@ -78,7 +78,7 @@ impl Sealed {
         assert_eq!(word(&post(&books, back).await.unwrap()), "booked");
         assert_eq!(word(&post(&books, payout(&more, 1, 1_000)).await.unwrap()), "INSUFFICIENT");
         let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
-        let outside = Outside { key: self.folder.path().join("seal.key"), file: Some(self.heads(heads)) };
+        let outside = Outside::new(self.folder.path().join("seal.key"), Some(self.heads(heads)));
         let mut sealer = Sealer::new(books.clone(), metrics, outside);
         let owner = self.postgres.connect_to("payplane_owner", name).await.unwrap();
         let open = "SELECT (SELECT count(*) FROM ledger.batches) > (SELECT count(*) FROM ledger.chain)";
@@ -435,9 +435,11 @@ pub(crate) async fn a_sealer_stops_where_its_head_is_gone() {
     assert_eq!(refused, "line 1 of the heads: its signature does not hold");
     let none = verify::heads::read(&text, &["00".to_owned()]).unwrap();
     assert_eq!(none, (vec![], text.lines().count()), "signed by nobody whom we believe");
+    let (heads, _) = verify::heads::read(&text, &keys).unwrap();
+    assert!(heads.iter().all(|head| head.answered.starts_with("1:0/")), "{heads:?}");
 
     let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
-    let outside = Outside { key: sealed.folder.path().join("seal.key"), file: None };
+    let outside = Outside::new(sealed.folder.path().join("seal.key"), None);
     let mut sealer = Sealer::new(sealed.books("payplane"), metrics, outside);
     sealer.round().await.unwrap();
     let thief = sealed.postgres.connect("postgres").await.unwrap();
@@ -446,4 +448,26 @@ pub(crate) async fn a_sealer_stops_where_its_head_is_gone() {
     thief.batch_execute(cut).await.unwrap();
     let error = sealer.round().await.unwrap_err().to_string();
     assert!(error.contains("does not contain the head"), "{error}");
+}
+
+/// The operator keeps the former public keys beside the new one in `seal.pub`.
+#[tokio::test]
+async fn heads_of_a_former_key_prove_on_beside_those_of_its_successor() {
+    let sealed = Sealed::create().await;
+    let public = sealed.folder.path().join("seal.pub");
+    let former = std::fs::read_to_string(&public).unwrap();
+    Pki::seal_key(sealed.folder.path()).unwrap();
+    sealed.book("payplane", &["sale:8"], "heads").await;
+    let text = std::fs::read_to_string(sealed.heads("heads")).unwrap();
+    let read = || verify::heads::read(&text, &verify::heads::keys(&public).unwrap()).unwrap();
+    let (heads, others) = read();
+    assert!(!heads.is_empty() && others > 0, "the new key alone proves what it signed: {heads:?}, {others}");
+    let successor = std::fs::read_to_string(&public).unwrap();
+    std::fs::write(&public, former + &successor).unwrap();
+    let (heads, others) = read();
+    assert_eq!((heads.len(), others), (text.lines().count(), 0));
+    let client = sealed.postgres.connect("ledger").await.unwrap();
+    let walked = verify::prove(&client, &heads).await.unwrap();
+    assert_eq!(walked.findings, vec![]);
+    assert_eq!(Some(walked.proven), heads.iter().map(|head| head.position).max());
 }

@@ -14,9 +14,9 @@ def rows(sql):
 
 def signed(head):
     """Is the head signed with the key? Ed25519 by openssl."""
-    fields = [str(head[name]) for name in ("books", "epoch", "position", "hash", "sealed_at")]
+    fields = [str(head[name]) for name in ("books", "epoch", "position", "hash", "sealed_at", "answered")]
     with tempfile.TemporaryDirectory() as folder:
-        parts = {"text": "\n".join(["payplane head 1", *fields, ""]).encode(), "sig": bytes.fromhex(head["signature"]),
+        parts = {"text": "\n".join(["payplane head 2", *fields, ""]).encode(), "sig": bytes.fromhex(head["signature"]),
                  "key": bytes.fromhex("302a300506032b6570032100" + head["key"])}
         for name, content in parts.items():
             open(f"{folder}/{name}", "wb").write(content)
