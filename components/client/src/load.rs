@@ -2,7 +2,7 @@
 //! record outside the system under test says what was sent and acknowledged.
 
 mod drive;
-mod journal;
+pub mod journal;
 pub mod plan;
 pub mod record;
 mod settle;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
+use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
@@ -31,6 +32,8 @@ pub enum Error {
     NotRunning { name: String, container: Option<String> },
     #[snafu(display("pod {name} makes new processes faster than they can be signalled"))]
     TooMany { name: String },
+    #[snafu(display("the network of pod {name} cannot be opened"))]
+    Network { name: String, source: std::io::Error },
 }
 
 /// What is done to a pod's processes.
@@ -60,6 +63,13 @@ impl Target {
         Ok(Self { pod: pod.to_owned(), groups })
     }
 
+    /// The network namespace that they live in; [`enter`] takes a thread there.
+    pub fn network(&self) -> Result<std::fs::File, Error> {
+        let pid = self.groups.iter().find_map(|group| cgroup::processes(group).first().copied());
+        let pid = pid.context(NotRunningSnafu { name: &self.pod, container: None })?;
+        std::fs::File::open(format!("/proc/{pid}/ns/net")).context(NetworkSnafu { name: &self.pod })
+    }
+
     /// Does it to all of them. Returns how many processes it met.
     pub fn inflict(&self, fault: Fault) -> Result<usize, Error> {
         let signal = match fault {
@@ -82,6 +92,12 @@ impl Target {
         }
         TooManySnafu { name: &self.pod }.fail()
     }
+}
+
+/// Takes this thread, and no other, into a pod's network: what it sends comes from the
+/// pod's address, through every rule and policy of the cluster.
+pub fn enter(network: &std::fs::File) -> std::io::Result<()> {
+    Ok(setns(network, CloneFlags::CLONE_NEWNET)?)
 }
 
 /// Does it to every container of the pod, or to one. Returns how many processes it met.

@@ -44,6 +44,19 @@ pub fn root() -> PathBuf {
     PathBuf::from("../..")
 }
 
+/// An empty folder for what a suite leaves to be looked at when it failed.
+///
+/// # Panics
+/// Where it cannot be made.
+#[must_use]
+pub fn fresh_logs(name: &str) -> PathBuf {
+    let cache = std::env::var_os("PAYPLANE_CACHE").map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = cache.join("logs").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder for logs");
+    folder
+}
+
 /// The seed of everything random in a suite; it is printed with a failure.
 #[must_use]
 pub fn seed() -> u64 {

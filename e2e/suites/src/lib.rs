@@ -14,6 +14,7 @@ pub mod apiserver;
 pub mod audit;
 pub mod bank;
 pub mod books;
+pub mod chaos;
 pub mod charts;
 pub mod env;
 pub mod faults;

@@ -8,6 +8,12 @@ impl Random {
     #[must_use]
     pub fn printed(what: &str, seed: u64) -> Self {
         println!("{what}: PAYPLANE_SEED={seed}");
+        Self::new(seed)
+    }
+
+    /// Starts from a number that a printed seed led to.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 

@@ -4,10 +4,9 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use snafu::{ResultExt, Snafu};
 use tokio::sync::{mpsc, oneshot};
-
-use super::record::Line;
 
 const QUEUE_MAX: usize = 8192;
 const BATCH_MAX: usize = 1024;
@@ -26,13 +25,13 @@ type Job = (Vec<u8>, oneshot::Sender<()>);
 
 /// The way to the record's writer. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Journal {
+pub struct Journal {
     jobs: mpsc::Sender<Job>,
 }
 
 impl Journal {
     /// Starts a new record; an old one is never written over.
-    pub(super) fn create(path: &Path) -> Result<Self, JournalError> {
+    pub fn create(path: &Path) -> Result<Self, JournalError> {
         let create = CreateSnafu { path };
         let file = File::options().append(true).create_new(true).open(path).context(create)?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -44,12 +43,12 @@ impl Journal {
     }
 
     /// Did every write so far succeed?
-    pub(super) fn check(&self) -> Result<(), JournalError> {
+    pub fn check(&self) -> Result<(), JournalError> {
         if self.jobs.is_closed() { Err(JournalError::Broken) } else { Ok(()) }
     }
 
     /// Writes a line; it is on disk when this returns.
-    pub(super) async fn write(&self, line: &Line) -> Result<(), JournalError> {
+    pub async fn write(&self, line: &impl Serialize) -> Result<(), JournalError> {
         let mut bytes = serde_json::to_vec(line).context(EncodeSnafu)?;
         bytes.push(b'\n');
         let (done, waiting) = oneshot::channel();

@@ -124,7 +124,7 @@ fn a_development_tenant_grows_to_production_and_keeps_its_books() {
     assert_eq!(paid["status"], "Succeeded", "{paid}");
     books::assert_balanced("bank");
     shrinks_in_no_way();
-    tenant::destroy("bank");
+    // The chaos suite, which is the next one, goes on with it.
 }
 
 fn shrinks_in_no_way() {
