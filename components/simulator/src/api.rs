@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{Request, StatusCode};
+use payplane_common::config::Live;
 use payplane_common::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 
@@ -33,7 +34,7 @@ const SLOW: Duration = Duration::from_secs(1);
 /// What the handlers share.
 pub struct Network {
     pub book: Book,
-    pub merchants: MerchantKeys,
+    pub merchants: Arc<Live<MerchantKeys>>,
     pub key: NetworkKey,
     places: Semaphore,
     silence: Silence,
@@ -41,7 +42,12 @@ pub struct Network {
 
 impl Network {
     #[must_use]
-    pub fn new(book: Book, merchants: MerchantKeys, key: NetworkKey, shutdown: &Shutdown) -> Arc<Self> {
+    pub fn new(
+        book: Book,
+        merchants: Arc<Live<MerchantKeys>>,
+        key: NetworkKey,
+        shutdown: &Shutdown,
+    ) -> Arc<Self> {
         let (places, silence) = (Semaphore::new(REQUESTS_MAX), Silence::new(shutdown));
         Arc::new(Self { book, merchants, key, places, silence })
     }
@@ -124,7 +130,7 @@ async fn admit<T: Checked>(network: &Network, request: Request<Body>) -> Result<
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, BODY_BYTES_MAX).await;
     let Ok(body) = body else { return Err(Box::new(unsigned(StatusCode::PAYLOAD_TOO_LARGE))) };
-    let caller = Caller::verify(&parts, &body, &network.merchants);
+    let caller = Caller::verify(&parts, &body, &network.merchants.current().value);
     let caller = caller.map_err(|why| Box::new(auth::refused(network, &parts, why)))?;
     match read(&body) {
         Ok(message) => Ok((caller, message)),

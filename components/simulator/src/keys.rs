@@ -29,10 +29,10 @@ pub enum KeyError {
     Read { path: PathBuf, source: std::io::Error },
     #[snafu(display("{what} is not an ECDSA P-256 key in PEM"))]
     Unusable { what: String },
-    #[snafu(display("{} is not a JSON list of merchants", path.display()))]
-    Merchants { path: PathBuf, source: serde_json::Error },
-    #[snafu(display("{} lists more than {MERCHANTS_MAX} merchants, or one twice", path.display()))]
-    MerchantsList { path: PathBuf },
+    #[snafu(display("this is not a JSON list of merchants"))]
+    Merchants { source: serde_json::Error },
+    #[snafu(display("more than {MERCHANTS_MAX} merchants are listed, or one twice"))]
+    MerchantsList,
 }
 
 /// A merchant of the network, as the merchants' file has it.
@@ -67,13 +67,13 @@ impl NetworkKey {
 pub struct MerchantKeys(HashMap<String, UnparsedPublicKey<Vec<u8>>>);
 
 impl MerchantKeys {
-    pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let json = std::fs::read(path).context(ReadSnafu { path })?;
-        let merchants: Vec<Merchant> = serde_json::from_slice(&json).context(MerchantsSnafu { path })?;
+    /// Reads the merchants' file.
+    pub fn parse(json: &[u8]) -> Result<Self, KeyError> {
+        let merchants: Vec<Merchant> = serde_json::from_slice(json).context(MerchantsSnafu)?;
         let count = merchants.len();
         let keys: HashMap<_, _> = merchants.into_iter().map(public_key).collect::<Result<_, _>>()?;
         if keys.len() != count || count > MERCHANTS_MAX {
-            return MerchantsListSnafu { path }.fail();
+            return MerchantsListSnafu.fail();
         }
         Ok(Self(keys))
     }

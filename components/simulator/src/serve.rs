@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use payplane_common::config::{ConfigError, Live};
 use payplane_common::shutdown::{Shutdown, SignalError};
 use payplane_common::tls::{Files, TlsError};
 use payplane_common::{health, telemetry, tls};
@@ -24,6 +25,8 @@ pub enum ServeError {
     Tls { source: TlsError },
     #[snafu(display("the keys cannot be used"))]
     Keys { source: KeyError },
+    #[snafu(display("the merchants' file cannot be used"))]
+    Merchants { source: ConfigError },
     #[snafu(display("the book cannot be opened"))]
     Open { source: BookError },
     #[snafu(display("cannot listen"))]
@@ -40,9 +43,10 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let identity = tls_folder(&args.tls_cert, &args.tls_key)?;
     let server = tls::server(Files { identity: Some(identity), trust: None }).context(TlsSnafu)?;
     let key = NetworkKey::load(&args.network_key).context(KeysSnafu)?;
-    let merchants = MerchantKeys::load(&args.merchants).context(KeysSnafu)?;
+    let listed = |_: &Path, json: &[u8]| MerchantKeys::parse(json).map_err(|error| telemetry::chain(&error));
+    let listed = Live::load(&args.merchants, listed).context(MerchantsSnafu)?;
     let book = Book::open(&args.state).context(OpenSnafu)?;
-    let network = Network::new(book, merchants, key, &shutdown);
+    let network = Network::new(book, listed.clone(), key, &shutdown);
 
     let listener = payplane_common::serve::listen(args.listen).await.context(ListenSnafu)?;
     let health_listener = payplane_common::serve::listen(args.health).await.context(ListenSnafu)?;
@@ -61,6 +65,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
     tokio::select! {
         _ = async { tokio::join!(health, merchants) } => Ok(()),
         () = broken(&network) => JournalSnafu.fail(),
+        () = listed.follow() => Ok(()),
     }
 }
 

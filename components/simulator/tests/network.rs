@@ -391,3 +391,28 @@ fn sigterm_drains_and_ends_well() {
         assert!(status.success(), "{status}");
     });
 }
+
+#[test]
+fn a_merchant_who_is_listed_later_is_known_without_a_restart() {
+    runtime().block_on(async {
+        let network = Network::new().await;
+        let file = network.folder.path().join("network/merchants.json");
+        let listed = std::fs::read_to_string(&file).unwrap();
+        let query = json!({"number": "nobodys"}).to_string();
+        let status = async |merchant: &str| {
+            let (now, nonce) =
+                (jiff::Timestamp::now().as_second(), uuid::Uuid::new_v4().simple().to_string());
+            let mut headers = network.headers("/sim/v1/query", &query, now, &nonce);
+            headers[0].1 = merchant.to_owned();
+            network.send("/sim/v1/query", &query, headers, Duration::from_secs(5)).await.unwrap().0
+        };
+        assert_eq!(status("M2").await, 401);
+        std::fs::write(&file, listed.replace("\"M1\"", "\"M2\"")).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while status("M2").await != 404 {
+            assert!(Instant::now() < deadline, "M2 is not known");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(status("M1").await, 401, "who is listed no more is not known");
+    });
+}
