@@ -161,7 +161,9 @@ pub(crate) fn address(text: &str) -> Result<Url, CallError> {
     url.context(AddressSnafu { address: text })
 }
 
-/// An https client that believes one CA and shows a certificate, if it has one.
+/// An https client that believes one CA and shows a certificate, if it has one. It sends
+/// again what the server says it has not processed (RFC 9113, 8.7: it is going away, or
+/// refused the stream), as HTTP libraries do, and nothing else.
 pub(crate) fn client(
     ca: &Path,
     identity: Option<(&Path, &Path)>,
@@ -175,7 +177,6 @@ pub(crate) fn client(
         .tls_certs_only(roots)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
         .connect_timeout(CONNECT_MAX)
         .timeout(timeout)
         .http2_keep_alive_interval(PING_EVERY)

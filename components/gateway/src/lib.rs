@@ -5,6 +5,8 @@
 //! module that knows SQL, `channel` the only one that knows networks, `books`
 //! the only one that knows the ledger's wire.
 
+#![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::arithmetic_side_effects))]
+
 pub mod api;
 pub mod books;
 pub mod channel;

@@ -263,13 +263,13 @@ async fn post(
     (trace, patience): (Trace, Patience),
 ) -> Result<uuid::Uuid, SettleError> {
     let mut refund = refund.clone();
-    let mut decisions = 1;
+    let mut decisions = 1_u32;
     loop {
         let request = build(order, &refund).map_err(|source| SettleError::Owed { source })?;
         match gateway.books.post(&request, trace).await {
             Ok(transaction_id) => return Ok(transaction_id),
             Err(BooksError::Stale { epoch_min }) if decisions < DECISIONS_MAX => {
-                decisions += 1;
+                decisions = decisions.saturating_add(1);
                 let newer = gateway.settings_from(epoch_min).await;
                 let newer = newer.ok_or(SettleError::OldConfig { epoch_min })?;
                 let epoch = newer.value.epoch_signed();

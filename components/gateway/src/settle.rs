@@ -91,7 +91,7 @@ async fn post_sale(
 ) -> Result<(Attempt, Uuid), SettleError> {
     let owed = |source| SettleError::Owed { source };
     let accounts = postings::sale_accounts(order, &attempt);
-    let mut decisions = 1;
+    let mut decisions = 1_u32;
     loop {
         let request = postings::sale(order, &attempt).map_err(owed)?;
         let posted = match gateway.books.open(accounts.clone(), trace).await {
@@ -101,7 +101,7 @@ async fn post_sale(
         match posted {
             Ok(transaction_id) => return Ok((attempt, transaction_id)),
             Err(BooksError::Stale { epoch_min }) if decisions < DECISIONS_MAX => {
-                decisions += 1;
+                decisions = decisions.saturating_add(1);
                 let newer = gateway.settings_from(epoch_min).await;
                 let newer = newer.ok_or(SettleError::OldConfig { epoch_min })?;
                 let amount = amount(order)?;

@@ -1,7 +1,6 @@
 //! The gateway's postings: which accounts an event debits and credits, and the
 //! identity under which the ledger knows it. Everything in a posting is read
 //! from stored rows, so a repeated one is the same to the letter.
-#![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
 use jiff::Timestamp;
 use jiff::civil::Date;
