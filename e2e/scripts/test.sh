@@ -12,10 +12,16 @@ make check
 say "Tests that need no cluster: money, books on a real PostgreSQL, kinds on a real API server, the whole stack, the lab"
 env -u KUBECONFIG cargo test --release --locked --workspace --lib -- --test-threads=2
 env -u KUBECONFIG cargo test --release --locked --workspace --test ledger --test migrate -- --test-threads=2
+# Each test of the stack has servers and a database of its own, and waits most of its time: the others run meanwhile.
+stack=$(mktemp)
+env -u KUBECONFIG cargo test --release --locked --workspace --test stack -- --test-threads=3 >"$stack" 2>&1 &
+trap 'kill $! 2>/dev/null; cat "$stack"; rm -f "$stack"' EXIT
 env -u KUBECONFIG cargo test --release --locked --workspace --test docs --test objects \
   --test charts --test parameters --test crd_rules --test policies --test network --test load --test policy --test teardown -- --test-threads=1
-# Each test has servers and a database of its own, and waits most of its time.
-env -u KUBECONFIG cargo test --release --locked --workspace --test stack -- --test-threads=3
+wait $! || fail "a test of the stack failed"
+trap - EXIT
+cat "$stack"
+rm -f "$stack"
 if [ "$form" = full ]; then
   say "Planted bugs: each must be caught"
   env -u KUBECONFIG cargo test --release --locked --workspace --test ledger -- --ignored

@@ -9,6 +9,7 @@ use payplane_crds::PaymentTenant;
 use payplane_operator::framework::object::Object;
 use payplane_operator::settings::Settings;
 use payplane_operator::tenant::build::{self, Facts, config, database, namespace, workload};
+use payplane_operator::tenant::endpoint;
 use payplane_operator::tenant::validate::{Tenant, validate};
 
 const BOOKS: &str = "0198f000-0000-7000-8000-000000000001";
@@ -137,4 +138,29 @@ fn a_migration_is_the_same_once_the_books_are_known() {
     let mut other = settings();
     other.payplane_image = "localhost/payplane:next".to_owned();
     assert_ne!(before, workload::build_migrate_job(&tenant, &other));
+}
+
+/// An external database lies in `egressCidrs` and in nothing that is closed, whatever its name leads to.
+#[test]
+fn an_external_database_lies_where_the_tenant_may_go() {
+    let mut tenant = tenant("external-database.yaml");
+    tenant.spec.network.as_mut().unwrap().egress_cidrs = vec!["192.0.2.0/24".into(), "10.0.0.0/8".into()];
+    let says = |addresses: &[&str]| {
+        let addresses: Vec<_> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        endpoint::check(&tenant, &addresses, &settings()).map_err(|refused| refused.detail)
+    };
+    assert_eq!(says(&[]), Ok(()), "a name that leads nowhere yet is waited for");
+    assert_eq!(says(&["192.0.2.7", "10.1.2.3"]), Ok(()));
+    for (address, why) in [
+        ("198.51.100.7", "lies outside spec.network.egressCidrs"),
+        ("10.96.0.1", "lies in 10.96.0.0/12, which is closed to tenants"),
+        ("::ffff:10.96.0.1", "lies in 10.96.0.0/12, which is closed to tenants"),
+        ("169.254.169.254", "lies in 169.254.0.0/16, which is closed to tenants"),
+    ] {
+        let refused = says(&["192.0.2.7", address]).unwrap_err();
+        assert!(
+            refused.contains(why) && refused.contains("spec.database.external.host"),
+            "{address}: {refused}"
+        );
+    }
 }

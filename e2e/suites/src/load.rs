@@ -13,6 +13,9 @@ use payplane_client::load::{Entry, Outcome, Record};
 use crate::merchant::{self, App};
 use crate::{books, wait};
 
+/// Payments of all requests, at least: nine in ten, less the chance of their draw. Of 56 a second it is 49.5.
+const LEAST_SHARE: f64 = 0.884;
+
 /// How the load is put on.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -125,7 +128,10 @@ impl Load {
         assert!(summary.contains("figure: not_sent=0 "), "the client kept up with its plan");
         let run = Run { record, summary, tenant: self.tenant.clone(), prefix: self.prefix.clone() };
         println!("figure: payments_per_second={:.1}", run.payments_per_second());
-        assert!(run.payments_per_second() >= f64::from(self.rate) * 0.85, "the load is what was asked for");
+        assert!(
+            run.payments_per_second() >= f64::from(self.rate) * LEAST_SHARE,
+            "the load is what was asked for"
+        );
         run
     }
 }
@@ -152,6 +158,15 @@ impl Run {
         let found = compare::compare(&self.record, &booked);
         println!("figure: sent={} requests", self.record.entries.len());
         println!("figure: booked={} transactions", booked.len());
+        for (what, requests) in [
+            ("missing", &found.missing),
+            ("doubled", &found.doubled),
+            ("wrong", &found.wrong),
+            ("unexplained", &found.unexplained),
+            ("unresolved", &found.unresolved),
+        ] {
+            println!("figure: {what}={} requests", requests.len());
+        }
         assert!(!booked.is_empty(), "nothing was booked at all");
         assert_eq!(found, compare::Differences::default(), "record and books of {} differ", self.tenant);
     }

@@ -58,6 +58,12 @@ impl App {
         self.call("refund", &format!("{}/ca.crt", self.folder), &args)
     }
 
+    /// Asks what became of a payment.
+    pub fn query(&self, date: &str, order: &str) -> Result<Value, String> {
+        let order = ["--order-date", date, "--order-number", order];
+        self.call("query", &format!("{}/ca.crt", self.folder), &order)
+    }
+
     fn call(&self, verb: &str, ca: &str, args: &[&str]) -> Result<Value, String> {
         let (gateway, key) = (self.gateway(8443), format!("{}/app.key", self.folder));
         let identity = ["client", verb, "--gateway", &gateway, "--ca", ca, "--app", &self.app, "--key", &key];

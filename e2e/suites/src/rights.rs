@@ -69,7 +69,7 @@ pub fn unused<'a>(rights: &'a BTreeSet<Right>, role: &str, requests: &[Request])
 
 /// Requests of the operator that authorization refused. Left out are those in a
 /// namespace within `RACE_SECONDS` after the operator's binding there was written
-/// or deleted, or the namespace itself was written by the operator or deleted: rights take a moment to be believed,
+/// or deleted, or the namespace itself was made or deleted: rights take a moment to be believed,
 /// and end before the last request. And those after its chart was removed, or
 /// after a suite restarted the API server, which knows no rights while it reads them.
 #[must_use]
@@ -113,7 +113,7 @@ fn turn(request: &Request) -> Option<Turn<'_>> {
     let home = match request.resource.as_str() {
         "namespaces" if request.name == OPERATORS_HOME && request.annotates => None,
         "namespaces"
-            if request.name.starts_with("ptn-") && (request.is_operators() || request.verb == "delete") =>
+            if request.name.starts_with("ptn-") && (request.code == 201 || request.verb == "delete") =>
         {
             Some(request.name.as_str())
         }

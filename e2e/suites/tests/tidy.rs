@@ -10,6 +10,8 @@ use std::process::Command;
 use syn::spanned::Spanned;
 use syn::visit::Visit;
 
+/// What files are meant to have, and what none but few may have.
+const FILE_LINES_MEANT: usize = 150;
 const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 
@@ -120,16 +122,27 @@ impl<'ast> Visit<'ast> for Functions {
         self.note(&function.sig.ident, &function.block);
         syn::visit::visit_impl_item_fn(self, function);
     }
+
+    fn visit_trait_item_fn(&mut self, function: &syn::TraitItemFn) {
+        if let Some(block) = &function.default {
+            self.note(&function.sig.ident, block);
+        }
+        syn::visit::visit_trait_item_fn(self, function);
+    }
 }
 
 #[test]
 fn long_files_and_functions_are_few_and_named() {
     let (mut files, mut functions) = (0usize, 0usize);
-    let (mut long_files, mut long_functions) = (Vec::new(), Vec::new());
+    let (mut longer, mut long_files, mut long_functions) = (Vec::new(), Vec::new(), Vec::new());
     for path in tracked(&["rs"]) {
         let text = std::fs::read_to_string(root().join(&path)).unwrap();
         files += 1;
-        if text.lines().count() > FILE_LINES_MAX {
+        let lines = text.lines().count();
+        if lines > FILE_LINES_MEANT {
+            longer.push(format!("{}: {lines}", path.display()));
+        }
+        if lines > FILE_LINES_MAX {
             long_files.push(path.display().to_string());
         }
         let mut found = Functions::default();
@@ -139,7 +152,7 @@ fn long_files_and_functions_are_few_and_named() {
         long_functions
             .extend(long.map(|(name, lines)| format!("{}: {name} ({lines} lines)", path.display())));
     }
-    println!("{files} files, over {FILE_LINES_MAX} lines: {long_files:?}");
+    println!("{files} files, {} over {FILE_LINES_MEANT} lines: {longer:?}", longer.len());
     println!("{functions} functions, over {FUNCTION_LINES_MAX} lines: {long_functions:?}");
     assert!(long_files.len() * 10 <= files, "more than a tenth of the files are long: {long_files:?}");
     assert!(

@@ -43,8 +43,14 @@ fn secret(name: &str, kind: &str) -> Value {
 fn pod(mounts: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "reader", "namespace": "ptn-alpha"},
+        // Pod Security has nothing against it.
         "spec": {
-            "containers": [{"name": "c", "image": "none", "volumeMounts": [{"name": "s", "mountPath": "/s"}]}],
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "c", "image": "none", "volumeMounts": [{"name": "s", "mountPath": "/s"}],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+                "resources": {"limits": {"cpu": "50m", "memory": "32Mi"}},
+            }],
             "volumes": [{"name": "s", "secret": {"secretName": mounts}}],
         },
     })
@@ -66,7 +72,9 @@ fn a_tenants_team_does_not_get_at_logins_or_the_ca() {
         assert!(!written.status.success(), "{name} was overwritten");
         let live = kubectl::get(&[&["secret", name][..], &at].concat()).expect("it is there");
         refused(&ADMIN, &APPLY, Some(&secret(name, live["type"].as_str().expect("a type"))));
-        refused(&ADMIN, &APPLY, Some(&pod(name)));
+        let mounted = kubectl::run(&[&APPLY[..], &ADMIN].concat(), Some(&pod(name).to_string()));
+        let error = String::from_utf8_lossy(&mounted.stderr).into_owned();
+        assert!(error.contains("cannot patch resource \"pods\""), "{name} is mounted: {error}");
     }
     refused(&ADMIN, &["get", "secrets", "-n", "ptn-alpha"], None);
     for verb in [

@@ -38,6 +38,10 @@ fn edit(name: &str, basis_points: Option<i64>) -> Edit {
     let target = ["pch", "sim", "-n", &format!("ptn-{name}")];
     tenant::await_condition(&target, "Ready", "True", Duration::from_secs(30));
     let (ready, took) = (Timestamp::now(), began.elapsed());
+    let available = if basis_points.is_some() { ("True", "Serving") } else { ("False", "Disabled") };
+    let object = kubectl::get(&target).expect("it is there");
+    let (status, reason, _) = tenant::condition(&object, "Available").expect("it is told");
+    assert_eq!((status.as_str(), reason.as_str()), available);
     println!("figure: channel_edit_ready={} ms", took.as_millis());
     assert!(took <= EDIT_MAX, "Ready at its generation within {EDIT_MAX:?}: {took:?}");
     let status = kubectl::get(&["ptn", name]).expect("the tenant is there");
@@ -73,10 +77,15 @@ fn edits_under_load_are_in_force_once_ready_without_a_restart() {
     let pods = || faults::incarnations("ptn-live", "payplane.io/component in (gateway, ledger)");
     let before = pods();
     assert_eq!(before.len(), 4);
+    let order = format!("edited-{}", env::seed());
+    let paid = app.pay(&order, 8_000, "CNY").expect("paid");
+    let date = paid["orderDate"].as_str().expect("a date").to_owned();
     let load = Load::start(&app, "edit", &Options::fifty(env::seed()));
     let mut edits = vec![];
     for basis_points in [Some(250), None, Some(20), Some(400), None, Some(60)] {
         edits.push(edit("live", basis_points));
+        let asked = app.query(&date, &order).expect("queries go on, whatever the channel takes");
+        assert_eq!(asked["status"], "Succeeded", "{asked}");
         std::thread::sleep(Duration::from_secs(3));
     }
     let run = load.stop();
