@@ -10,21 +10,32 @@ say "House rules"
 make check
 
 say "Tests that need no cluster: money, books on a real PostgreSQL, kinds on a real API server, the whole stack, the lab"
-env -u KUBECONFIG cargo test --release --locked --workspace --lib -- --test-threads=2
-env -u KUBECONFIG cargo test --release --locked --workspace --test ledger --test migrate -- --test-threads=2
-# Each test of the stack has servers and a database of its own, and waits most of its time: the others run meanwhile.
-stack=$(mktemp)
-env -u KUBECONFIG cargo test --release --locked --workspace --test stack -- --test-threads=3 >"$stack" 2>&1 &
-trap 'kill $! 2>/dev/null; cat "$stack"; rm -f "$stack"' EXIT
-env -u KUBECONFIG cargo test --release --locked --workspace --test docs --test objects \
-  --test charts --test parameters --test crd_rules --test policies --test network --test load --test policy --test teardown -- --test-threads=1
-wait $! || fail "a test of the stack failed"
-trap - EXIT
-cat "$stack"
-rm -f "$stack"
+tests() { env -u KUBECONFIG cargo test --release --locked --workspace "$@"; }
+# beside COMMAND...: runs it in the background until `joined`, which prints what it said.
+beside() {
+  said=$(mktemp)
+  "$@" >"$said" 2>&1 &
+  other=$!
+  trap 'kill $other 2>/dev/null; cat "$said"; rm -f "$said"' EXIT
+}
+joined() {
+  wait "$other" || fail "a test that ran beside others failed"
+  trap - EXIT
+  cat "$said"
+  rm -f "$said"
+}
+tests --lib -- --test-threads=2
+# These and the stack's wait most of their time, each for servers and a database of its own.
+beside tests --test migrate -- --test-threads=2
+tests --test ledger -- --test-threads=2
+joined
+beside tests --test stack -- --test-threads=3
+tests --test docs --test objects --test charts --test parameters --test crd_rules --test policies --test network --test load --test policy \
+  --test teardown -- --test-threads=1
+joined
 if [ "$form" = full ]; then
   say "Planted bugs: each must be caught"
-  env -u KUBECONFIG cargo test --release --locked --workspace --test ledger -- --ignored
+  tests --test ledger -- --ignored
 fi
 
 # Other people's processes come and go on this machine; a cluster's may not stay:

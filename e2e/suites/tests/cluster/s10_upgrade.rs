@@ -63,7 +63,7 @@ fn rolling_restarts_and_a_reinstalled_operator_fail_no_request() {
 
     let values = helm::uninstall();
     assert!(faults::pods("payplane-system", "app.kubernetes.io/name=payplane-operator").is_empty());
-    std::thread::sleep(Duration::from_secs(10));
+    std::thread::sleep(Duration::from_secs(5));
     let log = std::env::var("LAB_AUDIT_LOG").expect("the lab names its audit log");
     let from = std::fs::metadata(&log).expect("the audit log is there").len();
     helm::install(&values);
@@ -78,7 +78,7 @@ fn rolling_restarts_and_a_reinstalled_operator_fail_no_request() {
             Err(holder.to_owned())
         }
     });
-    std::thread::sleep(Duration::from_secs(20));
+    std::thread::sleep(Duration::from_secs(15));
     let written: Vec<_> = audit::read(&log, from)
         .0
         .into_iter()
