@@ -130,7 +130,8 @@ impl Reading {
 
     /// The last head that was said, where a look from `place` on reached it.
     fn head(&self, place: &Place, reached: i64, told: i64) -> Option<ReadEventsResponse> {
-        let head = self.heads.borrow().clone()?;
+        let said = self.heads.borrow();
+        let head = said.as_ref()?;
         let is_next = head.position > told && (place.position..=reached).contains(&head.position);
         is_next.then(|| ReadEventsResponse {
             epoch: u64::try_from(head.epoch).unwrap_or(0),

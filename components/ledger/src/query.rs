@@ -31,10 +31,8 @@ pub(crate) async fn query_then(
     let (statement, question) =
         (connection.prepare_cached(sql).await?, connection.prepare_cached(then).await?);
     // Polled in this order, hence sent in it.
-    let both = async {
-        tokio::join!(biased; connection.query(&statement, params), connection.query_one(&question, &[]))
-    };
-    let (rows, row) = both.await;
+    let (rows, row) =
+        tokio::join!(biased; connection.query(&statement, params), connection.query_one(&question, &[]));
     let rows = rows?;
     if row.is_ok() {
         drop(scopeguard::ScopeGuard::into_inner(connection));

@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod pki;
 pub mod port;
 pub mod postgres;
+pub mod random;
 
 pub use disk::Disk;
 pub use pki::Pki;

@@ -70,21 +70,24 @@ async fn attempt(rig: &Rig, args: &LedgerArgs, mix: Mix, rate: u64, during: Dura
         figure(&format!("cpu_per_transfer({} {rate}/s {name})", mix.name()), used, "us");
     }
     let batches_after = batches(rig).await?;
-    for ((name, unit), (after, before)) in BATCHES.iter().zip(batches_after.iter().zip(batches_before)) {
+    for ((name, units, unit), (after, before)) in BATCHES.iter().zip(batches_after.iter().zip(batches_before))
+    {
         let mean = (after[0] - before[0]) / (after[1] - before[1]).max(1.0);
-        let (mean, unit) = if *unit == "ms" { (mean * 1e3, "ms") } else { (mean, *unit) };
-        figure(&format!("mean_{name}({} {rate}/s)", mix.name()), mean, unit);
+        figure(&format!("mean_{name}({} {rate}/s)", mix.name()), mean * units, unit);
     }
     Ok(outcomes)
 }
 
-/// What the ledger tells of its batches, each a histogram: of counts, or of seconds.
-const BATCHES: [(&str, &str); 3] =
-    [("ledger_batch_items", "transfers"), ("ledger_batch_seconds", "ms"), ("ledger_queue_seconds", "ms")];
+/// The ledger's histograms of its batches, and what is printed of each: how many of a unit one of theirs is.
+const BATCHES: [(&str, f64, &str); 3] = [
+    ("ledger_batch_items", 1.0, "transfers"),
+    ("ledger_batch_seconds", 1e3, "ms"),
+    ("ledger_queue_seconds", 1e3, "ms"),
+];
 
 async fn batches(rig: &Rig) -> Result<Vec<[f64; 2]>> {
     let mut all = vec![];
-    for (name, _) in BATCHES {
+    for (name, ..) in BATCHES {
         all.push(rig.histogram(name).await?);
     }
     Ok(all)

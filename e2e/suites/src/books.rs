@@ -30,8 +30,27 @@ pub fn try_sql(tenant: &str, statement: &str) -> Result<String, String> {
 /// With what psql said.
 #[must_use]
 pub fn probes(tenant: &str) -> u64 {
-    let said = sql(tenant, "select count(*) from ledger.transactions where kind = 'probe'");
-    said.trim().parse().expect("a number")
+    try_probes(tenant).unwrap_or_else(|error| panic!("{tenant}: {error}"))
+}
+
+/// The same, of a database that may be away.
+pub fn try_probes(tenant: &str) -> Result<u64, String> {
+    let said = try_sql(tenant, "select count(*) from ledger.transactions where kind = 'probe'")?;
+    said.trim().parse().map_err(|_| format!("not a number: {said}"))
+}
+
+/// The timeline, which rises with each promotion, and how far its write-ahead log has
+/// come, in bytes; of a database that may be away.
+pub fn try_place(tenant: &str) -> Result<(u32, u64), String> {
+    let said = try_sql(
+        tenant,
+        "select ('x' || substr(pg_walfile_name(l), 1, 8))::bit(32)::int, (l - '0/0')::bigint from pg_current_wal_lsn() l",
+    )?;
+    let numbers = said.trim().split_once('|').map(|(timeline, wal)| (timeline.parse(), wal.parse()));
+    match numbers {
+        Some((Ok(timeline), Ok(wal))) => Ok((timeline, wal)),
+        _ => Err(format!("not a place: {said}")),
+    }
 }
 
 /// Sales, refunds and reversals of the orders whose numbers begin with a prefix,

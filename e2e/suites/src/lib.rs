@@ -28,8 +28,9 @@ pub mod manifests;
 pub mod merchant;
 pub mod metrics;
 pub mod outside;
-pub mod random;
 pub mod rights;
 pub mod snapshot;
 pub mod tenant;
 pub mod wait;
+
+pub use payplane_testkit::random;

@@ -43,7 +43,7 @@ impl Journal {
     }
 
     /// Did every write so far succeed?
-    pub fn check(&self) -> Result<(), JournalError> {
+    pub(super) fn check(&self) -> Result<(), JournalError> {
         if self.jobs.is_closed() { Err(JournalError::Broken) } else { Ok(()) }
     }
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 
 use super::contents::{Contents, PAGE};
+use crate::random::Random;
 
 pub(super) struct Node {
     pub(super) attr: FileAttr,
@@ -168,14 +169,8 @@ impl Tree {
     }
 
     pub(super) fn restore_power(&mut self, seed: Option<u64>) -> usize {
-        let mut state = seed.unwrap_or_default();
-        // SplitMix64 (Steele, Lea, Flood 2014): enough to toss coins.
-        let mut survives = || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            seed.is_some() && (z >> 63) == 1
-        };
+        let mut random = seed.map(Random::new);
+        let mut survives = || random.as_mut().is_some_and(|random| random.draw() >> 63 == 1);
         let unsynced = self.files().map(|contents| contents.keep(&mut survives)).sum();
         self.has_power = true;
         unsynced

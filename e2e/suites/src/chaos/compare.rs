@@ -45,12 +45,7 @@ pub fn assert_agree(record: &Record, tenant: &str) {
 fn lies_before_the_end(record: &Record, tenant: &str) {
     let places = record.answered.values().map(|(_, answered)| (answered.timeline, answered.wal_position));
     let greatest = places.max().expect("there are answers");
-    let said = books::sql(
-        tenant,
-        "select ('x' || substr(pg_walfile_name(l), 1, 8))::bit(32)::int, (l - '0/0')::bigint from pg_current_wal_lsn() l",
-    );
-    let (timeline, end) = said.trim().split_once('|').expect("a place");
-    let end: (u32, u64) = (timeline.parse().expect("a number"), end.parse().expect("a number"));
+    let end = books::try_place(tenant).expect("the database answers");
     assert_eq!(greatest.0, end.0, "the last primary answered, and no later one did");
     assert!(greatest <= end, "{greatest:?} was answered, the log ends at {end:?}");
 }

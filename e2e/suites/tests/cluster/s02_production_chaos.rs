@@ -169,14 +169,9 @@ fn suffer(fault: Fault, scene: &Scene, callers: &Callers, met: &mut Met, random:
     );
 }
 
-/// The timeline, which rises with each promotion, and the operator's probes.
+/// The timeline, and the operator's probes.
 fn promotions_and_probes() -> Result<(i64, i64), String> {
-    let said = books::try_sql(
-        TENANT,
-        "select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int, \
-         (select count(*) from ledger.transactions where kind = 'probe')",
-    )?;
-    let (timeline, probes) = said.trim().split_once('|').ok_or("no answer")?;
-    let number = |text: &str| text.parse().map_err(|_| said.clone());
-    Ok((number(timeline)?, number(probes)?))
+    let (timeline, _) = books::try_place(TENANT)?;
+    let probes = i64::try_from(books::try_probes(TENANT)?).map_err(|error| error.to_string())?;
+    Ok((i64::from(timeline), probes))
 }

@@ -6,6 +6,7 @@ pub struct Random(u64);
 impl Random {
     /// Starts from a seed, and prints it.
     #[must_use]
+    #[expect(clippy::print_stdout, reason = "who repeats the run needs it")]
     pub fn printed(what: &str, seed: u64) -> Self {
         println!("{what}: PAYPLANE_SEED={seed}");
         Self::new(seed)
