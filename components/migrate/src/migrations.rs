@@ -30,6 +30,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V11__ledger_days",
     "V12__ledger_chain",
     "V13__ledger_checkpoints",
+    "V14__ledger_epoch",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -18,6 +18,9 @@ const NOTHING: [u8; 32] = [0; 32];
 /// Positions at once.
 const BLOCK: i64 = 256;
 
+/// By position and epoch.
+type Published<'a> = BTreeMap<(i64, i32), &'a Head>;
+
 /// How far the books are sealed and proven, and what speaks against them.
 #[derive(Clone, Debug, Default)]
 pub struct Walked {
@@ -53,12 +56,12 @@ pub(super) async fn walk(client: &Client, heads: &[Head]) -> Result<Walked, Erro
     let row = client.query_one(sql, &[]).await?;
     let books: String = row.get(0);
     let mut walked = Walked { sealed: row.get(1), unsealed: row.get(2), ..Walked::default() };
-    let mut published: BTreeMap<i64, &Head> = BTreeMap::new();
+    let mut published = Published::new();
     for head in heads {
         if head.books != books {
             walked.find("a head is of other books", format!("{}, and these are {books}", head.books));
         }
-        if published.insert(head.position, head).is_some_and(|other| other.hash != head.hash) {
+        if published.insert((head.position, head.epoch), head).is_some_and(|other| other.hash != head.hash) {
             walked.find("two heads were published for one position", head.position.to_string());
         }
     }
@@ -69,18 +72,35 @@ pub(super) async fn walk(client: &Client, heads: &[Head]) -> Result<Walked, Erro
         before = block(client, &mut walked, &published, (first, last), before).await?;
         first = last.saturating_add(1);
     }
-    if let Some((end, _)) = published.range(walked.sealed.saturating_add(1)..).next_back() {
-        let lost = format!("positions {} to {end}", walked.sealed.saturating_add(1));
-        walked.find("published and not in these books", lost);
-    }
+    walked.findings.extend(lost(client, walked.sealed, heads).await?);
     Ok(walked)
+}
+
+/// Of each epoch what was published beyond where these books left it: a restore of
+/// an older copy has lost it.
+async fn lost(client: &Client, sealed: i64, heads: &[Head]) -> Result<Vec<Finding>, Error> {
+    let mut ends: BTreeMap<i32, i64> = BTreeMap::new();
+    for head in heads {
+        let end = ends.entry(head.epoch).or_default();
+        *end = head.position.max(*end);
+    }
+    let kept = "SELECT coalesce(max(position), 0) FROM ledger.positions WHERE epoch <= $1 AND position <= $2";
+    let mut findings = vec![];
+    for (epoch, end) in ends {
+        let kept: i64 = client.query_one(kept, &[&epoch, &sealed]).await?.get(0);
+        if end > kept {
+            let subject = format!("positions {} to {end} of epoch {epoch}", kept.saturating_add(1));
+            findings.push(Finding { what: "published and not in these books".to_owned(), subject });
+        }
+    }
+    Ok(findings)
 }
 
 /// Returns the hash at the last position.
 async fn block(
     client: &Client,
     walked: &mut Walked,
-    published: &BTreeMap<i64, &Head>,
+    published: &Published<'_>,
     (first, last): (i64, i64),
     mut before: Option<Vec<u8>>,
 ) -> Result<Option<Vec<u8>>, Error> {
@@ -93,18 +113,25 @@ async fn block(
         if hash.is_none() || hash != right.as_ref() {
             walked.find("the chain breaks", format!("at position {position}"));
         }
-        if let Some(head) = published.get(&position) {
-            if hash.map(hex::encode).as_deref() != Some(head.hash.as_str()) {
+        for (_, head) in published.range((position, i32::MIN)..=(position, i32::MAX)) {
+            if hash.map(hex::encode).as_deref() == Some(head.hash.as_str()) {
+                walked.proven = if walked.findings.is_empty() { position } else { walked.proven };
+            } else if !is_later(client, position, head.epoch).await? {
                 let from = walked.proven.saturating_add(1);
                 walked.find("a published head differs", format!("at positions {from} to {position}"));
-            } else if walked.findings.is_empty() {
-                walked.proven = position;
             }
         }
         // What is stored, so that one break does not hide the next.
         before = hash.cloned();
     }
     Ok(before)
+}
+
+/// Was the position given anew, after older books had been brought back? What was
+/// published for it before is told as lost.
+async fn is_later(client: &Client, position: i64, epoch: i32) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT FROM ledger.positions WHERE position = $1 AND epoch > $2)";
+    Ok(client.query_one(sql, &[&position, &epoch]).await?.get(0))
 }
 
 async fn by_position(

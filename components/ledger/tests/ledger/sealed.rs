@@ -301,8 +301,8 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
          DELETE FROM ledger.positions p USING gone g WHERE p.batch_number = g.n;
          DELETE FROM ledger.unsealed_batches p USING gone g WHERE p.batch_number = g.n;
          DELETE FROM ledger.batches b USING gone g WHERE b.batch_number = g.n",
-        "published and not in these books: positions {lost} to {end}",
-        "positions {lost} to {end} are lost",
+        "published and not in these books: positions {lost} to {end} of epoch 1",
+        "positions {lost} to {end} of epoch 1 are lost",
     ),
     (
         "an unsealed transaction, its key left",
@@ -413,8 +413,11 @@ pub(crate) async fn a_chain_that_is_whole_in_itself_is_not_the_one_that_was_publ
 
     // An older copy, and one that went another way.
     let (we, they) = sealed.verdicts("older", "heads").await;
-    assert_eq!(we, [format!("published and not in these books: positions {} to {last}", second + 1)]);
-    assert_eq!(they, [format!("positions {} to {last} are lost", second + 1)]);
+    assert_eq!(
+        we,
+        [format!("published and not in these books: positions {} to {last} of epoch 1", second + 1)]
+    );
+    assert_eq!(they, [format!("positions {} to {last} of epoch 1 are lost", second + 1)]);
     let (we, they) = sealed.verdicts("fork", "heads").await;
     assert!(we.iter().any(|f| f.starts_with("a published head differs: ")), "{we:?}");
     assert!(they.iter().any(|f| f.starts_with("the head at ")), "{they:?}");
@@ -448,6 +451,52 @@ pub(crate) async fn a_sealer_stops_where_its_head_is_gone() {
     thief.batch_execute(cut).await.unwrap();
     let error = sealer.round().await.unwrap_err().to_string();
     assert!(error.contains("does not contain the head"), "{error}");
+}
+
+/// A copy that was brought back goes on in a later epoch: its heads prove it, and
+/// what was published of the former epoch is named as lost, for ever.
+#[tokio::test]
+pub(crate) async fn restored_books_go_on_in_a_later_epoch() {
+    let sealed = Sealed::create().await;
+    let text = std::fs::read_to_string(sealed.heads("heads")).unwrap();
+    let position = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["position"].as_i64();
+    let last = text.lines().filter_map(position).max().unwrap();
+    let owner = sealed.postgres.connect_to("payplane_owner", "older").await.unwrap();
+    let number = async |sql: &str| owner.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+    let kept = number("SELECT max(position) FROM ledger.chain").await;
+    for _ in 0..2 {
+        assert_eq!(
+            number("SELECT ledger.raise_books_epoch(1)::bigint").await,
+            2,
+            "asking again changes nothing"
+        );
+    }
+    for (sql, why) in [
+        ("UPDATE ledger.control SET books_epoch = 1", "never goes down"),
+        ("SELECT ledger.raise_books_epoch(0)", "p_above is the highest epoch"),
+        ("SELECT ledger.raise_books_epoch(NULL)", "p_above is the highest epoch"),
+    ] {
+        let refused = owner.execute(sql, &[]).await.unwrap_err();
+        let message = refused.as_db_error().unwrap().message();
+        assert!(message.contains(why), "{sql}: {message}");
+    }
+    let answer = post(&sealed.books("older"), sale("again:0", 0, 10)).await.unwrap();
+    assert_eq!(answer.place.books_epoch, 2);
+    sealed.book("older", &["again:1", "again:2"], "later").await;
+    let later = std::fs::read_to_string(sealed.heads("later")).unwrap();
+    assert!(number("SELECT max(position) FROM ledger.chain").await > kept && later.contains("\"epoch\":2"));
+    let since = "SELECT count(*) FROM ledger.positions WHERE (epoch = 2) <> (position > $1)";
+    assert_eq!(owner.query_one(since, &[&kept]).await.unwrap().get::<_, i64>(0), 0);
+    let (we, they) = sealed.verdicts("older", "later").await;
+    assert!(we.is_empty() && they.is_empty(), "{we:?} {they:?}");
+    std::fs::write(sealed.heads("both"), text + &later).unwrap();
+    let (we, they) = sealed.verdicts("older", "both").await;
+    let lost = format!("positions {} to {last} of epoch 1", kept + 1);
+    assert_eq!(we, [format!("published and not in these books: {lost}")]);
+    assert_eq!(they, [format!("{lost} are lost")]);
+    // The books that were left behind do not pass for those that went on.
+    let (we, _) = sealed.verdicts("payplane", "both").await;
+    assert!(!we.is_empty());
 }
 
 /// The operator keeps the former public keys beside the new one in `seal.pub`.

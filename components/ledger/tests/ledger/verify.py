@@ -6,14 +6,11 @@ conninfo, heads_file, key_file = sys.argv[1:]
 key = base64.b64decode("".join(line for line in open(key_file) if "-----" not in line))[-32:].hex()
 wrong = []
 
-def rows(sql):
-    """Each row as JSON, in one statement."""
+def rows(sql):  # each as JSON
     command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", conninfo, "-c", f"SELECT to_json(r) FROM ({sql}) r"]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return [json.loads(line) for line in out.splitlines()]
+    return list(map(json.loads, subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()))
 
-def signed(head):
-    """Is the head signed with the key? Ed25519 by openssl."""
+def signed(head):  # with the key; Ed25519 by openssl
     fields = [str(head[name]) for name in ("books", "epoch", "position", "hash", "sealed_at", "answered")]
     with tempfile.TemporaryDirectory() as folder:
         parts = {"text": "\n".join(["payplane head 2", *fields, ""]).encode(), "sig": bytes.fromhex(head["signature"]),
@@ -75,7 +72,7 @@ for number, b in batches.items():
     booked = sum(line.startswith('["transaction"') for line in records.get(number, []))
     if booked != b["booked"]:
         wrong.append(f"batch {number} counts {b['booked']} and holds {booked}")
-chain, hashes = {c["position"]: c["hash"][2:] for c in rows("SELECT * FROM ledger.chain")}, {}
+chain, hashes, epochs = {c["position"]: c["hash"][2:] for c in rows("SELECT * FROM ledger.chain")}, {}, {}
 before = bytes(32)
 for p in rows("SELECT position, epoch, batch_number FROM ledger.positions ORDER BY position"):
     if p["position"] > max(chain, default=0):
@@ -84,19 +81,20 @@ for p in rows("SELECT position, epoch, batch_number FROM ledger.positions ORDER 
     record(p["batch_number"], "batch", p["position"], p["epoch"], p["batch_number"], b["booked"], b["answered_at"])
     content = hashlib.sha256("\n".join(sorted(records[p["batch_number"]])).encode()).digest()
     before = hashlib.sha256(before + content).digest()
-    hashes[p["position"]] = before.hex()
+    hashes[p["position"]], epochs[p["position"]] = before.hex(), p["epoch"]
 broken = [position for position in sorted(chain) if hashes.get(position) != chain[position]]
 wrong += [f"the chain breaks at position {broken[0]}"] if broken else []
-
 books, published = rows("SELECT books_id FROM payplane.control")[0]["books_id"], {}
 for head in map(json.loads, open(heads_file)):
-    if head["books"] != books or not signed(head):
-        sys.exit(f"not a head of these books: {head}")
-    if published.setdefault(head["position"], head["hash"]) != head["hash"]:
+    assert head["books"] == books and signed(head), f"not a head of these books: {head}"
+    if published.setdefault((head["position"], head["epoch"]), head["hash"]) != head["hash"]:
         wrong.append(f"two heads at position {head['position']}")
-different = [position for position in sorted(published) if position in chain and chain[position] != published[position]]
+different = [position for position, epoch in sorted(published) if epochs.get(position, epoch) <= epoch
+             and position in chain and chain[position] != published[position, epoch]]
 wrong += [f"the head at position {different[0]} differs"] if different else []
-if max(published) > max(chain, default=0):
-    wrong.append(f"positions {max(chain, default=0) + 1} to {max(published)} are lost")
+for epoch in sorted({epoch for _, epoch in published}):
+    first = 1 + max((position for position in chain if epochs.get(position, 0) <= epoch), default=0)
+    last = max(position for position, of in published if of == epoch)
+    wrong += [f"positions {first} to {last} of epoch {epoch} are lost"] if last >= first else []
 print("\n".join(wrong))
 sys.exit(bool(wrong))
