@@ -12,13 +12,13 @@ use crate::quantity::Quantity;
     validation = Rule::new(at_most("cpu")).field_path(".limits.cpu").message("the cpu limit must not be below the request"),
     validation = Rule::new(at_most("memory")).field_path(".limits.memory").message("the memory limit must not be below the request"),
     validation = Rule::new(at_least("cpu", "50m")).field_path(".limits.cpu").message("a container needs at least 50m of CPU to be ready in time"),
-    validation = Rule::new(at_least("memory", "32Mi")).field_path(".limits.memory").message("a container needs at least 32Mi of memory")
+    validation = Rule::new(at_least("memory", "128Mi")).field_path(".limits.memory").message("a container needs at least 128Mi of memory to work under load")
 )]
 pub struct Resources {
     /// What the scheduler keeps free for each pod. It counts against the tenant's quota.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<ResourceList>,
-    /// What a pod may use at most: at least 50m of CPU, 32Mi of memory. A container above its memory limit is killed.
+    /// What a pod may use at most: at least 50m of CPU, 128Mi of memory. A container above its memory limit is killed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<ResourceList>,
 }

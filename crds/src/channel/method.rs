@@ -37,7 +37,8 @@ pub struct Fee {
     /// The ISO 4217 code, one of the tenant's currencies.
     #[schemars(length(max = 3), regex(pattern = "^[A-Z]{3}$"))]
     pub currency: String,
-    /// The share in basis points (1/100 of a percent), 0 to 10000.
+    /// The share in basis points (1/100 of a percent), 0 to 10000. It is rounded half up
+    /// to a minor unit; share and fixed part together are never more than the payment.
     #[schemars(range(min = 0, max = 10000))]
     pub basis_points: i64,
     /// The fixed part in minor units (cents, fen), 0 to 2^53-1.

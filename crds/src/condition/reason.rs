@@ -118,6 +118,7 @@ reasons! {
         "If this stays, look at it: kubectl -n <namespace> describe cluster database.";
     MigrationFailed: World, "The migration gave up and is tried again.",
         "If this stays, read its log: kubectl -n <namespace> logs job/migrate.";
+    // Memory with which pods cannot run is refused on entry.
     PodsNotReady: World, "Pods are missing, not ready, or end again and again.",
         "If this stays, look at them: kubectl -n <namespace> get pods.";
     PodsOutdated: World, "Not every pod works by the current config.",

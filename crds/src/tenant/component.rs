@@ -26,7 +26,7 @@ pub struct Component {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub replicas: Option<i32>,
-    /// CPU and memory of each pod.
+    /// CPU and memory of each pod. Left out: 50m and 64Mi are kept free, 256Mi is the limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }

@@ -9,6 +9,10 @@ use super::parameters;
 use crate::quantity::Quantity;
 use crate::resources::Resources;
 
+/// PostgreSQL with its default settings and CloudNativePG's manager beside it.
+const MEMORY_ENOUGH: &str = "!self.?resources.?limits.?memory.hasValue() || \
+    quantity(string(self.resources.limits.memory)).compareTo(quantity('256Mi')) >= 0";
+
 /// A managed or an external PostgreSQL: exactly one, never exchanged.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +30,7 @@ pub struct Database {
 /// The managed database's size.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(MEMORY_ENOUGH).field_path(".resources.limits.memory").message("a database needs at least 256Mi of memory"))]
 pub struct ManagedDatabase {
     /// PostgreSQL servers, 1 to 9: a primary and its standbys. Left out: 3 for Production,
     /// 1 for Development. It may only grow. With more than one, a payment is acknowledged
@@ -33,10 +38,11 @@ pub struct ManagedDatabase {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 9))]
     pub instances: Option<i32>,
-    /// The volume of each instance.
+    /// The volume of each instance. Left out: 10Gi for Production, 1Gi for Development.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// CPU and memory of each instance.
+    /// CPU and memory of each instance. Left out: 100m and 256Mi are kept free, 512Mi is the limit;
+    /// a limit of memory is at least 256Mi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// PostgreSQL settings, e.g. `max_connections: "300"`. Only settings of size
@@ -81,11 +87,11 @@ pub struct ExternalDatabase {
     #[serde(default = "database_name")]
     #[schemars(length(max = 63), regex(pattern = "^[a-z_][a-z0-9_]*$"))]
     pub database: String,
-    /// The Secret whose `ca.crt` holds the certificates (PEM) that the server's
-    /// certificate must lead to.
+    /// The Secret, of type `payplane.io/database-credentials`, whose `ca.crt` holds the
+    /// certificates (PEM) that the server's certificate must lead to.
     pub ca: SecretName,
-    /// The Secret with the passwords of the three login roles, under the keys
-    /// `payplane_owner`, `ledger` and `gateway`.
+    /// The Secret, of type `payplane.io/database-credentials`, with the passwords of the
+    /// three login roles, under the keys `payplane_owner`, `ledger` and `gateway`.
     pub credentials: SecretName,
 }
 
