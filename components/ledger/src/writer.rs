@@ -1,6 +1,7 @@
 //! The writer: postings of all callers gather in a queue and leave in batches.
-//! A batch leaves when a connection is free and the batch is 2 ms old or holds
-//! 256; while all connections are busy it grows to at most 1,024.
+//! A batch leaves when a connection is free and the batch is 2 ms old (12 ms while
+//! another one is under way) or holds 256; while all connections are busy it grows
+//! to at most 1,024.
 
 mod batch;
 mod figures;
@@ -59,35 +60,39 @@ impl Writer {
 
     /// One connection's life: a batch after the other.
     async fn write(self, pool: Pool) {
+        while let Some(items) = self.queue.next().await {
+            self.send(&pool, items).await;
+            self.queue.ended();
+        }
+    }
+
+    async fn send(&self, pool: &Pool, mut items: Vec<item::Waiting>) {
         /// So that a database that is away is not asked without a pause.
         const PAUSE: Duration = Duration::from_millis(50);
-        while let Some(mut items) = self.queue.next().await {
-            let connection = match pool.get().await {
-                Ok(connection) => connection,
-                Err(source) => {
-                    batch::unreachable(items, source);
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-            };
-            // At the last moment: callers may have gone while a connection was made.
-            items.retain_mut(item::Waiting::send);
-            if items.is_empty() {
-                continue;
+        let connection = match pool.get().await {
+            Ok(connection) => connection,
+            Err(source) => {
+                batch::unreachable(items, source);
+                return tokio::time::sleep(PAUSE).await;
             }
-            self.figures.sent(&items);
-            let since = Instant::now();
-            let params = batch::params(items.iter().map(|waiting| &waiting.item));
-            let committed = rows_and_place(connection, batch::POST, params).await;
-            self.figures.ended(since.elapsed());
-            match committed {
-                Ok((rows, place)) => {
-                    // Before anybody is told, so that what is published covers it.
-                    self.answered.reached(place);
-                    batch::answer(items, rows, place, &self.queue);
-                }
-                Err(error) => batch::fail(items, &error, &self.queue),
+        };
+        // At the last moment: callers may have gone while a connection was made.
+        items.retain_mut(item::Waiting::send);
+        if items.is_empty() {
+            return;
+        }
+        self.figures.sent(&items);
+        let since = Instant::now();
+        let params = batch::params(items.iter().map(|waiting| &waiting.item));
+        let committed = rows_and_place(connection, batch::POST, params).await;
+        self.figures.ended(since.elapsed());
+        match committed {
+            Ok((rows, place)) => {
+                // Before anybody is told, so that what is published covers it.
+                self.answered.reached(place);
+                batch::answer(items, rows, place, &self.queue);
             }
+            Err(error) => batch::fail(items, &error, &self.queue),
         }
     }
 }

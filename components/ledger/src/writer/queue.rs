@@ -15,6 +15,9 @@ use crate::books::BooksError;
 /// A batch of this size leaves at once, and an older one of any size.
 const SIZE_ENOUGH: usize = 256;
 const AGE_ENOUGH: Duration = Duration::from_millis(2);
+/// The age while another batch is under way: a batch costs the database some
+/// milliseconds of its own, so fewer and larger ones are sooner done.
+const AGE_BUSY: Duration = Duration::from_millis(12);
 const SIZE_MAX: usize = 1024;
 /// Postings that wait. One more of a caller, or of all, is refused at once.
 const CALLER_MAX: usize = 8_192;
@@ -36,6 +39,7 @@ pub(super) struct Queue {
 struct State {
     raising: Callers,
     lowering: Callers,
+    under_way: usize,
     closed: bool,
 }
 
@@ -82,7 +86,8 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
-    /// Waits for the next batch. None when there will be none any more.
+    /// Waits for the next batch, which is under way until [`Queue::ended`]. None
+    /// when there will be none any more.
     pub(super) async fn next(&self) -> Option<Vec<Waiting>> {
         loop {
             let changed = self.changed.notified();
@@ -94,6 +99,7 @@ impl Queue {
                     None if state.closed => return None,
                     Some(at) if state.closed || at <= Instant::now() => {
                         let batch = state.take();
+                        state.under_way = state.under_way.saturating_add(1);
                         drop(state);
                         // Another writer looks at what is left.
                         self.changed.notify_one();
@@ -111,6 +117,13 @@ impl Queue {
         }
     }
 
+    pub(super) fn ended(&self) {
+        let mut state = self.state();
+        state.under_way = state.under_way.saturating_sub(1);
+        drop(state);
+        self.changed.notify_one();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,12 +138,14 @@ impl State {
 
     /// When the next batch may leave.
     fn due(&self) -> Option<Instant> {
-        [self.raising.due(), self.lowering.due()].into_iter().flatten().min()
+        let age = if self.under_way == 0 { AGE_ENOUGH } else { AGE_BUSY };
+        [self.raising.due(age), self.lowering.due(age)].into_iter().flatten().min()
     }
 
     /// The next batch: of the lane that has waited longest.
     fn take(&mut self) -> Vec<Waiting> {
-        let raising_first = match (self.raising.due(), self.lowering.due()) {
+        let due = |lane: &Callers| lane.due(AGE_ENOUGH);
+        let raising_first = match (due(&self.raising), due(&self.lowering)) {
             (Some(raising), Some(lowering)) => raising <= lowering,
             (raising, _) => raising.is_some(),
         };
@@ -175,10 +190,10 @@ impl Callers {
     }
 
     /// When its first batch may leave; none where nothing waits.
-    fn due(&self) -> Option<Instant> {
+    fn due(&self, age: Duration) -> Option<Instant> {
         let first = self.turns.iter().filter_map(|(_, queue)| queue.front()).map(|w| w.queued).min()?;
         let enough = self.len >= SIZE_ENOUGH;
-        Some(if enough { first } else { first.checked_add(AGE_ENOUGH).unwrap_or(first) })
+        Some(if enough { first } else { first.checked_add(age).unwrap_or(first) })
     }
 
     /// One of each caller in turn. An identity that is in the batch already waits

@@ -74,6 +74,24 @@ async fn a_batch_waits_to_gather_and_is_bounded() {
     assert_eq!(queue.next().await.unwrap().len(), 7);
 }
 
+#[tokio::test]
+async fn a_batch_gathers_longer_while_another_one_is_under_way() {
+    let queue = Queue::default();
+    queue.push(waiting("a", "first"), Lane::Raising).unwrap();
+    assert_eq!(queue.next().await.unwrap().len(), 1);
+    let began = Instant::now();
+    queue.push(waiting("a", "second"), Lane::Raising).unwrap();
+    assert_eq!(queue.next().await.unwrap().len(), 1);
+    assert!(began.elapsed() >= AGE_BUSY, "the first is under way");
+    queue.ended();
+    queue.push(waiting("a", "third"), Lane::Raising).unwrap();
+    let (third, ()) = tokio::join!(queue.next(), async {
+        tokio::task::yield_now().await;
+        queue.ended();
+    });
+    assert_eq!(third.unwrap().len(), 1, "what ends lets the next one go");
+}
+
 #[test]
 fn a_flooding_caller_leaves_room_for_another() {
     let queue = Queue::default();
