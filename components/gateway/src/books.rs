@@ -32,6 +32,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// A ledger pod that vanished without a word is noticed within both together.
 const PING_EVERY: Duration = Duration::from_secs(3);
 const PING_MAX: Duration = Duration::from_secs(3);
+/// The largest answer: a trial balance of some 500,000 accounts.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Accounts that are known to be open; forgotten all at once when too many.
 const OPENED_MAX: usize = 20_000;
 
@@ -94,7 +96,8 @@ impl Books {
                 Ok::<_, std::io::Error>(TokioIo::new(connector.connect(server, stream).await?))
             }
         });
-        let client = LedgerClient::new(endpoint.connect_with_connector_lazy(connector));
+        let client = LedgerClient::new(endpoint.connect_with_connector_lazy(connector))
+            .max_decoding_message_size(ANSWER_BYTES_MAX);
         Ok(Self { client, opened: Arc::default() })
     }
 

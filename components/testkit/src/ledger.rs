@@ -36,5 +36,7 @@ pub fn client(
             Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
         }
     });
-    Ok(LedgerClient::new(endpoint.connect_with_connector_lazy(connector)))
+    let client = LedgerClient::new(endpoint.connect_with_connector_lazy(connector));
+    // A trial balance of 100,000 accounts is larger than tonic would take.
+    Ok(client.max_decoding_message_size(32 << 20))
 }

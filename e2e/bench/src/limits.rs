@@ -81,7 +81,7 @@ async fn rate(rig: &Rig, accounts: usize, size: usize, connections: usize) -> Re
     Ok(booked / started.elapsed().as_secs_f64())
 }
 
-fn items(accounts: usize, size: usize) -> Result<Vec<Item>> {
+pub(crate) fn items(accounts: usize, size: usize) -> Result<Vec<Item>> {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     let item = |_| {

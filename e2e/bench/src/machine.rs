@@ -36,13 +36,18 @@ pub(crate) fn cpu_seconds(text: &str) -> f64 {
 
 /// The memory that the first such process keeps, in MB.
 pub(crate) fn resident_mb(text: &str) -> f64 {
-    let of = |pid: u32| -> Result<f64> {
+    processes(text).into_iter().map(peak_mb_of).find(|mb| *mb > 0.0).unwrap_or(0.0)
+}
+
+/// 0 where there is no such process any more.
+pub(crate) fn peak_mb_of(pid: u32) -> f64 {
+    let peak = || -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let line = status.lines().find(|line| line.starts_with("VmHWM")).context("no VmHWM")?;
         let kilobytes: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
         Ok(kilobytes / 1024.0)
     };
-    processes(text).into_iter().find_map(|pid| of(pid).ok()).unwrap_or(0.0)
+    peak().unwrap_or(0.0)
 }
 
 fn processes(text: &str) -> Vec<u32> {

@@ -1,6 +1,7 @@
 //! `bench ledger`: how many transfers a second the ledger takes, and how fast.
 //! Everything runs on this machine: the client, the ledger, PostgreSQL.
 
+mod book;
 mod confirm;
 mod limits;
 mod machine;
@@ -12,6 +13,7 @@ mod report;
 mod rig;
 mod search;
 mod unary;
+mod wal;
 
 use std::time::Duration;
 
@@ -30,6 +32,27 @@ struct Cli {
 enum Command {
     /// The ledger over gRPC with mutual TLS, beside what PostgreSQL alone could do.
     Ledger(LedgerArgs),
+    /// The same load on a large book as on an empty one; reading and verifying it.
+    Book(BookArgs),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct BookArgs {
+    /// Transactions of the large book.
+    #[arg(long, default_value_t = 20_000_000)]
+    transactions: u64,
+    /// Accounts of merchants that they are spread over.
+    #[arg(long, default_value_t = 100_000)]
+    accounts: usize,
+    /// Transfers a second that are offered to both books.
+    #[arg(long, default_value_t = 10_000)]
+    rate: u64,
+    /// How long.
+    #[arg(long, default_value_t = 180)]
+    seconds: u64,
+    /// Balances of the busiest account read a second, while it gets 5,000 entries a second.
+    #[arg(long, default_value_t = 200)]
+    reads: u64,
 }
 
 #[derive(clap::Args)]
@@ -58,9 +81,11 @@ pub(crate) struct LedgerArgs {
 }
 
 fn main() -> Result<()> {
-    let Command::Ledger(args) = Cli::parse().command;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
-    runtime.block_on(ledger(&args))
+    match Cli::parse().command {
+        Command::Ledger(args) => runtime.block_on(ledger(&args)),
+        Command::Book(args) => runtime.block_on(book::run(&args)),
+    }
 }
 
 async fn ledger(args: &LedgerArgs) -> Result<()> {

@@ -35,17 +35,25 @@ pub(crate) struct Outcomes {
     pub(crate) failed: u64,
     /// What was asked for, and why it was refused.
     pub(crate) refused: Vec<(PostRequest, RefusalReason)>,
+    /// Answers in each second since the beginning.
+    pub(crate) per_second: Vec<u64>,
+    began: Instant,
 }
 
 impl Outcomes {
     fn new() -> Result<Self> {
         let (counts, refused) = (BTreeMap::new(), vec![]);
-        Ok(Self { counts, latency_us: histogram()?, sent: 0, answered: 0, late: 0, failed: 0, refused })
+        let (per_second, began) = (vec![], Instant::now());
+        let latency_us = histogram()?;
+        Ok(Self { counts, latency_us, sent: 0, answered: 0, late: 0, failed: 0, refused, per_second, began })
     }
 
     fn count(&mut self, word: &str, took: Duration) {
         *self.counts.entry(word.to_owned()).or_default() += 1;
         self.answered += 1;
+        let second = usize::try_from(self.began.elapsed().as_secs()).unwrap_or(usize::MAX);
+        self.per_second.resize(self.per_second.len().max(second.saturating_add(1)), 0);
+        self.per_second[second] += 1;
         self.late += u64::from(took > DEADLINE);
         self.latency_us.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
     }

@@ -33,8 +33,12 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn start(merchants: usize) -> Result<Self> {
+        Self::start_with(merchants, SETTINGS).await
+    }
+
+    pub(crate) async fn start_with(merchants: usize, settings: &[(&str, &str)]) -> Result<Self> {
         tls::install_provider();
-        let postgres = Postgres::start_with(SETTINGS).await?;
+        let postgres = Postgres::start_with(settings).await?;
         postgres.migrate().await?;
         let folder = tempfile::tempdir()?;
         let pki = Pki::create(folder.path())?;
@@ -46,26 +50,20 @@ impl Rig {
         std::fs::write(folder.path().join("config.json"), config.to_string())?;
         Pki::seal_key(folder.path())?;
         let (address, health) = (free()?, free()?);
-        let program = std::env::current_exe()?.with_file_name("payplane");
-        let ledger = Command::new(&program)
-            .arg("ledger")
-            .arg("--config")
-            .arg(folder.path().join("config.json"))
+        let ledger = program(&folder, &postgres, &["ledger"])?
             .arg("--tls")
             .arg(pki.leaf("ledger", &[])?)
             .arg("--trust")
             .arg(pki.trust())
-            .arg("--database-tls")
-            .arg(postgres.identity("ledger")?)
-            .arg("--database-trust")
-            .arg(postgres.pki.trust())
             .arg("--seal-key")
             .arg(folder.path().join("seal.key"))
+            .arg("--heads-file")
+            .arg(folder.path().join("heads"))
             .args(["--listen", &address.to_string(), "--health", &health.to_string()])
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.path().join("log"))?)
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .context("cannot start payplane")?;
         let rig = Self { postgres, folder, pki, address, health, ledger };
         rig.wait_ready().await?;
         rig.open(merchants).await?;
@@ -120,6 +118,13 @@ impl Rig {
         payplane_testkit::ledger::local(self.address, config)
     }
 
+    /// Verifies all that the ledger has sealed until now.
+    pub(crate) fn verify(&self) -> Result<Child> {
+        let mut verify = program(&self.folder, &self.postgres, &["ledger", "verify"])?;
+        verify.arg("--heads").arg(self.folder.path().join("heads"));
+        Ok(verify.arg("--key").arg(self.folder.path().join("seal.pub")).spawn()?)
+    }
+
     /// Every invariant, over all the books.
     pub(crate) async fn check(&self) -> Result<()> {
         let owner = self.postgres.connect("payplane_owner").await?;
@@ -135,6 +140,15 @@ impl Drop for Rig {
         let _ = self.ledger.kill();
         let _ = self.ledger.wait();
     }
+}
+
+/// The product's program, told where the database is.
+fn program(folder: &tempfile::TempDir, postgres: &Postgres, what: &[&str]) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?.with_file_name("payplane"));
+    command.args(what).arg("--config").arg(folder.path().join("config.json"));
+    command.arg("--database-tls").arg(postgres.identity("ledger")?);
+    command.arg("--database-trust").arg(postgres.pki.trust());
+    Ok(command)
 }
 
 fn free() -> Result<SocketAddr> {
