@@ -14,7 +14,7 @@ older "$go" 1.26.4 && fail "go $go is too old: Go 1.26.4 or newer is needed"
 [ -e /dev/fuse ] || fail "/dev/fuse is missing: the tests of power cuts need it (modprobe fuse)"
 
 missing=()
-for package in gcc containerd runc containernetworking-plugins nftables iptables iproute2 conntrack postgresql-15 postgresql-client-15 \
+for package in gcc libc6-dev containerd runc containernetworking-plugins nftables iptables iproute2 conntrack postgresql-15 postgresql-client-15 \
   python3 openssl; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
