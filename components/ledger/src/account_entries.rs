@@ -23,7 +23,7 @@ const ENTRIES: &str = "
                               WHERE c.position = $3 AND q.epoch = $7 AND encode(substr(c.hash, 1, 8), 'hex') = $8)
       FROM ledger.accounts a, LATERAL ledger.account_entries(a.account_id, $3, $4, $5, $6) WITH ORDINALITY
            AS e (place, transaction_id, line, side, amount_minor, n)
-      LEFT JOIN LATERAL (SELECT t.* FROM ledger.transactions t WHERE t.transaction_id = e.transaction_id OFFSET 0) t ON true
+      LEFT JOIN LATERAL (SELECT t.* FROM ledger.all_transactions t WHERE t.transaction_id = e.transaction_id OFFSET 0) t ON true
       LEFT JOIN LATERAL (SELECT p.epoch, c.hash FROM ledger.positions p JOIN ledger.chain c USING (position) WHERE p.position = e.place OFFSET 0) p ON true
      WHERE a.code = $1 AND a.currency = $2 ORDER BY e.n";
 

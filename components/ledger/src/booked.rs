@@ -32,12 +32,12 @@ macro_rules! booked_columns {
 /// Entries and references of `t`; of a hold what it holds.
 macro_rules! booked_joins {
     () => {
-        "LEFT JOIN ledger.holds h ON h.hold_id = t.transaction_id,
+        "LEFT JOIN ledger.all_holds h ON h.hold_id = t.transaction_id,
       LATERAL (
            SELECT array_agg(a.code ORDER BY l.line) AS codes, array_agg(l.side ORDER BY l.line) AS sides,
                   array_agg(l.amount_minor ORDER BY l.line) AS amounts, array_agg(a.currency ORDER BY l.line) AS currencies
              FROM (SELECT e.line, e.account_id, e.side::text, e.amount_minor
-                     FROM ledger.entries e WHERE e.transaction_id = t.transaction_id
+                     FROM ledger.all_entries e WHERE e.transaction_id = t.transaction_id
                    UNION ALL
                    SELECT 1, h.account_id, (SELECT CASE o.normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END
                                               FROM ledger.accounts o WHERE o.account_id = h.account_id), h.amount_minor
@@ -45,7 +45,7 @@ macro_rules! booked_joins {
              JOIN ledger.accounts a USING (account_id)) e,
       LATERAL (
            SELECT array_agg(x.type ORDER BY x.type, x.value) AS types, array_agg(x.value ORDER BY x.type, x.value) AS values
-             FROM ledger.external_references x WHERE x.transaction_id = t.transaction_id) r"
+             FROM ledger.all_external_references x WHERE x.transaction_id = t.transaction_id) r"
     };
 }
 pub(crate) use {booked_columns, booked_joins};
@@ -53,13 +53,13 @@ pub(crate) use {booked_columns, booked_joins};
 /// One more than is told says whether more follow.
 const FIND: &str = concat!(
     "WITH wanted AS MATERIALIZED (
-        (SELECT x.transaction_id FROM ledger.external_references x
+        (SELECT x.transaction_id FROM ledger.all_external_references x
           WHERE x.type = $2 AND x.value = $3 AND x.transaction_id > $4 ORDER BY x.transaction_id LIMIT $5)
         UNION ALL SELECT $1::uuid WHERE $1 IS NOT NULL)
     SELECT ",
     booked_columns!(),
     ", p.position, p.epoch
-       FROM wanted JOIN ledger.transactions t USING (transaction_id)
+       FROM wanted JOIN ledger.all_transactions t USING (transaction_id)
       LEFT JOIN (ledger.positions p JOIN ledger.chain c USING (position)) USING (batch_number) ",
     booked_joins!(),
     " ORDER BY t.transaction_id"

@@ -215,6 +215,11 @@ impl Books {
         Ok(self.tend("SELECT ledger.roll($1, $2, $3, $4)", params).await?.get(0))
     }
 
+    /// Makes the partitions that are needed soon; says of how many months.
+    pub async fn rotate(&self) -> Result<i32, BooksError> {
+        Ok(self.tend("SELECT ledger.rotate()", vec![]).await?.get(0))
+    }
+
     /// Gives positions to up to so many committed batches; says to how many.
     pub async fn give_positions(&self, at_most: i32) -> Result<i64, BooksError> {
         Ok(self.tend("SELECT ledger.give_positions($1)", vec![Box::new(at_most)]).await?.get(0))

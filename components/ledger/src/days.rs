@@ -32,8 +32,8 @@ const STATEMENT: &str = "
                            FILTER (WHERE t.accounting_date < $1), 0)::bigint AS opening,
                   coalesce(sum(e.amount_minor) FILTER (WHERE t.accounting_date = $1 AND e.side = 'debit'), 0)::bigint AS debit,
                   coalesce(sum(e.amount_minor) FILTER (WHERE t.accounting_date = $1 AND e.side = 'credit'), 0)::bigint AS credit
-             FROM ledger.accounts a JOIN ledger.entries e USING (account_id)
-             JOIN ledger.transactions t USING (transaction_id)
+             FROM ledger.accounts a JOIN ledger.all_entries e USING (account_id)
+             JOIN ledger.all_transactions t USING (transaction_id)
             WHERE t.accounting_date <= $1 AND NOT a.reserved AND (a.code, a.currency) > ($2::text, $3::text)
             GROUP BY a.code, a.currency, a.normal_side ORDER BY a.code, a.currency LIMIT $4) l ON true
      ORDER BY l.code, l.currency";

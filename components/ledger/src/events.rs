@@ -49,7 +49,7 @@ const EVENTS: &str = concat!(
          WHERE c.position > $1 AND c.position <= $2 AND b.booked > 0)
     SELECT ",
     booked_columns!(),
-    ", c.position, c.epoch, c.hash FROM cut c JOIN ledger.transactions t USING (batch_number) ",
+    ", c.position, c.epoch, c.hash FROM cut c JOIN ledger.all_transactions t USING (batch_number) ",
     booked_joins!(),
     " ORDER BY c.position, t.transaction_id"
 );

@@ -152,6 +152,7 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
         tokio::spawn(first_contact(readers, met.clone())),
         tokio::spawn(tend::fold(books.clone())),
         tokio::spawn(tend::roll(books.clone())),
+        tokio::spawn(tend::rotate(books.clone())),
         tokio::spawn(sealer.run()),
     ];
     let listener = serve::listen(args.listen).await.context(ServeSnafu)?;

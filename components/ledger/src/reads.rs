@@ -45,10 +45,10 @@ const TRANSACTION: &str = "
            a.code, coalesce(e.side::text, CASE a.normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END),
            coalesce(e.amount_minor, h.amount_minor), a.currency, h.expires_at, c.remaining_minor
       FROM ledger.identities i
-      JOIN ledger.transactions t ON t.transaction_id = i.decision
-      LEFT JOIN ledger.holds h ON h.hold_id = t.transaction_id
+      JOIN ledger.all_transactions t ON t.transaction_id = i.decision
+      LEFT JOIN ledger.all_holds h ON h.hold_id = t.transaction_id
       LEFT JOIN ledger.caps c ON c.original_id = h.hold_id
-      LEFT JOIN ledger.entries e ON e.transaction_id = t.transaction_id
+      LEFT JOIN ledger.all_entries e ON e.transaction_id = t.transaction_id
       LEFT JOIN ledger.accounts a ON a.account_id = coalesce(e.account_id, h.account_id)
      WHERE i.key_date = $1 AND i.caller = $2
        AND i.key_digest = substr(sha256(convert_to($3::text, 'UTF8')), 1, 16)

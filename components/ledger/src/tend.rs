@@ -18,6 +18,8 @@ const ROLL_PAUSE_MS: i32 = 200;
 /// Every account that moved gets a checkpoint after so many transactions, or seconds.
 const WHOLE_AFTER: i32 = 250_000;
 const WHOLE_SECONDS: i32 = 60;
+/// A month is prepared a month before.
+const ROTATE_EVERY: Duration = Duration::from_secs(3600);
 
 /// Keeps the queue of what accounts gained short. Whoever lowers an account folds
 /// it himself; this is for those that nobody lowers. What is not folded is added
@@ -33,6 +35,12 @@ pub(crate) async fn roll(books: Books) {
         books.roll(ROLLED_MAX, ROLL_PAUSE_MS, WHOLE_AFTER, WHOLE_SECONDS)
     })
     .await;
+}
+
+/// Makes partitions long before they are needed: a posting that lacks one makes it
+/// itself, and is slow.
+pub(crate) async fn rotate(books: Books) {
+    repeat("no partition was prepared", ROTATE_EVERY, || async { Ok(books.rotate().await? > 0) }).await;
 }
 
 /// Works until the future is dropped; at once again where there is more to do.

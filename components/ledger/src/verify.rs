@@ -20,6 +20,14 @@ pub use chain::{CONTENT, Walked, link};
 /// Every invariant, each with what breaks it.
 const INVARIANTS: [&str; 3] =
     [include_str!("verify/books.sql"), include_str!("verify/order.sql"), include_str!("verify/content.sql")];
+/// What stands in front of them: the tables that postings look at, and what was archived.
+const BOTH: &str = "
+    WITH transactions AS NOT MATERIALIZED (SELECT * FROM ledger.transactions UNION ALL SELECT * FROM ledger_archive.transactions),
+    entries AS NOT MATERIALIZED (SELECT * FROM ledger.entries UNION ALL SELECT * FROM ledger_archive.entries),
+    external_references AS NOT MATERIALIZED (
+        SELECT * FROM ledger.external_references UNION ALL SELECT * FROM ledger_archive.external_references),
+    holds AS NOT MATERIALIZED (SELECT * FROM ledger.holds UNION ALL SELECT * FROM ledger_archive.holds),
+    hold_ends AS NOT MATERIALIZED (SELECT * FROM ledger.hold_ends UNION ALL SELECT * FROM ledger_archive.hold_ends)";
 /// Of each invariant; more would say nothing new.
 const FINDINGS_MAX: i64 = 20;
 /// Whatever the login's or the tables' settings say, names are the server's own and every row is seen.
@@ -99,6 +107,8 @@ pub async fn prove(client: &Client, heads: &[Head]) -> Result<Walked, tokio_post
     client.batch_execute(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {PLAIN}")).await?;
     let mut walked = chain::walk(client, heads).await?;
     walked.findings.extend(invariants(client).await?);
+    let left = "SELECT max(upto)::text FROM ledger.departures WHERE what = 'identities'";
+    walked.keys_from = client.query_one(left, &[]).await?.get(0);
     client.batch_execute("COMMIT").await?;
     Ok(walked)
 }
@@ -108,7 +118,7 @@ pub async fn invariants(client: &Client) -> Result<Vec<Finding>, tokio_postgres:
     let mut findings = vec![];
     for sql in INVARIANTS {
         let sql = format!(
-            "SELECT what, coalesce(subject, '?') FROM (
+            "{BOTH} SELECT what, coalesce(subject, '?') FROM (
                  SELECT b.what, b.subject, row_number() OVER (PARTITION BY b.what ORDER BY b.subject) AS n
                    FROM ({sql}) b (what, subject)) broken WHERE n <= {FINDINGS_MAX}"
         );
@@ -134,6 +144,9 @@ fn print(walked: &Walked, heads: usize, others: usize) -> std::io::Result<()> {
         writeln!(out, "broken: {}: {}", finding.what, finding.subject)?;
     }
     writeln!(out, "{heads} heads, {others} lines that are none")?;
+    if let Some(day) = &walked.keys_from {
+        writeln!(out, "identities of key dates before {day} have left; none is looked for")?;
+    }
     let Walked { sealed, proven, unsealed, .. } = walked;
     writeln!(out, "sealed up to position {sealed}, proven by heads up to {proven}, {unsealed} batches beyond")
 }

@@ -64,6 +64,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         SELECT c.position, json_build_array('config', e.config_epoch, (extract(epoch FROM e.raised_at) * 1000000)::bigint)::text
           FROM cut c JOIN ledger.config_epochs e USING (batch_number)
         UNION ALL
+        SELECT c.position, json_build_array('departure', d.what, d.upto, (extract(epoch FROM d.decided_at) * 1000000)::bigint)::text
+          FROM cut c JOIN ledger.departures d USING (batch_number)
+        UNION ALL
         SELECT c.position, json_build_array('refusal', r.refusal_id, r.caller, r.key_date, r.key,
                    r.reason, r.subject, r.message, r.config_epoch, encode(r.request_hash, 'hex'),
                    (extract(epoch FROM r.refused_at) * 1000000)::bigint)::text

@@ -39,16 +39,16 @@ RETURNS TABLE (account_id bigint, batch_number bigint, debit_minor bigint, credi
 LANGUAGE sql STABLE ROWS 10000 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$
     WITH cut AS MATERIALIZED (
         SELECT t.transaction_id, t.kind, t.batch_number FROM unnest(p_batches) b (n), LATERAL (
-               SELECT t.transaction_id, t.kind, t.batch_number FROM ledger.transactions t WHERE t.batch_number = b.n OFFSET 0) t)
+               SELECT t.transaction_id, t.kind, t.batch_number FROM ledger.all_transactions t WHERE t.batch_number = b.n OFFSET 0) t)
     SELECT e.account_id, e.batch_number, CASE e.side WHEN 'debit' THEN e.amount_minor ELSE 0 END,
            CASE e.side WHEN 'credit' THEN e.amount_minor ELSE 0 END, CASE WHEN e.was_held THEN -e.amount_minor ELSE 0 END
-      FROM cut c, LATERAL (SELECT * FROM ledger.entries e WHERE e.transaction_id = c.transaction_id OFFSET 0) e
+      FROM cut c, LATERAL (SELECT * FROM ledger.all_entries e WHERE e.transaction_id = c.transaction_id OFFSET 0) e
     UNION ALL
     SELECT h.account_id, h.batch_number, 0, 0, h.amount_minor
-      FROM cut c, LATERAL (SELECT * FROM ledger.holds h WHERE h.hold_id = c.transaction_id OFFSET 0) h WHERE c.kind = 'hold'
+      FROM cut c, LATERAL (SELECT * FROM ledger.all_holds h WHERE h.hold_id = c.transaction_id OFFSET 0) h WHERE c.kind = 'hold'
     UNION ALL
     SELECT h.account_id, h.batch_number, 0, 0, -h.freed_minor
-      FROM cut c, LATERAL (SELECT * FROM ledger.hold_ends h WHERE h.transaction_id = c.transaction_id OFFSET 0) h
+      FROM cut c, LATERAL (SELECT * FROM ledger.all_hold_ends h WHERE h.transaction_id = c.transaction_id OFFSET 0) h
      WHERE c.kind IN ('void', 'expire');
 $$;
 
@@ -110,14 +110,14 @@ BEGIN
               FROM (SELECT e.batch_number, count(*) AS n, sum(e.amount_minor) FILTER (WHERE e.side = 'debit') AS debit,
                            sum(e.amount_minor) FILTER (WHERE e.side = 'credit') AS credit,
                            -sum(e.amount_minor) FILTER (WHERE e.was_held) AS held
-                      FROM ledger.entries e WHERE e.account_id = p_account AND e.batch_number BETWEEN low AND high
+                      FROM ledger.all_entries e WHERE e.account_id = p_account AND e.batch_number BETWEEN low AND high
                      GROUP BY e.batch_number
                     UNION ALL
                     SELECT h.batch_number, 1, 0, 0, h.amount_minor
-                      FROM ledger.holds h WHERE h.account_id = p_account AND h.batch_number BETWEEN low AND high
+                      FROM ledger.all_holds h WHERE h.account_id = p_account AND h.batch_number BETWEEN low AND high
                     UNION ALL
                     SELECT h.batch_number, 1, 0, 0, -h.freed_minor
-                      FROM ledger.hold_ends h WHERE h.account_id = p_account AND h.batch_number BETWEEN low AND high) g
+                      FROM ledger.all_hold_ends h WHERE h.account_id = p_account AND h.batch_number BETWEEN low AND high) g
               LEFT JOIN LATERAL (SELECT p.position FROM ledger.positions p WHERE p.batch_number = g.batch_number OFFSET 0) p ON true
              WHERE (p.position <= coalesce(before.position, 0)) IS NOT TRUE) m;
 END $$;
@@ -151,7 +151,7 @@ BEGIN
         END IF;
         RETURN QUERY
         SELECT p.position, e.transaction_id, e.line, e.side, e.amount_minor
-          FROM ledger.entries e, LATERAL (SELECT p.position FROM ledger.positions p WHERE p.batch_number = e.batch_number OFFSET 0) p
+          FROM ledger.all_entries e, LATERAL (SELECT p.position FROM ledger.positions p WHERE p.batch_number = e.batch_number OFFSET 0) p
          WHERE e.account_id = p_account AND e.batch_number BETWEEN low AND high AND p.position <= upto
            AND (p.position, e.transaction_id, e.line) > (p_position, p_transaction, p_line)
            AND p.position > CASE look WHEN 1 THEN -1 ELSE start END

@@ -61,7 +61,7 @@ CREATE TABLE ledger.batches (
 );
 
 -- Who said it and when they first stored it. `decision` is the transaction or
--- the refusal that answers this identity for ever.
+-- the refusal that answers this identity for ever. Partitions come in V15.
 CREATE TABLE ledger.identities (
     key_date     date NOT NULL,
     caller       text COLLATE "C" NOT NULL,
@@ -69,8 +69,6 @@ CREATE TABLE ledger.identities (
     decision     uuid NOT NULL,
     PRIMARY KEY (key_date, caller, key_digest)
 ) PARTITION BY RANGE (key_date);
-CREATE TABLE ledger.identities_all PARTITION OF ledger.identities
-    FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
 
 CREATE TABLE ledger.refusals (
     refusal_id   uuid PRIMARY KEY,
@@ -114,8 +112,6 @@ CREATE TABLE ledger.transactions (
                                   WHEN kind = 'hold' THEN original_id IS NULL ELSE true END),
     CHECK (original_id <> transaction_id)
 ) PARTITION BY RANGE (transaction_id);
-CREATE TABLE ledger.transactions_all PARTITION OF ledger.transactions
-    FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
 CREATE INDEX ON ledger.transactions (original_id) WHERE original_id IS NOT NULL;
 CREATE INDEX ON ledger.transactions (accounting_date);
 CREATE INDEX ON ledger.transactions (batch_number);
@@ -132,8 +128,6 @@ CREATE TABLE ledger.entries (
     was_held       boolean NOT NULL DEFAULT false,
     PRIMARY KEY (transaction_id, line)
 ) PARTITION BY RANGE (transaction_id);
-CREATE TABLE ledger.entries_all PARTITION OF ledger.entries
-    FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
 CREATE INDEX ON ledger.entries (account_id, batch_number);
 
 CREATE TABLE ledger.external_references (
@@ -142,8 +136,6 @@ CREATE TABLE ledger.external_references (
     value          text COLLATE "C" NOT NULL CHECK (length(value) BETWEEN 1 AND 128),
     PRIMARY KEY (value, type, transaction_id)
 ) PARTITION BY RANGE (transaction_id);
-CREATE TABLE ledger.external_references_all PARTITION OF ledger.external_references
-    FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
 
 -- What may still be taken from an original, per currency. Made with it; a link
 -- lowers it, a link that was reversed gives its part back, a reversal needs it
@@ -181,8 +173,7 @@ BEGIN
         EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
             FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
     END LOOP;
-    FOREACH name IN ARRAY ARRAY['batches', 'identities', 'identities_all', 'refusals', 'transactions',
-        'transactions_all', 'entries', 'entries_all', 'external_references', 'external_references_all',
+    FOREACH name IN ARRAY ARRAY['batches', 'identities', 'refusals', 'transactions', 'entries', 'external_references',
         'accounts', 'balances', 'raisings', 'caps', 'control'] LOOP
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
             FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);

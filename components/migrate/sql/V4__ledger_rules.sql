@@ -1,28 +1,38 @@
 -- What stands behind the functions against our own mistakes: triggers that look
 -- at all rows of a statement at once, and refuse the statement. They are on the
--- tables and on each partition, which somebody could write directly.
+-- tables and on each partition (V15), which somebody could write directly.
 
 -- Entries come whole: all that their transaction counts, in one statement with
 -- it, and they balance in every currency. With lines unique and counted nothing
--- can be added later, not even by two sessions at once.
+-- can be added later, not even by two sessions at once. Their transactions are looked
+-- up all at once, in the partitions that the ids lie in.
 CREATE FUNCTION ledger.entries_are_whole() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
 SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
+    ids uuid[] := ARRAY(SELECT DISTINCT e.transaction_id FROM added e ORDER BY e.transaction_id);
+    -- Of the transactions that are there, in the order of ids.
+    known record;
 BEGIN
-    SELECT g.transaction_id, t.entry_count, sum(g.n) AS n, max(g.line) AS line, min(g.currency) FILTER (WHERE g.total <> 0) AS currency
+    SELECT count(*) AS n, array_agg(t.entry_count ORDER BY t.transaction_id) AS counts, array_agg(t.batch_number ORDER BY t.transaction_id) AS batches,
+           array_agg(t.kind = 'capture' ORDER BY t.transaction_id) AS captures
+      INTO known FROM ledger.transactions t
+     WHERE t.transaction_id = ANY (ids) AND t.transaction_id BETWEEN ids[1] AND ids[cardinality(ids)];
+    IF known.n <> cardinality(ids) THEN
+        RAISE EXCEPTION 'entries are not the whole of a transaction' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    SELECT g.transaction_id, known.counts[g.place] AS entry_count, sum(g.n) AS n, min(g.currency) FILTER (WHERE g.total <> 0) AS currency
       INTO wrong
-      FROM (SELECT e.transaction_id, a.currency, count(*) AS n, max(e.line) AS line,
+      FROM (SELECT e.transaction_id, a.currency, count(*) AS n, max(e.line) AS line, dense_rank() OVER (ORDER BY e.transaction_id) AS place,
                    CASE WHEN min(e.batch_number) = max(e.batch_number) THEN min(e.batch_number) END AS batch, bool_or(e.was_held) AS was_held,
                    sum(CASE e.side WHEN 'debit' THEN e.amount_minor ELSE -e.amount_minor END) AS total
               FROM added e LEFT JOIN ledger.accounts a USING (account_id)
              GROUP BY e.transaction_id, a.currency) g
-      LEFT JOIN ledger.transactions t USING (transaction_id)
-     GROUP BY g.transaction_id, t.entry_count
-    HAVING sum(g.n) IS DISTINCT FROM t.entry_count OR max(g.line) > t.entry_count
+     GROUP BY g.transaction_id, g.place
+    HAVING sum(g.n) IS DISTINCT FROM known.counts[g.place] OR max(g.line) > known.counts[g.place]
         OR bool_or(g.currency IS NULL) OR bool_or(g.total <> 0)
-        OR bool_and(g.batch = t.batch_number AND (t.kind = 'capture' OR NOT g.was_held)) IS NOT TRUE
+        OR bool_and(g.batch = known.batches[g.place] AND (known.captures[g.place] OR NOT g.was_held)) IS NOT TRUE
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '% entries of transaction % are not the % that it counts, or do not balance (%)',
@@ -39,23 +49,32 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enab
 SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
+    batch record;
+    ids uuid[];
 BEGIN
-    IF EXISTS (SELECT FROM added t WHERE t.accounting_date <= (SELECT c.closed_through FROM ledger.control c)) THEN
+    SELECT min(t.accounting_date) AS earliest, bool_or(t.kind = 'hold') AS holds INTO batch FROM added t;
+    IF batch.earliest <= (SELECT c.closed_through FROM ledger.control c) THEN
         RAISE EXCEPTION 'a closed day takes no transaction' USING ERRCODE = 'integrity_constraint_violation';
     END IF;
-    IF EXISTS (SELECT FROM added t WHERE t.kind = 'hold'
-                  AND (SELECT h.hold_id FROM ledger.holds h WHERE h.hold_id = t.transaction_id) IS NULL) THEN
-        RAISE EXCEPTION 'a hold names what it holds' USING ERRCODE = 'integrity_constraint_violation';
+    IF batch.holds THEN
+        IF EXISTS (SELECT FROM added t WHERE t.kind = 'hold'
+                      AND (SELECT h.hold_id FROM ledger.holds h WHERE h.hold_id = t.transaction_id) IS NULL) THEN
+            RAISE EXCEPTION 'a hold names what it holds' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
     END IF;
-    SELECT t.transaction_id, i.decision, e.line INTO wrong
+    -- Of which the first line is there, all are: see above.
+    ids := ARRAY(SELECT t.transaction_id FROM added t WHERE t.entry_count > 0 ORDER BY t.transaction_id);
+    IF cardinality(ids) <> (SELECT count(*) FROM ledger.entries e WHERE e.transaction_id = ANY (ids) AND e.line = 1
+                               AND e.transaction_id BETWEEN ids[1] AND ids[cardinality(ids)]) THEN
+        RAISE EXCEPTION 'a transaction lacks entries' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    SELECT t.transaction_id INTO wrong
       FROM added t
       LEFT JOIN ledger.identities i ON i.key_date = t.key_date AND i.caller = t.caller
             AND i.key_digest = substr(sha256(convert_to(t.key, 'UTF8')), 1, 16)
-      LEFT JOIN ledger.entries e ON e.transaction_id = t.transaction_id AND e.line = t.entry_count
-     WHERE i.decision IS DISTINCT FROM t.transaction_id OR (e.line IS NULL AND t.entry_count > 0)
-     LIMIT 1;
+     WHERE i.decision IS DISTINCT FROM t.transaction_id LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'transaction % was not decided under its identity, or lacks entries', wrong.transaction_id
+        RAISE EXCEPTION 'transaction % was not decided under its identity', wrong.transaction_id
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NULL;
@@ -79,18 +98,9 @@ BEGIN
     RETURN NULL;
 END $$;
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['entries', 'entries_all'] LOOP
-        EXECUTE format('CREATE TRIGGER whole AFTER INSERT ON ledger.%I REFERENCING NEW TABLE AS added
-            FOR EACH STATEMENT EXECUTE FUNCTION ledger.entries_are_whole()', name);
-    END LOOP;
-    FOREACH name IN ARRAY ARRAY['transactions', 'transactions_all'] LOOP
-        EXECUTE format('CREATE TRIGGER whole AFTER INSERT ON ledger.%I REFERENCING NEW TABLE AS added
-            FOR EACH STATEMENT EXECUTE FUNCTION ledger.transactions_are_whole()', name);
-    END LOOP;
-    EXECUTE 'CREATE TRIGGER decided AFTER INSERT ON ledger.refusals REFERENCING NEW TABLE AS added
-        FOR EACH STATEMENT EXECUTE FUNCTION ledger.refusals_are_decided()';
-END $$;
+CREATE TRIGGER whole AFTER INSERT ON ledger.entries REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.entries_are_whole();
+CREATE TRIGGER whole AFTER INSERT ON ledger.transactions REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.transactions_are_whole();
+CREATE TRIGGER decided AFTER INSERT ON ledger.refusals REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refusals_are_decided();

@@ -12,7 +12,6 @@ CREATE TABLE ledger.holds (
     expires_at   timestamptz,
     batch_number bigint NOT NULL
 ) PARTITION BY RANGE (hold_id);
-CREATE TABLE ledger.holds_all PARTITION OF ledger.holds FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
 CREATE INDEX ON ledger.holds (account_id, batch_number);
 
 -- What the end of a hold set free: what was held still.
@@ -23,7 +22,6 @@ CREATE TABLE ledger.hold_ends (
     freed_minor    bigint NOT NULL CHECK (freed_minor > 0),
     batch_number   bigint NOT NULL
 ) PARTITION BY RANGE (transaction_id);
-CREATE TABLE ledger.hold_ends_all PARTITION OF ledger.hold_ends FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
 CREATE INDEX ON ledger.hold_ends (account_id, batch_number);
 
 -- What is held is a hold's, on an account with a floor. It comes in one statement
@@ -65,12 +63,30 @@ BEGIN
     FOREACH name IN ARRAY ARRAY['holds', 'hold_ends'] LOOP
         EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
             FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
-    END LOOP;
-    FOREACH name IN ARRAY ARRAY['holds', 'holds_all', 'hold_ends', 'hold_ends_all'] LOOP
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
             FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
         EXECUTE format('CREATE TRIGGER whole AFTER INSERT ON ledger.%I REFERENCING NEW TABLE AS added
-            FOR EACH STATEMENT EXECUTE FUNCTION ledger.%s_are_whole()', name, replace(name, '_all', ''));
+            FOR EACH STATEMENT EXECUTE FUNCTION ledger.%s_are_whole()', name, name);
+    END LOOP;
+END $$;
+
+-- Postings look at the tables; whoever reads, at the views: what has been archived
+-- (V16) too, where nothing is written any more.
+CREATE SCHEMA ledger_archive;
+REVOKE ALL ON SCHEMA ledger_archive FROM PUBLIC;
+GRANT USAGE ON SCHEMA ledger_archive TO ledger;
+DO $$
+DECLARE name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['transactions', 'entries', 'external_references', 'holds', 'hold_ends'] LOOP
+        EXECUTE format('CREATE TABLE ledger_archive.%I (LIKE ledger.%I) PARTITION BY RANGE (%I)', name, name,
+            CASE name WHEN 'holds' THEN 'hold_id' ELSE 'transaction_id' END);
+        EXECUTE format('CREATE TRIGGER append_only BEFORE INSERT OR UPDATE OR DELETE ON ledger_archive.%I
+            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
+        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger_archive.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
+        EXECUTE format('CREATE VIEW ledger.all_%I AS SELECT * FROM ledger.%I UNION ALL SELECT * FROM ledger_archive.%I', name, name, name);
+        EXECUTE format('GRANT SELECT ON ledger_archive.%I, ledger.all_%I TO ledger', name, name);
     END LOOP;
 END $$;
 

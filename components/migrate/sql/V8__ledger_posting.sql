@@ -207,6 +207,8 @@ DECLARE
     today date;
     closing date;
     closed date;
+    keys_from date;
+    prepared_upto date;
     timely boolean[];
     fresh boolean[];
     busy boolean[];
@@ -224,10 +226,14 @@ BEGIN
             demanded, original_date, original_key, epoch, expires, n));
     PERFORM ledger.check_arguments(items, p_entry_items, p_accounts, p_currencies);
     PERFORM ledger.take_fence(false);
-    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through
-      INTO STRICT epoch_min, today, closing, closed FROM ledger.control l, payplane.control c;
+    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through, l.keys_from, l.prepared_upto
+      INTO STRICT epoch_min, today, closing, closed, keys_from, prepared_upto FROM ledger.control l, payplane.control c;
+    -- The ledger prepares partitions a month before; not where it was down, or the clock leapt.
+    IF prepared_upto < today + 3 THEN
+        PERFORM ledger.prepare(today);
+    END IF;
     entries := ledger.resolve(p_entry_items, p_lines, p_accounts, p_currencies, p_sides, p_amounts);
-    timely := ARRAY(SELECT i.config_epoch >= epoch_min AND i.key_date BETWEEN today - 400 AND today + 1
+    timely := ARRAY(SELECT i.config_epoch >= epoch_min AND i.key_date BETWEEN greatest(today - 400, keys_from) AND today + 1
                     FROM unnest(items) i ORDER BY i.n);
     IF NOT ledger.guarded(items, entries) THEN
         fresh := ledger.take_keys(items, timely);

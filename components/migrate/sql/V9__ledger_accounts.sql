@@ -89,10 +89,19 @@ CREATE TABLE ledger.config_epochs (
     batch_number bigint NOT NULL UNIQUE,
     raised_at    timestamptz NOT NULL DEFAULT now()
 );
+-- What of the books has left, all before that day: see V15.
+CREATE TABLE ledger.departures (
+    what         text NOT NULL CHECK (what IN ('identities', 'transactions')),
+    upto         date NOT NULL,
+    batch_number bigint NOT NULL,
+    decided_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (what, upto)
+);
+CREATE INDEX ON ledger.departures (batch_number);
 DO $$
 DECLARE name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['account_states', 'config_epochs'] LOOP
+    FOREACH name IN ARRAY ARRAY['account_states', 'config_epochs', 'departures'] LOOP
         EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
             FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
         EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
@@ -162,4 +171,4 @@ END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.post, ledger.open_accounts, ledger.fold_raisings, ledger.raise_config_epoch, ledger.set_account_state TO ledger;
-GRANT SELECT ON ledger.account_states, ledger.config_epochs TO ledger;
+GRANT SELECT ON ledger.account_states, ledger.config_epochs, ledger.departures TO ledger;

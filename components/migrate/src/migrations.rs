@@ -31,6 +31,8 @@ pub const FILES: &[(&str, &str)] = files![
     "V12__ledger_chain",
     "V13__ledger_checkpoints",
     "V14__ledger_epoch",
+    "V15__ledger_partitions",
+    "V16__ledger_archive",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -27,6 +27,8 @@ pub struct Walked {
     pub sealed: i64,
     pub proven: i64,
     pub unsealed: i64,
+    /// Identities of key dates before it have left.
+    pub keys_from: Option<String>,
     pub findings: Vec<Finding>,
 }
 

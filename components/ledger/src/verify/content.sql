@@ -1,19 +1,19 @@
 -- Transactions whose entries, references or own fields are not what was asked
 -- for: the text that `Posting::hash` digests, from what is stored. No row is good.
 SELECT 'a transaction is what was asked for', t.transaction_id::text
-  FROM ledger.transactions t
-  LEFT JOIN ledger.transactions o ON o.transaction_id = t.original_id
-  LEFT JOIN ledger.holds h ON h.hold_id = t.transaction_id
+  FROM transactions t
+  LEFT JOIN transactions o ON o.transaction_id = t.original_id
+  LEFT JOIN holds h ON h.hold_id = t.transaction_id
   LEFT JOIN (
        SELECT e.transaction_id, string_agg(concat_ws(' ', coalesce(e.side, CASE a.normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END::ledger.side),
                                                      a.code, e.amount_minor, a.currency) || E'\n', '' ORDER BY e.line) AS text
-         FROM (SELECT transaction_id, line, account_id, side, amount_minor FROM ledger.entries UNION ALL
-               SELECT hold_id, 1, account_id, NULL, amount_minor FROM ledger.holds) e
+         FROM (SELECT transaction_id, line, account_id, side, amount_minor FROM entries UNION ALL
+               SELECT hold_id, 1, account_id, NULL, amount_minor FROM holds) e
          LEFT JOIN ledger.accounts a USING (account_id) GROUP BY e.transaction_id) e
     ON e.transaction_id = t.transaction_id
   LEFT JOIN (
        SELECT r.transaction_id, string_agg(r.type || '=' || r.value || E'\n', '' ORDER BY r.type, r.value) AS text
-         FROM ledger.external_references r GROUP BY r.transaction_id) r
+         FROM external_references r GROUP BY r.transaction_id) r
     ON r.transaction_id = t.transaction_id
  WHERE t.request_hash <> sha256(convert_to(concat(
        E'2\n', t.kind, E'\n', e.text, r.text,
@@ -24,5 +24,5 @@ SELECT 'a transaction is what was asked for', t.transaction_id::text
        'original ' || (to_json(o.key_date) #>> '{}') || ' ' || o.key || E'\n'), 'UTF8'))
 UNION ALL
 SELECT 'a reference is of a transaction, and printable', coalesce(r.transaction_id::text, '?')
-  FROM ledger.external_references r LEFT JOIN ledger.transactions t USING (transaction_id)
+  FROM external_references r LEFT JOIN transactions t USING (transaction_id)
  WHERE t.transaction_id IS NULL OR r.value !~ '^[ -~]{1,128}$'

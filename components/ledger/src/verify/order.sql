@@ -7,8 +7,8 @@ UNION ALL
 SELECT 'positions have no gap', max(p.position)::text FROM ledger.positions p HAVING count(*) <> max(p.position)
 UNION ALL
 SELECT 'a link stands behind its original', t.transaction_id::text
-  FROM ledger.transactions t JOIN ledger.positions own USING (batch_number)
-  JOIN ledger.transactions o ON o.transaction_id = t.original_id
+  FROM transactions t JOIN ledger.positions own USING (batch_number)
+  JOIN transactions o ON o.transaction_id = t.original_id
   LEFT JOIN ledger.positions first ON first.batch_number = o.batch_number
  WHERE (first.position <= own.position) IS NOT TRUE
 UNION ALL
@@ -18,18 +18,18 @@ SELECT 'a floor holds at every position', f.code || ' ' || f.currency || ' at ' 
           FROM (SELECT t.batch_number, e.account_id, CASE WHEN e.side = a.normal_side THEN e.amount_minor
                        -- What a capture takes was not available before.
                        WHEN h.account_id = e.account_id THEN 0 ELSE -e.amount_minor END AS change
-                  FROM ledger.entries e JOIN ledger.accounts a USING (account_id) JOIN ledger.transactions t USING (transaction_id)
-                  LEFT JOIN ledger.holds h ON t.kind = 'capture' AND h.hold_id = t.original_id
+                  FROM entries e JOIN ledger.accounts a USING (account_id) JOIN transactions t USING (transaction_id)
+                  LEFT JOIN holds h ON t.kind = 'capture' AND h.hold_id = t.original_id
                  WHERE a.floor_minor IS NOT NULL
                 UNION ALL
                 SELECT t.batch_number, h.account_id, -h.amount_minor
-                  FROM ledger.holds h JOIN ledger.transactions t ON t.transaction_id = h.hold_id
+                  FROM holds h JOIN transactions t ON t.transaction_id = h.hold_id
                 UNION ALL
                 SELECT t.batch_number, h.account_id, h.amount_minor - coalesce((
-                       SELECT sum(e.amount_minor) FROM ledger.transactions x JOIN ledger.entries e USING (transaction_id)
+                       SELECT sum(e.amount_minor) FROM transactions x JOIN entries e USING (transaction_id)
                         WHERE x.original_id = h.hold_id AND x.kind = 'capture' AND e.account_id = h.account_id
                           AND e.side <> a.normal_side), 0)
-                  FROM ledger.holds h JOIN ledger.accounts a USING (account_id) JOIN ledger.transactions t ON t.original_id = h.hold_id AND t.kind IN ('void', 'expire')) c
+                  FROM holds h JOIN ledger.accounts a USING (account_id) JOIN transactions t ON t.original_id = h.hold_id AND t.kind IN ('void', 'expire')) c
           JOIN ledger.accounts a USING (account_id) JOIN ledger.positions p ON p.batch_number = c.batch_number
          GROUP BY a.account_id, a.code, a.currency, a.floor_minor, p.position) f
  WHERE f.available < f.floor_minor
@@ -37,7 +37,7 @@ UNION ALL
 SELECT 'a closed day takes nothing more', t.transaction_id::text
   FROM (SELECT d.day, d.batch_number, coalesce(lag(d.day) OVER (ORDER BY d.day), '-infinity') AS before
           FROM ledger.day_closings d WHERE d.state = 'closed') d
-  JOIN ledger.transactions t ON t.accounting_date > d.before AND t.accounting_date <= d.day
+  JOIN transactions t ON t.accounting_date > d.before AND t.accounting_date <= d.day
  WHERE t.batch_number > d.batch_number
 UNION ALL
 SELECT 'the days that are closed are those that were', c.closing_through || ' ' || c.closed_through
@@ -53,3 +53,11 @@ SELECT 'an account is in the state that it was put in', a.code || ' ' || a.curre
 UNION ALL
 SELECT 'the config epoch is the last that was raised', c.config_epoch_min::text
   FROM ledger.control c WHERE c.config_epoch_min <> (SELECT coalesce(max(e.config_epoch), 0) FROM ledger.config_epochs e)
+UNION ALL
+SELECT 'identities leave when nobody can use their dates', d.upto::text
+  FROM ledger.departures d, payplane.control c
+ WHERE d.what = 'identities' AND d.upto > (d.decided_at AT TIME ZONE c.time_zone)::date - 400
+UNION ALL
+SELECT 'no key date is taken of which identities have left', c.keys_from::text
+  FROM ledger.control c
+ WHERE c.keys_from < (SELECT max(d.upto) FROM ledger.departures d WHERE d.what = 'identities')

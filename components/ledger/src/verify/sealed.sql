@@ -2,7 +2,8 @@
 -- JSON array, in the order of its bytes; and of all lines of a batch the SHA-256.
 -- Entries and references are in their transaction's request hash. Times are
 -- microseconds since 1970.
-WITH cut AS MATERIALIZED (
+WITH transactions AS NOT MATERIALIZED (SELECT * FROM ledger.transactions UNION ALL SELECT * FROM ledger_archive.transactions),
+cut AS MATERIALIZED (
     SELECT p.position, p.epoch, p.batch_number FROM ledger.positions p WHERE p.position BETWEEN $1 AND $2)
 SELECT l.position, sha256(convert_to(string_agg(l.line, E'\n' ORDER BY l.line COLLATE "C"), 'UTF8'))
   FROM (
@@ -18,7 +19,7 @@ SELECT l.position, sha256(convert_to(string_agg(l.line, E'\n' ORDER BY l.line CO
                t.key, t.kind, t.entry_count, (extract(epoch FROM t.effective_time) * 1000000)::bigint,
                t.accounting_date, t.settlement_date, t.config_epoch,
                t.original_id, encode(t.request_hash, 'hex'), (extract(epoch FROM t.posted_at) * 1000000)::bigint)::text
-      FROM cut c JOIN ledger.transactions t USING (batch_number)
+      FROM cut c JOIN transactions t USING (batch_number)
     UNION ALL
     SELECT c.position, json_build_array('day', d.day, d.state, (extract(epoch FROM d.decided_at) * 1000000)::bigint)::text
       FROM cut c JOIN ledger.day_closings d USING (batch_number)
@@ -28,6 +29,9 @@ SELECT l.position, sha256(convert_to(string_agg(l.line, E'\n' ORDER BY l.line CO
     UNION ALL
     SELECT c.position, json_build_array('config', e.config_epoch, (extract(epoch FROM e.raised_at) * 1000000)::bigint)::text
       FROM cut c JOIN ledger.config_epochs e USING (batch_number)
+    UNION ALL
+    SELECT c.position, json_build_array('departure', d.what, d.upto, (extract(epoch FROM d.decided_at) * 1000000)::bigint)::text
+      FROM cut c JOIN ledger.departures d USING (batch_number)
     UNION ALL
     SELECT c.position, json_build_array('refusal', r.refusal_id, r.caller, r.key_date, r.key,
                r.reason, r.subject, r.message, r.config_epoch, encode(r.request_hash, 'hex'),

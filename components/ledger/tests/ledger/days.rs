@@ -71,7 +71,7 @@ pub(crate) async fn what_comes_late_goes_to_the_earliest_day_that_is_not_closed(
     // What stands behind the functions says no as well.
     let forged = "INSERT INTO ledger.transactions (transaction_id, caller, key_date, key, kind, entry_count, effective_time,
             accounting_date, config_epoch, request_hash, batch_number)
-        SELECT gen_random_uuid(), caller, key_date, key, kind, entry_count, effective_time, accounting_date, 1, request_hash, 1
+        SELECT ledger.first_id(current_date), caller, key_date, key, kind, entry_count, effective_time, accounting_date, 1, request_hash, 1
           FROM ledger.transactions WHERE key = 'sale:1'";
     let refused = ledger.owner.batch_execute(forged).await.unwrap_err();
     assert!(

@@ -4,17 +4,24 @@
 use std::cell::RefCell;
 
 use crate::{
-    checkpoints, crash, days, histories, holds, hostile, model, neighbours, positions, posting, rules,
-    sealed, states,
+    checkpoints, crash, days, departures, histories, holds, hostile, model, neighbours, partitions,
+    positions, posting, rules, sealed, states,
 };
 
 thread_local! {
     static PLANT: RefCell<Option<String>> = const { RefCell::new(None) };
+    static BEGINNING: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// What the harness runs after the migration, on this thread.
 pub(crate) fn planted() -> Option<String> {
-    PLANT.with_borrow(Clone::clone)
+    let parts = [PLANT.with_borrow(Clone::clone), BEGINNING.with_borrow(Clone::clone)];
+    parts.into_iter().flatten().reduce(|bug, beginning| bug + "\n" + &beginning)
+}
+
+/// The test has the books begin with this SQL.
+pub(crate) fn begin_with(sql: String) {
+    BEGINNING.set(Some(sql));
 }
 
 /// The function, the right text, the wrong one, and the test that must fail.
@@ -71,8 +78,8 @@ const PLANTS: &[Plant] = &[
     // The epoch is read before the fence, hence from an older snapshot.
     (
         "post",
-        "    PERFORM ledger.take_fence(false);\n    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through\n      INTO STRICT epoch_min, today, closing, closed FROM ledger.control l, payplane.control c;",
-        "    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through\n      INTO STRICT epoch_min, today, closing, closed FROM ledger.control l, payplane.control c;\n    PERFORM ledger.take_fence(false);",
+        "    PERFORM ledger.take_fence(false);\n    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through, l.keys_from, l.prepared_upto\n      INTO STRICT epoch_min, today, closing, closed, keys_from, prepared_upto FROM ledger.control l, payplane.control c;",
+        "    SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through, l.keys_from, l.prepared_upto\n      INTO STRICT epoch_min, today, closing, closed, keys_from, prepared_upto FROM ledger.control l, payplane.control c;\n    PERFORM ledger.take_fence(false);",
         posting::the_fence_waits_for_postings_and_stops_later_ones,
     ),
     // A closed day takes what is its own.
@@ -273,12 +280,55 @@ const PLANTS: &[Plant] = &[
         "false",
         neighbours::a_held_row_keeps_no_neighbour,
     ),
+    // A posting waits for somebody else to make its partition.
+    ("post", "PERFORM ledger.prepare(today)", "NULL", partitions::a_posting_that_finds_no_partition_makes_it),
+    // A new partition takes anything that is written beside its table.
+    (
+        "make_partition",
+        "whole IS NOT NULL",
+        "false",
+        partitions::new_partitions_are_guarded_like_their_tables,
+    ),
+    // Identities leave while their dates are taken, or with a hold that is open.
+    (
+        "retire_keys",
+        "p_upto <= today - 400",
+        "p_upto <= today",
+        departures::identities_leave_for_good_and_their_keys_are_never_booked_again,
+    ),
+    (
+        "retire_keys",
+        "c.remaining_minor > 0",
+        "false",
+        departures::identities_leave_for_good_and_their_keys_are_never_booked_again,
+    ),
+    // A departure lets dates be taken again.
+    (
+        "retire_keys",
+        "SET keys_from = p_upto",
+        "SET keys_from = keys_from",
+        departures::identities_leave_for_good_and_their_keys_are_never_booked_again,
+    ),
+    // Transactions are archived that identities still answer with.
+    (
+        "check_archivable",
+        "- 31) IS NOT TRUE",
+        "- 31) IS FALSE AND false",
+        departures::archived_months_are_read_and_verified_like_others,
+    ),
+    // Whoever reads an account forgets what is archived.
+    (
+        "account_at",
+        "FROM ledger.all_entries e",
+        "FROM ledger.entries e",
+        departures::archived_months_are_read_and_verified_like_others,
+    ),
     // Any isolation level is let in.
     ("commit_durably", "<> 'read committed'", "= 'none'", hostile::the_login_can_post_and_nothing_else),
 ];
 
 /// The function as it is in the migrations, to be replaced.
-fn definition(name: &str) -> String {
+pub(crate) fn definition(name: &str) -> String {
     let start = format!("CREATE FUNCTION ledger.{name}(");
     let sql =
         payplane_migrate::migrations::FILES.iter().find_map(|(_, sql)| sql.find(&start).map(|n| &sql[n..]));

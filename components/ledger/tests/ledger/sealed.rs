@@ -16,13 +16,13 @@ use payplane_testkit::{Pki, Postgres};
 use crate::harness::*;
 
 /// Books with three published heads and one posting beyond, and copies of them.
-struct Sealed {
-    postgres: Postgres,
+pub(crate) struct Sealed {
+    pub(crate) postgres: Postgres,
     folder: tempfile::TempDir,
 }
 
 impl Sealed {
-    async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         let Ledger { postgres, .. } = Ledger::start().await;
         let folder = tempfile::tempdir().unwrap();
         Pki::seal_key(folder.path()).unwrap();
@@ -44,7 +44,7 @@ impl Sealed {
         sealed
     }
 
-    fn books(&self, name: &str) -> Books {
+    pub(crate) fn books(&self, name: &str) -> Books {
         let (tls, mut config) = (self.postgres.tls("ledger").unwrap(), self.postgres.config("ledger"));
         name.clone_into(&mut config.database);
         Books::new(database::pool(&config, &tls, "test", 4).unwrap())
@@ -52,7 +52,7 @@ impl Sealed {
 
     /// Books sales one after the other, a refund, a hold that is captured in part, and a
     /// refusal, seals all and publishes the head.
-    async fn book(&self, name: &str, keys: &[&str], heads: &str) {
+    pub(crate) async fn book(&self, name: &str, keys: &[&str], heads: &str) {
         let books = self.books(name);
         for key in keys {
             let mut sale = sale(key, 0, 100);
@@ -92,7 +92,7 @@ impl Sealed {
         self.folder.path().join(name)
     }
 
-    async fn copy(&self, name: &str) {
+    pub(crate) async fn copy(&self, name: &str) {
         let admin = self.postgres.connect_to("postgres", "postgres").await.unwrap();
         let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'payplane'";
         admin.execute(end, &[]).await.unwrap();
@@ -100,7 +100,7 @@ impl Sealed {
     }
 
     /// What both verifiers say of a database.
-    async fn verdicts(&self, database: &str, heads: &str) -> (Vec<String>, Vec<String>) {
+    pub(crate) async fn verdicts(&self, database: &str, heads: &str) -> (Vec<String>, Vec<String>) {
         let client = self.postgres.connect_to("ledger", database).await.unwrap();
         let text = std::fs::read_to_string(self.heads(heads)).unwrap();
         let key = self.folder.path().join("seal.pub");

@@ -6,8 +6,10 @@ conninfo, heads_file, key_file = sys.argv[1:]
 key = base64.b64decode("".join(line for line in open(key_file) if "-----" not in line))[-32:].hex()
 wrong = []
 
+both = ", ".join(f"{table} AS (TABLE ledger.{table} UNION ALL TABLE ledger_archive.{table})"
+                 for table in ("transactions", "entries", "external_references", "holds"))  # what was archived too
 def rows(sql):  # each as JSON
-    command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", conninfo, "-c", f"SELECT to_json(r) FROM ({sql}) r"]
+    command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", conninfo, "-c", f"WITH {both} SELECT to_json(r) FROM ({sql}) r"]
     return list(map(json.loads, subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()))
 
 def signed(head):  # with the key; Ed25519 by openssl
@@ -21,17 +23,15 @@ def signed(head):  # with the key; Ed25519 by openssl
                    "-in", f"{folder}/text", "-sigfile", f"{folder}/sig"]
         return head["key"] == key and subprocess.run(command, capture_output=True).returncode == 0
 
-def micros(column):
-    return f"(extract(epoch FROM {column}) * 1000000)::bigint AS {column}"
-
+micros = "(extract(epoch FROM {0}) * 1000000)::bigint AS {0}".format
 # What was asked for, of each transaction.
 asked = {}
-for entry in rows("SELECT e.transaction_id, e.line, e.side, a.code, e.amount_minor, a.currency FROM (SELECT transaction_id, line, account_id, side, amount_minor FROM ledger.entries UNION ALL "
+for entry in rows("SELECT e.transaction_id, e.line, e.side, a.code, e.amount_minor, a.currency FROM (SELECT transaction_id, line, account_id, side, amount_minor FROM entries UNION ALL "
                   "SELECT hold_id, 1, account_id, CASE normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END::ledger.side, amount_minor "
-                  "FROM ledger.holds JOIN ledger.accounts USING (account_id)) e LEFT JOIN ledger.accounts a USING (account_id) ORDER BY 1, 2"):
+                  "FROM holds JOIN ledger.accounts USING (account_id)) e LEFT JOIN ledger.accounts a USING (account_id) ORDER BY 1, 2"):
     line = " ".join(str(entry[name]) for name in ("side", "code", "amount_minor", "currency"))
     asked.setdefault(entry["transaction_id"], []).append(line)
-for reference in rows('SELECT * FROM ledger.external_references ORDER BY transaction_id, type, value'):
+for reference in rows('SELECT * FROM external_references ORDER BY transaction_id, type, value'):
     asked.setdefault(reference["transaction_id"], []).append(reference["type"] + "=" + reference["value"])
 records = {}  # by batch number
 def record(batch, kind, *fields):
@@ -41,7 +41,7 @@ known = {t["transaction_id"]: t for t in rows(
     f"SELECT transaction_id, caller, key_date, key, kind, entry_count, {micros('effective_time')}, accounting_date, "
     f"settlement_date, config_epoch, original_id, encode(request_hash, 'hex') AS request_hash, {micros('posted_at')}, t.batch_number, "
     f"CASE WHEN day_demanded THEN accounting_date END AS demanded, {micros('expires_at')} "
-    f"FROM ledger.transactions t LEFT JOIN ledger.holds ON hold_id = transaction_id")}
+    f"FROM transactions t LEFT JOIN holds ON hold_id = transaction_id")}
 for t in known.values():
     record(t["batch_number"], "transaction", *list(t.values())[:-3])
     text = ["2", t["kind"], *asked.pop(t["transaction_id"], []), f"effective {t['effective_time']}"]
@@ -52,20 +52,22 @@ for t in known.values():
     if hashlib.sha256(("\n".join(text) + "\n").encode()).hexdigest() != t["request_hash"]:
         wrong.append(f"transaction {t['transaction_id']} is not what was asked for")
 wrong += [f"entries without transaction {transaction}" for transaction in asked]
-decided = set(known)
+decided, left = {t["transaction_id"]: t["key_date"] for t in known.values()}, [""]
 for kind, table, columns in (
         ("account", "accounts", f"account_id, code, currency, normal_side, floor_minor, {micros('opened_at')}"),
         ("day", "day_closings", f"day, state, {micros('decided_at')}"),
         ("state", "account_states", f"account_id, state, caller, {micros('decided_at')}"),
         ("config", "config_epochs", f"config_epoch, {micros('raised_at')}"),
+        ("departure", "departures", f"what, upto, {micros('decided_at')}"),
         ("refusal", "refusals", f"refusal_id, caller, key_date, key, reason, subject, message, config_epoch, "
                                 f"encode(request_hash, 'hex') AS request_hash, {micros('refused_at')}")):
     for r in rows(f"SELECT {columns}, batch_number FROM ledger.{table}"):
         record(r.pop("batch_number"), kind, *r.values())
-        decided.update([r["refusal_id"]] if kind == "refusal" else [])
+        decided.update({r["refusal_id"]: r["key_date"]} if kind == "refusal" else {})
+        left += [r["upto"]] if r.get("what") == "identities" else []
+# Identities of key dates that are not taken any more have left.
 identities = {i["decision"] for i in rows("SELECT decision FROM ledger.identities")}
-wrong += [f"identity or decision {one} stands alone" for one in identities ^ decided]
-
+wrong += [f"identity or decision {one} stands alone" for one in identities ^ decided.keys() if decided.get(one, "9") >= max(left)]
 batches = {b["batch_number"]: b for b in rows(f"SELECT batch_number, booked, {micros('answered_at')} FROM ledger.batches")}
 wrong += [f"records of batch {number}, which is not there" for number in records.keys() - batches.keys()]
 for number, b in batches.items():
@@ -74,9 +76,7 @@ for number, b in batches.items():
         wrong.append(f"batch {number} counts {b['booked']} and holds {booked}")
 chain, hashes, epochs = {c["position"]: c["hash"][2:] for c in rows("SELECT * FROM ledger.chain")}, {}, {}
 before = bytes(32)
-for p in rows("SELECT position, epoch, batch_number FROM ledger.positions ORDER BY position"):
-    if p["position"] > max(chain, default=0):
-        break
+for p in rows("SELECT position, epoch, batch_number FROM ledger.positions WHERE position <= (SELECT max(position) FROM ledger.chain) ORDER BY position"):
     b = batches.get(p["batch_number"], {"booked": None, "answered_at": None})
     record(p["batch_number"], "batch", p["position"], p["epoch"], p["batch_number"], b["booked"], b["answered_at"])
     content = hashlib.sha256("\n".join(sorted(records[p["batch_number"]])).encode()).digest()
