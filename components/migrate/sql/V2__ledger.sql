@@ -93,7 +93,7 @@ CREATE TABLE ledger.transactions (
     caller          text NOT NULL,
     key_date        date NOT NULL,
     key             text NOT NULL,
-    kind            text NOT NULL CHECK (kind ~ '^[a-z][a-z0-9-]{0,31}$'),
+    kind            text NOT NULL CHECK (kind ~ '^[a-z][a-z0-9-]*$' AND length(kind) <= 32),
     entry_count     smallint NOT NULL,
     effective_time  timestamptz NOT NULL,
     accounting_date date NOT NULL,
@@ -132,7 +132,7 @@ CREATE INDEX ON ledger.entries (account_id, batch_number);
 
 CREATE TABLE ledger.external_references (
     transaction_id uuid NOT NULL,
-    type           text COLLATE "C" NOT NULL CHECK (type ~ '^[a-z][a-z0-9-]{0,31}$'),
+    type           text COLLATE "C" NOT NULL CHECK (type ~ '^[a-z][a-z0-9-]*$' AND length(type) <= 32),
     value          text COLLATE "C" NOT NULL CHECK (length(value) BETWEEN 1 AND 128),
     PRIMARY KEY (value, type, transaction_id)
 ) PARTITION BY RANGE (transaction_id);

@@ -56,24 +56,26 @@ CREATE TYPE ledger.answer AS (
 -- mistakes and against a stolen login, and so only says no. Each item has entries
 -- (one without would use its identity up for nothing), a hold one, its end none.
 CREATE FUNCTION ledger.check_arguments(p_items ledger.item[], p_entry_items int[],
-    p_accounts text[], p_currencies text[]) RETURNS void LANGUAGE plpgsql AS $$
+    p_accounts text[], p_currencies text[]) RETURNS void LANGUAGE plpgsql SET timezone = 'UTC' AS $$
 DECLARE
+    soon timestamptz := clock_timestamp() + interval '1 day';
+    -- The least ids of yesterday and of tomorrow: a UUIDv7 begins with its millisecond.
+    earliest uuid := rpad(lpad(to_hex((extract(epoch FROM soon - interval '2 days') * 1000)::bigint), 12, '0'), 32, '0')::uuid;
+    latest uuid := rpad(lpad(to_hex((extract(epoch FROM soon) * 1000)::bigint), 12, '0'), 32, '0')::uuid;
     wrong int;
 BEGIN
     SELECT i.n INTO wrong
-      FROM unnest(p_items) i,
-           to_timestamp((('x' || substr(replace(i.transaction_id::text, '-', ''), 1, 12))::bit(48)::bigint) / 1000.0) made_at
-     WHERE (i.caller ~ '^[a-z0-9-]{1,63}$' AND i.key ~ '^[A-Za-z0-9._:-]{1,128}$' AND i.key_date IS NOT NULL
+      FROM unnest(p_items) i
+     WHERE (i.caller ~ '^[a-z0-9-]+$' AND length(i.caller) <= 63
+        -- A bound in the expression, {1,128}, would take 15 us each instead of half of one.
+        AND i.key ~ '^[A-Za-z0-9._:-]+$' AND length(i.key) <= 128 AND i.key_date IS NOT NULL
         AND octet_length(i.request_hash) = 32 AND i.kind IS NOT NULL AND i.config_epoch >= 0
         AND (i.original_key IS NULL) = (i.original_key_date IS NULL)
-        AND substr(i.transaction_id::text, 15, 1) = '7'
-        AND made_at BETWEEN clock_timestamp() - interval '1 day' AND clock_timestamp() + interval '1 day'
-        AND i.effective_time BETWEEN '1970-01-01Z' AND clock_timestamp() + interval '1 day'
+        AND substr(i.transaction_id::text, 15, 1) = '7' AND i.transaction_id BETWEEN earliest AND latest
+        AND i.effective_time BETWEEN '1970-01-01Z' AND soon
         AND (i.settlement_date IS NULL OR i.settlement_date BETWEEN '1970-01-01' AND '9999-12-31')
-        AND i.accounting_date BETWEEN (i.effective_time AT TIME ZONE 'UTC')::date - 2
-                                  AND (i.effective_time AT TIME ZONE 'UTC')::date + 2
-        AND (i.demanded_date IS NULL OR i.demanded_date BETWEEN i.accounting_date - 31
-                                  AND (clock_timestamp() AT TIME ZONE 'UTC')::date + 2)
+        AND i.accounting_date BETWEEN i.effective_time::date - 2 AND i.effective_time::date + 2
+        AND (i.demanded_date IS NULL OR i.demanded_date BETWEEN i.accounting_date - 31 AND soon::date + 1)
         AND (i.expires_at IS NULL OR (i.kind = 'hold' AND i.expires_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'))) IS NOT TRUE
      LIMIT 1;
     IF FOUND OR (cardinality(p_items) BETWEEN 1 AND 1024) IS NOT TRUE
