@@ -27,7 +27,7 @@ joined() {
 tests --lib -- --test-threads=2
 # These and the stack's wait most of their time, each for servers and a database of its own.
 beside tests --test migrate -- --test-threads=2
-tests --test ledger -- --test-threads=2
+tests --test ledger -- --test-threads=3
 joined
 beside tests --test stack -- --test-threads=3
 tests --test docs --test objects --test charts --test parameters --test crd_rules --test policies --test network --test load --test policy \

@@ -61,8 +61,8 @@ impl Writer {
     /// One connection's life: a batch after the other.
     async fn write(self, pool: Pool) {
         while let Some(items) = self.queue.next().await {
+            let _ended = self.queue.when_dropped();
             self.send(&pool, items).await;
-            self.queue.ended();
         }
     }
 

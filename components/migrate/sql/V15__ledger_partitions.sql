@@ -73,9 +73,12 @@ END $$;
 -- The same for today, for whoever looks after the books. Mostly there is nothing to do.
 CREATE FUNCTION ledger.rotate() RETURNS int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+DECLARE
+    made int;
 BEGIN
     PERFORM ledger.commit_durably();
-    RETURN (SELECT ledger.prepare((now() AT TIME ZONE c.time_zone)::date) FROM payplane.control c);
+    SELECT ledger.prepare((now() AT TIME ZONE c.time_zone)::date) INTO STRICT made FROM payplane.control c;
+    RETURN made;
 END $$;
 
 DO $$
@@ -83,18 +86,50 @@ BEGIN
     PERFORM ledger.prepare((now() AT TIME ZONE 'UTC')::date);
 END $$;
 
+-- Partitions of identities whose dates are not taken any more and that are attached
+-- still; one whose detaching was interrupted has to be finished before any other.
+CREATE FUNCTION ledger.departed_partitions() RETURNS TABLE (name name, upto date, pending boolean)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' AS $$
+    SELECT p.name, p.upto, p.pending
+      FROM (SELECT c.relname AS name, i.inhdetachpending AS pending,
+                   substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''([^'']+)''\)')::date AS upto
+              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'ledger.identities'::regclass) p
+     WHERE p.upto <= (SELECT l.keys_from FROM ledger.control l);
+$$;
+
+-- Drops a partition that has left; one that is attached would hold up every posting.
+CREATE FUNCTION ledger.drop_departed(p_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+DECLARE
+    newest date;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'ledger'::regnamespace AND c.relkind = 'r'
+                      AND c.relname = p_name AND c.relname LIKE 'identities\_%' AND NOT c.relispartition) THEN
+        RAISE EXCEPTION '% is no partition that was detached', p_name USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    EXECUTE format('SELECT max(key_date) FROM ledger.%I', p_name) INTO newest;
+    IF newest >= (SELECT c.keys_from FROM ledger.control c) THEN
+        RAISE EXCEPTION '% has identities of %, which is still taken', p_name, newest
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    EXECUTE format('DROP TABLE ledger.%I', p_name);
+END $$;
+
 -- For the owner: once it returns, no key date before this day is taken, ever again,
 -- and nothing decided before is under way. It answers the statements by which the
 -- partitions of such dates leave for good; each is for a transaction of its own
--- (`\gexec` in psql) and stops no posting. Asking again answers what is left of them.
+-- (`\gexec` in psql) and stops no posting, also where the one before it failed.
+-- Asking again answers what is left of them.
 CREATE FUNCTION ledger.retire_keys(p_upto date) RETURNS SETOF text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' SET lock_timeout = '10s' AS $$
 DECLARE
     today date;
     hold uuid;
+    lines text[];
 BEGIN
     SELECT (now() AT TIME ZONE c.time_zone)::date INTO STRICT today FROM payplane.control c;
-    IF (p_upto <= today - 400) IS NOT TRUE THEN
+    -- A day more than the window: what began before midnight may be under way.
+    IF (p_upto <= today - 401) IS NOT TRUE THEN
         RAISE EXCEPTION 'key dates from % on are still taken', today - 400 USING ERRCODE = 'invalid_parameter_value';
     END IF;
     -- Only its identity finds a hold, to capture or to end it. None is opened in these dates any more.
@@ -109,14 +144,19 @@ BEGIN
         INSERT INTO ledger.departures (what, upto, batch_number) VALUES ('identities', p_upto, ledger.record_batch(0));
         UPDATE ledger.control SET keys_from = p_upto;
     END IF;
-    RETURN QUERY
-    SELECT s.sql FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid, LATERAL (VALUES
-           (1, format('ALTER TABLE ledger.identities DETACH PARTITION ledger.%I %s', c.relname,
-                      CASE WHEN i.inhdetachpending THEN 'FINALIZE' ELSE 'CONCURRENTLY' END)),
-           (2, format('DROP TABLE ledger.%I', c.relname))) s (n, sql)
-     WHERE i.inhparent = 'ledger.identities'::regclass
-       AND substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''([^'']+)''\)')::date <= (SELECT l.keys_from FROM ledger.control l)
-     ORDER BY c.relname, s.n;
+    lines := ARRAY(
+        SELECT s.sql FROM ledger.departed_partitions() p, LATERAL (VALUES
+               (1, format('ALTER TABLE ledger.identities DETACH PARTITION ledger.%I %s', p.name,
+                          CASE WHEN p.pending THEN 'FINALIZE' ELSE 'CONCURRENTLY' END)),
+               (2, format('SELECT ledger.drop_departed(%L)', p.name))) s (n, sql)
+         ORDER BY p.pending DESC, p.upto, s.n)
+        || ARRAY(
+        SELECT format('SELECT ledger.drop_departed(%L)', c.relname) FROM pg_class c
+         WHERE c.relnamespace = 'ledger'::regnamespace AND c.relkind = 'r' AND c.relname LIKE 'identities\_%' AND NOT c.relispartition);
+    IF cardinality(lines) > 0 THEN
+        -- Detaching waits for whoever reads, and nobody waits for it.
+        RETURN QUERY SELECT unnest('SET lock_timeout = 0'::text || lines || 'RESET lock_timeout'::text);
+    END IF;
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;

@@ -24,6 +24,10 @@ BEGIN
         RAISE EXCEPTION 'identities of key dates up to a month after % have to leave first', p_upto
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
+    IF EXISTS (SELECT FROM ledger.departed_partitions()) THEN
+        RAISE EXCEPTION 'identities that left are attached still: carry out what ledger.retire_keys answers'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     IF EXISTS (SELECT FROM ledger.unsealed_batches u JOIN ledger.batches b USING (batch_number) WHERE b.answered_at < p_upto + 31)
         OR EXISTS (SELECT FROM ledger.positions p WHERE p.given_at < p_upto + 31
                       AND p.position > (SELECT coalesce(max(c.position), 0) FROM ledger.chain c)) THEN
@@ -44,6 +48,7 @@ BEGIN
            (2, format('ALTER TABLE %s VALIDATE CONSTRAINT archived_span', o.partition))) s (n, sql)
      WHERE o.sure IS NOT TRUE AND (s.n = 2 OR o.sure IS NULL) ORDER BY o.partition, s.n;
     RETURN QUERY SELECT format('SELECT ledger.move_to_archive(%L)', p_upto);
+    RETURN QUERY SELECT 'RESET lock_timeout';
 END $$;
 
 -- Moves them, all at once: no reader sees a part. Postings wait at the fence, for

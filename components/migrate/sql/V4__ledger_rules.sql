@@ -32,7 +32,7 @@ BEGIN
      GROUP BY g.transaction_id, g.place
     HAVING sum(g.n) IS DISTINCT FROM known.counts[g.place] OR max(g.line) > known.counts[g.place]
         OR bool_or(g.currency IS NULL) OR bool_or(g.total <> 0)
-        OR bool_and(g.batch = known.batches[g.place] AND (known.captures[g.place] OR NOT g.was_held)) IS NOT TRUE
+        OR bool_or((g.batch = known.batches[g.place] AND (known.captures[g.place] OR NOT g.was_held)) IS NOT TRUE)
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '% entries of transaction % are not the % that it counts, or do not balance (%)',

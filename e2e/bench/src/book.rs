@@ -52,7 +52,7 @@ pub(crate) async fn run(args: &BookArgs) -> Result<()> {
     verify(&rig).await
 }
 
-/// Answers a second on average, and in the worst ten seconds.
+/// Booked a second on average, and in the worst ten seconds.
 async fn under_load(rig: &Rig, args: &BookArgs, book: &str) -> Result<(f64, f64)> {
     let during = Duration::from_secs(args.seconds);
     let owner = rig.postgres.connect("postgres").await?;
@@ -66,19 +66,22 @@ async fn under_load(rig: &Rig, args: &BookArgs, book: &str) -> Result<(f64, f64)
     let (outcomes, checkpoint) = tokio::join!(run, half);
     checkpoint?;
     let outcomes = outcomes?;
-    wal::figures(&owner, &before, book, outcomes.answered).await?;
+    wal::figures(&owner, &before, book, outcomes.booked).await?;
     let (average, worst) = pace_of(&outcomes, args.seconds)?;
     say(&format!("{book} book at {}/s: late {}, {:?}", args.rate, outcomes.late, outcomes.counts));
     figure(&format!("book_{book}_average"), average, "1/s");
     figure(&format!("book_{book}_worst_10s"), worst, "1/s");
+    figure(&format!("book_{book}_not_booked"), precise(outcomes.sent - outcomes.booked), "transfers");
     figure(&format!("book_{book}_p99_ms"), pace::ms(&outcomes.latency_us, 0.99), "ms");
     Ok((average, worst))
 }
 
 fn pace_of(outcomes: &Outcomes, seconds: u64) -> Result<(f64, f64)> {
     let whole = usize::try_from(seconds)?;
-    let of: Vec<u64> = outcomes.per_second.iter().copied().take(whole).collect();
-    ensure!(of.len() >= WORST, "nothing was answered for long");
+    ensure!(whole >= WORST, "--seconds: at least {WORST} are needed");
+    // Seconds at the end in which nothing was booked count as well.
+    let mut of = outcomes.per_second.clone();
+    of.resize(whole, 0);
     let worst = of.windows(WORST).map(|window| window.iter().sum::<u64>()).min().unwrap_or(0);
     Ok((precise(of.iter().sum()) / precise(seconds), precise(worst) / precise(WORST as u64)))
 }

@@ -35,7 +35,8 @@ pub(crate) struct Outcomes {
     pub(crate) failed: u64,
     /// What was asked for, and why it was refused.
     pub(crate) refused: Vec<(PostRequest, RefusalReason)>,
-    /// Answers in each second since the beginning.
+    pub(crate) booked: u64,
+    /// Booked in each second since the beginning.
     pub(crate) per_second: Vec<u64>,
     began: Instant,
 }
@@ -45,15 +46,19 @@ impl Outcomes {
         let (counts, refused) = (BTreeMap::new(), vec![]);
         let (per_second, began) = (vec![], Instant::now());
         let latency_us = histogram()?;
-        Ok(Self { counts, latency_us, sent: 0, answered: 0, late: 0, failed: 0, refused, per_second, began })
+        let [sent, answered, booked, late, failed] = [0; 5];
+        Ok(Self { counts, latency_us, sent, answered, booked, late, failed, refused, per_second, began })
     }
 
     fn count(&mut self, word: &str, took: Duration) {
         *self.counts.entry(word.to_owned()).or_default() += 1;
         self.answered += 1;
-        let second = usize::try_from(self.began.elapsed().as_secs()).unwrap_or(usize::MAX);
-        self.per_second.resize(self.per_second.len().max(second.saturating_add(1)), 0);
-        self.per_second[second] += 1;
+        if word == Outcome::Created.as_str_name() {
+            self.booked += 1;
+            let second = usize::try_from(self.began.elapsed().as_secs()).unwrap_or(usize::MAX);
+            self.per_second.resize(self.per_second.len().max(second.saturating_add(1)), 0);
+            self.per_second[second] += 1;
+        }
         self.late += u64::from(took > DEADLINE);
         self.latency_us.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
     }

@@ -67,6 +67,8 @@ pub(super) async fn walk(client: &Client, heads: &[Head]) -> Result<Walked, Erro
             walked.find("two heads were published for one position", head.position.to_string());
         }
     }
+    let lost = lost(client, walked.sealed, heads).await?;
+    published.retain(|(position, epoch), _| lost.get(epoch).is_none_or(|(kept, _)| position <= kept));
     let mut before = None;
     let mut first: i64 = 1;
     while first <= walked.sealed {
@@ -74,28 +76,31 @@ pub(super) async fn walk(client: &Client, heads: &[Head]) -> Result<Walked, Erro
         before = block(client, &mut walked, &published, (first, last), before).await?;
         first = last.saturating_add(1);
     }
-    walked.findings.extend(lost(client, walked.sealed, heads).await?);
+    for (epoch, (kept, end)) in lost {
+        let subject = format!("positions {} to {end} of epoch {epoch}", kept.saturating_add(1));
+        walked.findings.push(Finding { what: "published and not in these books".to_owned(), subject });
+    }
     Ok(walked)
 }
 
-/// Of each epoch what was published beyond where these books left it: a restore of
-/// an older copy has lost it.
-async fn lost(client: &Client, sealed: i64, heads: &[Head]) -> Result<Vec<Finding>, Error> {
+/// The epochs of which more was published than these books have, as after a restore
+/// of an older copy: where they left it, and how far it was published. What stands
+/// behind the first position of a later epoch is not of this one, whatever it says.
+async fn lost(client: &Client, sealed: i64, heads: &[Head]) -> Result<BTreeMap<i32, (i64, i64)>, Error> {
     let mut ends: BTreeMap<i32, i64> = BTreeMap::new();
     for head in heads {
         let end = ends.entry(head.epoch).or_default();
         *end = head.position.max(*end);
     }
-    let kept = "SELECT coalesce(max(position), 0) FROM ledger.positions WHERE epoch <= $1 AND position <= $2";
-    let mut findings = vec![];
+    let kept = "SELECT least(coalesce(min(position) - 1, $2), $2) FROM ledger.positions WHERE epoch > $1";
+    let mut lost = BTreeMap::new();
     for (epoch, end) in ends {
         let kept: i64 = client.query_one(kept, &[&epoch, &sealed]).await?.get(0);
         if end > kept {
-            let subject = format!("positions {} to {end} of epoch {epoch}", kept.saturating_add(1));
-            findings.push(Finding { what: "published and not in these books".to_owned(), subject });
+            lost.insert(epoch, (kept, end));
         }
     }
-    Ok(findings)
+    Ok(lost)
 }
 
 /// Returns the hash at the last position.
@@ -118,7 +123,7 @@ async fn block(
         for (_, head) in published.range((position, i32::MIN)..=(position, i32::MAX)) {
             if hash.map(hex::encode).as_deref() == Some(head.hash.as_str()) {
                 walked.proven = if walked.findings.is_empty() { position } else { walked.proven };
-            } else if !is_later(client, position, head.epoch).await? {
+            } else {
                 let from = walked.proven.saturating_add(1);
                 walked.find("a published head differs", format!("at positions {from} to {position}"));
             }
@@ -127,13 +132,6 @@ async fn block(
         before = hash.cloned();
     }
     Ok(before)
-}
-
-/// Was the position given anew, after older books had been brought back? What was
-/// published for it before is told as lost.
-async fn is_later(client: &Client, position: i64, epoch: i32) -> Result<bool, Error> {
-    let sql = "SELECT EXISTS (SELECT FROM ledger.positions WHERE position = $1 AND epoch > $2)";
-    Ok(client.query_one(sql, &[&position, &epoch]).await?.get(0))
 }
 
 async fn by_position(

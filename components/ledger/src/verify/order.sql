@@ -54,9 +54,16 @@ UNION ALL
 SELECT 'the config epoch is the last that was raised', c.config_epoch_min::text
   FROM ledger.control c WHERE c.config_epoch_min <> (SELECT coalesce(max(e.config_epoch), 0) FROM ledger.config_epochs e)
 UNION ALL
+SELECT 'the epoch of the books never falls', e.position::text
+  FROM (SELECT p.position, p.epoch, lag(p.epoch) OVER (ORDER BY p.position) AS before FROM ledger.positions p) e
+ WHERE e.epoch < e.before
+UNION ALL
+SELECT 'the epoch of the books never falls', c.books_epoch::text
+  FROM ledger.control c WHERE c.books_epoch < (SELECT max(p.epoch) FROM ledger.positions p)
+UNION ALL
 SELECT 'identities leave when nobody can use their dates', d.upto::text
-  FROM ledger.departures d, payplane.control c
- WHERE d.what = 'identities' AND d.upto > (d.decided_at AT TIME ZONE c.time_zone)::date - 400
+  FROM ledger.departures d JOIN ledger.batches b USING (batch_number), payplane.control c
+ WHERE d.what = 'identities' AND d.upto > (b.answered_at AT TIME ZONE c.time_zone)::date - 400
 UNION ALL
 SELECT 'no key date is taken of which identities have left', c.keys_from::text
   FROM ledger.control c

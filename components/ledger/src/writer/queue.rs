@@ -35,6 +35,14 @@ pub(super) struct Queue {
     changed: Notify,
 }
 
+pub(super) struct UnderWay<'a>(&'a Queue);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.ended();
+    }
+}
+
 #[derive(Default)]
 struct State {
     raising: Callers,
@@ -86,7 +94,7 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
-    /// Waits for the next batch, which is under way until [`Queue::ended`]. None
+    /// Waits for the next batch, which is under way until [`UnderWay`] is dropped. None
     /// when there will be none any more.
     pub(super) async fn next(&self) -> Option<Vec<Waiting>> {
         loop {
@@ -117,7 +125,12 @@ impl Queue {
         }
     }
 
-    pub(super) fn ended(&self) {
+    /// So that it ends by a panic too.
+    pub(super) fn when_dropped(&self) -> UnderWay<'_> {
+        UnderWay(self)
+    }
+
+    fn ended(&self) {
         let mut state = self.state();
         state.under_way = state.under_way.saturating_sub(1);
         drop(state);

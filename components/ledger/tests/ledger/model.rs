@@ -74,19 +74,17 @@ struct Model {
 impl Model {
     fn posting(&self, step: &Step, text: &str) -> (Posting, Option<usize>) {
         let pick = |of: usize| self.done.len().checked_sub(1).map(|last| last - of.min(last));
-        // Of the last holds: others are captured too, now and then.
-        let pick_hold = |of: usize| {
-            let holds: Vec<usize> = (0..self.done.len()).filter(|n| self.done[*n].is(&["hold"])).collect();
-            if of % 8 == 7 { pick(of) } else { holds.iter().rev().nth(of % 8).copied() }
+        // Mostly of those where it can be done: by chance alone a short walk meets none.
+        let mostly = |of: usize, fits: fn(&Done) -> bool| {
+            let fit: Vec<usize> = (0..self.done.len()).filter(|n| fits(&self.done[*n])).collect();
+            if of % 5 == 4 || fit.is_empty() { pick(of) } else { Some(fit[of % fit.len()]) }
         };
-        // Mostly of those that can be reversed: by chance alone a short walk meets none.
-        let pick_untouched = |of: usize| {
-            let whole = |n: &usize| {
-                let done = &self.done[*n];
-                done.booked && done.whole > 0 && done.left == done.whole && !done.is(&["hold"])
-            };
-            let untouched: Vec<usize> = (0..self.done.len()).filter(whole).collect();
-            if of % 4 == 3 { pick(of) } else { untouched.iter().rev().nth(of % 8).copied() }
+        let pick_hold = |of| match of % 5 {
+            3 => mostly(of, |done| done.is(&["hold"])),
+            _ => mostly(of, |done| done.booked && done.left > 0 && done.is(&["hold"])),
+        };
+        let pick_untouched = |of| {
+            mostly(of, |done| done.booked && done.left > 0 && done.left == done.whole && !done.is(&["hold"]))
         };
         let of_key = |n: usize| self.done[n].posting.identity.key.as_str();
         let linked = match *step {

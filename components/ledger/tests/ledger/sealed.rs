@@ -400,16 +400,24 @@ pub(crate) async fn a_chain_that_is_whole_in_itself_is_not_the_one_that_was_publ
     thief.batch_execute(SUBJECTS).await.unwrap();
     let change = "UPDATE ledger.transactions t SET config_epoch = config_epoch + 1 WHERE t.key = 'sale:7'";
     thief.batch_execute(change).await.unwrap();
-    let rows = thief.query(verify::CONTENT, &[&1i64, &last]).await.unwrap();
-    let mut hashes: Vec<Vec<u8>> = vec![];
-    for row in rows {
-        hashes.push(verify::link(hashes.last().map(Vec::as_slice), row.get(1)));
-    }
-    let all = "UPDATE ledger.chain c SET hash = h.hash FROM unnest($1::bytea[]) WITH ORDINALITY h (hash, n) WHERE c.position = h.n";
-    thief.execute(all, &[&hashes]).await.unwrap();
+    recompute(&thief).await;
     let (we, they) = sealed.verdicts("recomputed", "heads").await;
     assert_eq!(we, [format!("a published head differs: at positions {} to {last}", second + 1)]);
     assert_eq!(they, [format!("the head at position {last} differs")]);
+
+    // The same under a later epoch, as if older books had been brought back, and then on in the former one.
+    let hide = format!(
+        "UPDATE ledger.positions SET epoch = 2 WHERE position > {second};
+         INSERT INTO ledger.positions (position, epoch, batch_number) SELECT {last} + 1, 1, u.batch_number FROM ledger.unsealed_batches u;
+         DELETE FROM ledger.unsealed_batches; INSERT INTO ledger.chain SELECT {last} + 1, sha256('')"
+    );
+    thief.batch_execute(&hide).await.unwrap();
+    recompute(&thief).await;
+    let (we, they) = sealed.verdicts("recomputed", "heads").await;
+    let lost = format!("positions {} to {last} of epoch 1", second + 1);
+    assert!(we.contains(&format!("published and not in these books: {lost}")), "{we:?}");
+    assert!(we.iter().any(|finding| finding.starts_with("the epoch of the books never falls")), "{we:?}");
+    assert_eq!(they, [format!("{lost} are lost")]);
 
     // An older copy, and one that went another way.
     let (we, they) = sealed.verdicts("older", "heads").await;
@@ -425,6 +433,17 @@ pub(crate) async fn a_chain_that_is_whole_in_itself_is_not_the_one_that_was_publ
     std::fs::write(sealed.heads("both"), both).unwrap();
     let (we, _) = sealed.verdicts("payplane", "both").await;
     assert!(!we.is_empty(), "heads of a fork are not of these books");
+}
+
+/// The whole chain anew, by somebody who knows how.
+async fn recompute(thief: &tokio_postgres::Client) {
+    let rows = thief.query(verify::CONTENT, &[&1i64, &i64::MAX]).await.unwrap();
+    let mut hashes: Vec<Vec<u8>> = vec![];
+    for row in rows {
+        hashes.push(verify::link(hashes.last().map(Vec::as_slice), row.get(1)));
+    }
+    let all = "UPDATE ledger.chain c SET hash = h.hash FROM unnest($1::bytea[]) WITH ORDINALITY h (hash, n) WHERE c.position = h.n";
+    thief.execute(all, &[&hashes]).await.unwrap();
 }
 
 /// A sealer that has seen a head does not build on other books.

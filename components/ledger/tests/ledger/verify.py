@@ -93,7 +93,7 @@ different = [position for position, epoch in sorted(published) if epochs.get(pos
              and position in chain and chain[position] != published[position, epoch]]
 wrong += [f"the head at position {different[0]} differs"] if different else []
 for epoch in sorted({epoch for _, epoch in published}):
-    first = 1 + max((position for position in chain if epochs.get(position, 0) <= epoch), default=0)
+    first = min((position for position in epochs if epochs[position] > epoch), default=max(chain, default=0) + 1)
     last = max(position for position, of in published if of == epoch)
     wrong += [f"positions {first} to {last} of epoch {epoch} are lost"] if last >= first else []
 print("\n".join(wrong))
