@@ -292,7 +292,7 @@ const PLANTS: &[Plant] = &[
     // Identities leave while their dates are taken, or with a hold that is open.
     (
         "retire_keys",
-        "p_upto <= today - 400",
+        "p_upto <= today - 401",
         "p_upto <= today",
         departures::identities_leave_for_good_and_their_keys_are_never_booked_again,
     ),
@@ -301,6 +301,20 @@ const PLANTS: &[Plant] = &[
         "c.remaining_minor > 0",
         "false",
         departures::identities_leave_for_good_and_their_keys_are_never_booked_again,
+    ),
+    // What is attached still is dropped, and holds up who posts.
+    (
+        "drop_departed",
+        "AND NOT c.relispartition",
+        "",
+        departures::identities_leave_for_good_and_their_keys_are_never_booked_again,
+    ),
+    // Restored books go on in the epoch that they had.
+    (
+        "raise_books_epoch",
+        "in_force := p_above + 1",
+        "in_force := p_above",
+        sealed::restored_books_go_on_in_a_later_epoch,
     ),
     // A departure lets dates be taken again.
     (
