@@ -13,7 +13,6 @@ CREATE TABLE ledger.positions (
     -- Never earlier than the one before, whatever the clock says.
     given_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-ALTER TABLE ledger.control ADD COLUMN books_epoch integer NOT NULL DEFAULT 1 CHECK (books_epoch > 0);
 
 -- One row for each batch that has none yet.
 CREATE TABLE ledger.unsealed_batches (

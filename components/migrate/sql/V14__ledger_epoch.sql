@@ -2,19 +2,6 @@
 -- of them were given, and published, before. The epoch beside them rises, so that
 -- (epoch, position) is never given twice and heads say of which books they are.
 
-CREATE OR REPLACE FUNCTION ledger.control_rises() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF NEW.config_epoch_min < OLD.config_epoch_min THEN
-        RAISE EXCEPTION 'the config epoch never goes down' USING ERRCODE = 'integrity_constraint_violation';
-    ELSIF NEW.closing_through < OLD.closing_through OR NEW.closed_through < OLD.closed_through THEN
-        RAISE EXCEPTION 'a day that is closed stays closed' USING ERRCODE = 'integrity_constraint_violation';
-    ELSIF NEW.books_epoch < OLD.books_epoch THEN
-        RAISE EXCEPTION 'the epoch of the books never goes down' USING ERRCODE = 'integrity_constraint_violation';
-    END IF;
-    RETURN NEW;
-END $$;
-
 -- For whoever restored the books, before anything is booked: p_above is the
 -- highest epoch that was ever published. Answers the epoch in force, of which all
 -- later positions are; asking again changes nothing.

@@ -159,6 +159,8 @@ CREATE TABLE ledger.control (
     -- The last accounting day of each state, for every posting to read.
     closing_through  date NOT NULL DEFAULT '-infinity',
     closed_through   date NOT NULL DEFAULT '-infinity',
+    -- Beside each position (V10); it rises when older books are brought back (V14).
+    books_epoch      integer NOT NULL DEFAULT 1 CHECK (books_epoch > 0),
     CHECK (closed_through <= closing_through)
 );
 INSERT INTO ledger.control (config_epoch_min) VALUES (0);
@@ -208,6 +210,8 @@ BEGIN
         RAISE EXCEPTION 'the config epoch never goes down' USING ERRCODE = 'integrity_constraint_violation';
     ELSIF NEW.closing_through < OLD.closing_through OR NEW.closed_through < OLD.closed_through THEN
         RAISE EXCEPTION 'a day that is closed stays closed' USING ERRCODE = 'integrity_constraint_violation';
+    ELSIF NEW.books_epoch < OLD.books_epoch THEN
+        RAISE EXCEPTION 'the epoch of the books never goes down' USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NEW;
 END $$;

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use payplane_api::ledger::v1::GetTrialBalanceRequest;
-use payplane_ledger::writer::{POST, params};
-use tokio_postgres::types::ToSql;
+use payplane_ledger::writer::POST;
 
 use crate::machine::peak_mb_of;
 use crate::mix::Mix;
@@ -97,11 +96,8 @@ async fn load(rig: &Rig, args: &BookArgs) -> Result<()> {
         tasks.push(tokio::spawn(async move {
             let post = client.prepare(POST).await?;
             while booked.load(Ordering::Relaxed) < wanted {
-                let items = limits::items(accounts, usize::try_from(BATCH)?)?;
-                let params = params(items.iter());
-                let borrowed: Vec<_> = params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect();
-                let rows = client.query(&post, &borrowed).await?;
-                ensure!(rows.iter().all(|row| row.get::<_, &str>(1) == "booked"), "a row was not booked");
+                let good = limits::book(&client, &post, accounts, usize::try_from(BATCH)?).await?;
+                ensure!(good == BATCH, "a row was not booked");
                 let before = booked.fetch_add(BATCH, Ordering::Relaxed);
                 if before / 1_000_000 < (before + BATCH) / 1_000_000 {
                     let rate = precise(before) / since.elapsed().as_secs_f64();

@@ -9,6 +9,7 @@ use anyhow::Result;
 use payplane_ledger::request;
 use payplane_ledger::writer::{Item, POST, params};
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
 
 use crate::LedgerArgs;
 use crate::mix::Mix;
@@ -63,12 +64,7 @@ async fn rate(rig: &Rig, accounts: usize, size: usize, connections: usize) -> Re
         tasks.push(tokio::spawn(async move {
             let statement = client.prepare(POST).await?;
             while started.elapsed() < EACH {
-                let items = items(accounts, size)?;
-                let params = params(items.iter());
-                let borrowed: Vec<_> = params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect();
-                let rows = client.query(&statement, &borrowed).await?;
-                let good = rows.iter().filter(|row| row.get::<_, &str>(1) == "booked").count();
-                booked.fetch_add(u64::try_from(good).unwrap_or(0), Ordering::Relaxed);
+                booked.fetch_add(book(&client, &statement, accounts, size).await?, Ordering::Relaxed);
             }
             anyhow::Ok(())
         }));
@@ -81,7 +77,17 @@ async fn rate(rig: &Rig, accounts: usize, size: usize, connections: usize) -> Re
     Ok(booked / started.elapsed().as_secs_f64())
 }
 
-pub(crate) fn items(accounts: usize, size: usize) -> Result<Vec<Item>> {
+/// Books so many in one call of the prepared [`POST`]; says how many were.
+pub(crate) async fn book(client: &Client, post: &Statement, accounts: usize, size: usize) -> Result<u64> {
+    let items = items(accounts, size)?;
+    let params = params(items.iter());
+    let borrowed: Vec<_> = params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect();
+    let rows = client.query(post, &borrowed).await?;
+    let booked = rows.iter().filter(|row| row.get::<_, &str>(1) == "booked").count();
+    Ok(u64::try_from(booked)?)
+}
+
+fn items(accounts: usize, size: usize) -> Result<Vec<Item>> {
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date().to_string();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     let item = |_| {
