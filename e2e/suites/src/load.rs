@@ -13,8 +13,9 @@ use payplane_client::load::{Entry, Outcome, Record};
 use crate::merchant::{self, App};
 use crate::{books, wait};
 
-/// Payments of all requests, at least: nine in ten, less the chance of their draw. Of 56 a second it is 49.5.
-const LEAST_SHARE: f64 = 0.884;
+/// Payments of all requests, at least: nine in ten, less the chance of their draw (of
+/// 1,000 requests four standard deviations). Of 58 a second it is 50.
+const LEAST_SHARE: f64 = 0.863;
 
 /// How the load is put on.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ impl Options {
     #[must_use]
     pub fn fifty(seed: u64) -> Self {
         Self {
-            rate: 56,
+            rate: 58,
             refund_share: 10,
             amounts: "100-8000",
             timeout: "30s",
@@ -171,13 +172,14 @@ impl Run {
         assert_eq!(found, compare::Differences::default(), "record and books of {} differ", self.tenant);
     }
 
-    /// Payments that were sent, refunds left out, from the first request to the last.
+    /// Payments, refunds left out, from the first to the last by the plan's times: the
+    /// plan waits for nobody, and a machine too slow for it shows as latency.
     fn payments_per_second(&self) -> f64 {
-        let sent = || self.record.entries.values().map(|entry| &entry.sent);
-        let (first, last) = (sent().map(|s| s.sent_at).min(), sent().map(|s| s.sent_at).max());
+        let planned = || self.record.entries.values().map(|entry| entry.sent.intended_at);
+        let (first, last) = (planned().min(), planned().max());
         let seconds = first.zip(last).map_or(0.0, |(first, last)| last.duration_since(first).as_secs_f64());
-        let payments = sent().filter(|sent| sent.refund_number.is_none()).count();
-        payments as f64 / seconds.max(1.0)
+        let payments = self.record.entries.values().filter(|entry| entry.sent.refund_number.is_none());
+        payments.count() as f64 / seconds.max(1.0)
     }
 
     /// The longest time without an acknowledged success between two moments.
