@@ -144,7 +144,8 @@ pub struct PaymentTenantSpec {
     pub settlement_cutoff: String,
 
     /// The days on which settlement works or rests, beside the usual week. A
-    /// payment settles on the first working day after its settlement day.
+    /// payment settles so many working days after its settlement day as its merchant
+    /// has: T+n, T+1 where nothing else was registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calendar: Option<Calendar>,
 

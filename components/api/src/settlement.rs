@@ -28,12 +28,16 @@ pub enum CalendarError {
     Zone { zone: String, source: jiff::Error },
     #[snafu(display("settlement cut-off {cutoff:?} is not a time of the form HH:MM"))]
     Cutoff { cutoff: String, source: jiff::Error },
-    #[snafu(display("no working day within {DAYS_SEARCHED_MAX} days after {day}"))]
+    #[snafu(display(
+        "fewer than {SETTLEMENT_DAYS_MAX} working days in the {DAYS_SEARCHED_MAX} days after {day}"
+    ))]
     NoWorkingDay { day: Date },
 }
 
-/// More than the longest public holiday by far: the search must end.
-const DAYS_SEARCHED_MAX: i32 = 60;
+/// The greatest n of T+n.
+pub const SETTLEMENT_DAYS_MAX: i16 = 30;
+/// More than 30 working days and the longest public holidays take: the search must end.
+const DAYS_SEARCHED_MAX: i32 = 90;
 
 /// A calendar whose zone and cut-off are known to be good.
 #[derive(Clone, Debug)]
@@ -72,14 +76,17 @@ impl Calendar {
         if after_cutoff { local.date().saturating_add(jiff::Span::new().days(1)) } else { local.date() }
     }
 
-    /// The date on which a payment at this instant settles: the first working
-    /// day after its settlement day (T+1).
-    pub fn settlement_date(&self, at: Timestamp) -> Result<Date, CalendarError> {
+    /// The dates on which a payment at this instant may settle, by the n of T+n: its
+    /// settlement day or the next working day after it, and the nth working day after it.
+    pub fn settlement_dates(&self, at: Timestamp) -> Result<Vec<Date>, CalendarError> {
         let day = self.settlement_day(at);
-        (1..=DAYS_SEARCHED_MAX)
-            .map(|ahead| day.saturating_add(jiff::Span::new().days(ahead)))
-            .find(|date| self.is_working_day(*date))
-            .ok_or(CalendarError::NoWorkingDay { day })
+        let days = (0..=DAYS_SEARCHED_MAX).map(|ahead| day.saturating_add(jiff::Span::new().days(ahead)));
+        let mut working = days.filter(|date| self.is_working_day(*date)).peekable();
+        let mut dates = Vec::from_iter(working.peek().copied());
+        let after = working.skip_while(|date| *date == day);
+        dates.extend(after.take(SETTLEMENT_DAYS_MAX.unsigned_abs().into()));
+        let enough = dates.len() > usize::from(SETTLEMENT_DAYS_MAX.unsigned_abs());
+        enough.then_some(dates).ok_or(CalendarError::NoWorkingDay { day })
     }
 
     fn is_working_day(&self, date: Date) -> bool {
@@ -117,9 +124,35 @@ mod tests {
             // 16:30 UTC is past midnight in Shanghai.
             ("2026-11-24T16:30:00Z", "2026-11-26"),
         ] {
-            let got = shanghai().settlement_date(at.parse().unwrap()).unwrap();
-            assert_eq!(got.to_string(), date, "{at}");
+            let got = shanghai().settlement_dates(at.parse().unwrap()).unwrap();
+            assert_eq!(got[1].to_string(), date, "{at}");
         }
+    }
+
+    #[test]
+    fn the_nth_working_day_is_the_merchants() {
+        let of = |at: &str| shanghai().settlement_dates(at.parse().unwrap()).unwrap();
+        let texts = |dates: &[Date]| dates.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let friday = of("2026-09-25T10:00:00+08:00");
+        assert_eq!(texts(&friday[..4]), ["2026-09-25", "2026-09-28", "2026-09-29", "2026-09-30"]);
+        assert_eq!(texts(&friday[4..6]), ["2026-10-08", "2026-10-09"]);
+        // On a day that is not worked T+0 and T+1 are the next one.
+        let sunday = of("2026-09-27T10:00:00+08:00");
+        assert_eq!(texts(&sunday[..3]), ["2026-09-28", "2026-09-28", "2026-09-29"]);
+        assert_eq!(friday.len(), 31);
+    }
+
+    #[test]
+    fn a_calendar_without_working_days_is_refused() {
+        let holidays = (0..400).map(|n| Date::constant(2026, 9, 1).saturating_add(jiff::Span::new().days(n)));
+        let config = CalendarConfig {
+            timezone: "UTC".into(),
+            cutoff: "00:00".into(),
+            holidays: holidays.collect(),
+            working_weekends: vec![],
+        };
+        let said = Calendar::new(&config).unwrap().settlement_dates("2026-09-29T10:00:00Z".parse().unwrap());
+        assert!(said.unwrap_err().to_string().contains("fewer than 30 working days"));
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct MerchantArgs {
     /// The merchant's name, as people read it
     #[arg(long)]
     name: String,
+    /// The n of T+n, 0 to 30; left out, what it is, or 1
+    #[arg(long)]
+    settlement_days: Option<u8>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,7 +109,8 @@ impl Admin {
 pub(crate) async fn register_merchant(args: MerchantArgs) -> Result<(), AdminError> {
     let admin = Admin::new(&args.admin).context(CallSnafu)?;
     let path = format!("/admin/v1/merchants/{}", args.merchant);
-    let answer = admin.put(&path, &json!({"displayName": args.name})).await.context(CallSnafu)?;
+    let body = json!({"displayName": args.name, "settlementDays": args.settlement_days});
+    let answer = admin.put(&path, &body).await.context(CallSnafu)?;
     said(args.admin.output, &format!("merchant {} is registered", args.merchant), &answer);
     Ok(())
 }

@@ -197,9 +197,9 @@ fn validate(settings: &Settings, caller: &Caller, request: &PayRequest) -> Resul
         return Err(Problem::field("currency", format!("{currency} is not a currency of this tenant")));
     }
     let now = Timestamp::now();
-    let settlement_date = settings.calendar.settlement_date(now).map_err(|error| {
-        tracing::error!(%error, "no settlement date; the tenant's calendar needs a working day");
-        Problem::new(Code::Internal, "the tenant's calendar has no working day")
+    let settlement_dates = settings.calendar.settlement_dates(now).map_err(|error| {
+        tracing::error!(%error, "no settlement date; the tenant's calendar needs working days");
+        Problem::new(Code::Internal, "the tenant's calendar has too few working days")
     })?;
     Ok(NewOrder {
         order_id: Uuid::now_v7(),
@@ -213,7 +213,8 @@ fn validate(settings: &Settings, caller: &Caller, request: &PayRequest) -> Resul
         currency: currency.to_string(),
         description: request.description.clone(),
         stored_date: settings.calendar.date(now),
-        settlement_date,
+        settlement_dates,
+        calendar_version: settings.epoch_signed(),
         created_at: now,
     })
 }

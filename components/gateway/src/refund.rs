@@ -41,7 +41,7 @@ pub async fn refund(
     order: Order,
     request: &RefundRequest,
 ) -> Result<Refunded, Problem> {
-    let new = prepare(gateway, &order, request)?;
+    let new = prepare(gateway, &order, request);
     let settings = gateway.settings();
     if let Some(gone) = order.channel.as_deref().filter(|name| settings.value.channel(name).is_none()) {
         // What was accepted before stays accepted.
@@ -85,14 +85,10 @@ fn same_refund(refund: Refund, new: &NewRefund) -> Result<Refunded, Problem> {
     Ok(Refunded { refund, is_new: false })
 }
 
-fn prepare(gateway: &Gateway, order: &Order, request: &RefundRequest) -> Result<NewRefund, Problem> {
+fn prepare(gateway: &Gateway, order: &Order, request: &RefundRequest) -> NewRefund {
     let settings = gateway.settings();
     let now = Timestamp::now();
-    let settlement_date = settings.value.calendar.settlement_date(now).map_err(|error| {
-        tracing::error!(%error, "no settlement date; the tenant's calendar needs a working day");
-        Problem::new(Code::Internal, "the tenant's calendar has no working day")
-    })?;
-    Ok(NewRefund {
+    NewRefund {
         refund_id: uuid::Uuid::now_v7(),
         order_id: order.order_id,
         refund_number: request.refund_number.to_string(),
@@ -100,10 +96,9 @@ fn prepare(gateway: &Gateway, order: &Order, request: &RefundRequest) -> Result<
         amount_minor: request.amount_minor,
         reason: request.reason.clone(),
         stored_date: settings.value.calendar.date(now),
-        settlement_date,
         config_epoch: settings.value.epoch_signed(),
         created_at: now,
-    })
+    }
 }
 
 /// Who works on a refund: only the first turn may find its request under way.

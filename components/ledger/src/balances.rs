@@ -27,9 +27,9 @@ const BALANCES: &str = "
           LEFT JOIN ledger.positions p USING (position))
     SELECT place.epoch, place.position, a.code, a.currency, a.side,
            a.sign * (a.debit_minor - a.credit_minor)::bigint, a.held_minor::bigint,
-           a.sign * (a.rest_debit_minor - a.rest_credit_minor)::bigint, a.rest_held_minor::bigint, place.beyond
+           a.sign * (a.rest_debit_minor - a.rest_credit_minor)::bigint, a.rest_held_minor::bigint, place.beyond, a.metadata
       FROM place LEFT JOIN LATERAL (
-           SELECT a.code, a.currency, a.normal_side::text AS side, CASE a.normal_side WHEN 'debit' THEN 1 ELSE -1 END AS sign, at.*
+           SELECT a.code, a.currency, a.metadata::text, a.normal_side::text AS side, CASE a.normal_side WHEN 'debit' THEN 1 ELSE -1 END AS sign, at.*
              FROM ledger.accounts a, LATERAL ledger.account_at(a.account_id, place.position) at
             WHERE a.code = ANY ($1) AND ($2 = '' OR a.currency = $2)) a ON true
      ORDER BY a.code, a.currency";
@@ -76,5 +76,6 @@ fn balance(row: &Row, present: bool) -> Option<Balance> {
         available_minor: minor(5).saturating_sub(minor(6)),
         provisional_minor: rest(7),
         provisional_held_minor: rest(8),
+        metadata: serde_json::from_str(row.get(10)).unwrap_or_default(),
     })
 }

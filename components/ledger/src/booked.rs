@@ -19,13 +19,14 @@ use crate::service::read_status;
 const FOUND_MAX: usize = 100;
 
 /// How many `booked_columns` are: what a query adds comes behind them.
-pub(crate) const BOOKED_COLUMNS: usize = 16;
+pub(crate) const BOOKED_COLUMNS: usize = 18;
 
 /// What is read of a transaction `t`, with `booked_joins` behind it.
 macro_rules! booked_columns {
     () => {
         "t.transaction_id, t.caller, t.key_date, t.key, t.kind, t.effective_time, t.accounting_date,
-         t.settlement_date, t.original_id, h.expires_at, e.codes, e.sides, e.amounts, e.currencies, r.types, r.values"
+         t.settlement_date, t.original_id, h.expires_at, e.codes, e.sides, e.amounts, e.currencies, r.types, r.values,
+         t.due_date, t.calendar_version"
     };
 }
 
@@ -124,5 +125,7 @@ pub(crate) fn transaction(row: &Row) -> BookedTransaction {
         settlement_date: row.get::<_, Option<Date>>(7).map(|date| date.to_string()).unwrap_or_default(),
         original_id: id(8),
         expires_at: row.get::<_, Option<Timestamp>>(9).map(|time| time.to_string()).unwrap_or_default(),
+        due_date: row.get::<_, Option<Date>>(16).map(|date| date.to_string()).unwrap_or_default(),
+        calendar_version: u64::try_from(row.get::<_, Option<i64>>(17).unwrap_or_default()).unwrap_or(0),
     }
 }

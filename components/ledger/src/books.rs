@@ -98,6 +98,8 @@ pub struct AccountColumns {
     pub currencies: Vec<String>,
     pub sides: Vec<&'static str>,
     pub floors: Vec<bool>,
+    /// JSON objects of texts.
+    pub metadata: Vec<String>,
 }
 
 pub type Params = Vec<Box<dyn ToSql + Sync + Send>>;
@@ -153,8 +155,10 @@ impl Books {
             Box::new(accounts.currencies),
             Box::new(accounts.sides),
             Box::new(accounts.floors),
+            Box::new(accounts.metadata),
         ];
-        let row = self.call("SELECT * FROM ledger.open_accounts($1, $2, $3, $4)", params, deadline).await?;
+        let sql = "SELECT * FROM ledger.open_accounts($1, $2, $3, $4, $5::text[]::jsonb[])";
+        let row = self.call(sql, params, deadline).await?;
         let reason: Option<String> = row.get(1);
         Ok(Opened { opened: row.get(0), refusal: reason.map(|reason| (reason, row.get(2), row.get(3))) })
     }

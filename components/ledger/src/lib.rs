@@ -13,6 +13,7 @@ mod balances;
 mod booked;
 pub mod books;
 mod days;
+mod due;
 mod events;
 pub mod metrics;
 pub mod place;

@@ -1,7 +1,7 @@
 //! A posting as it was asked for becomes one that can be sent, or a refusal that
 //! names the field. Nothing here looks at the books.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -32,6 +32,8 @@ pub struct Posting {
     pub config_epoch: i64,
     /// From then on a hold may be expired.
     pub expires_at: Option<Timestamp>,
+    /// When it is due, and the config epoch whose calendar says so.
+    pub due: Option<(Date, i64)>,
 }
 
 impl Posting {
@@ -50,6 +52,9 @@ impl Posting {
         let _ = writeln!(text, "effective {}", self.effective_time.as_microsecond());
         if let Some(date) = self.settlement_date {
             let _ = writeln!(text, "settlement {date}");
+        }
+        if let Some((date, calendar)) = self.due {
+            let _ = writeln!(text, "due {date} {calendar}");
         }
         if let Some(date) = self.demanded_date {
             let _ = writeln!(text, "accounting {date}");
@@ -124,6 +129,7 @@ pub fn check(request: PostRequest) -> Result<Posting, Refusal> {
     let optional = |text: &str, field| (!text.is_empty()).then(|| date(text, field)).transpose();
     let settlement_date = optional(&request.settlement_date, "settlement_date")?;
     let demanded_date = optional(&request.accounting_date, "accounting_date")?;
+    let due = due(&kind, optional(&request.due_date, "due_date")?, request.calendar_version)?;
     let expires_at = match (kind.as_str(), request.expires_at.as_str()) {
         (_, "") => None,
         ("hold", text) => Some(time(text, "expires_at")?),
@@ -144,7 +150,22 @@ pub fn check(request: PostRequest) -> Result<Posting, Refusal> {
         config_epoch: i64::try_from(request.config_epoch)
             .map_err(|_| invalid("config_epoch", "too large"))?,
         expires_at,
+        due,
     })
+}
+
+fn due(kind: &str, date: Option<Date>, calendar: u64) -> Result<Option<(Date, i64)>, Refusal> {
+    match date {
+        None if calendar == 0 => Ok(None),
+        None => Err(invalid("calendar_version", "it comes with a due_date only")),
+        Some(_) if matches!(kind, "hold" | "void" | "expire") => {
+            Err(invalid("due_date", format!("a {kind} moves nothing that would be due")))
+        }
+        Some(date) => {
+            let calendar = i64::try_from(calendar).map_err(|_| invalid("calendar_version", "too large"))?;
+            Ok(Some((date, calendar)))
+        }
+    }
 }
 
 /// Reads an identity; `field` names it in the refusal.
@@ -245,6 +266,19 @@ fn is_word(text: &str) -> bool {
     text.len() <= KIND_MAX && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(allowed)
 }
 
+/// Up to 16 names and texts.
+pub fn check_texts(texts: &HashMap<String, String>) -> Result<(), &'static str> {
+    let good = |(name, text): (&String, &String)| is_word(name) && is_text(text);
+    if texts.len() <= REFERENCES_MAX && texts.iter().all(good) {
+        return Ok(());
+    }
+    Err("up to 16 names of a-z, 0-9, '-', each with 1 to 128 printable ASCII characters")
+}
+
+fn is_text(text: &str) -> bool {
+    (1..=TEXT_MAX).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b))
+}
+
 fn check_references(references: &[(String, String)]) -> Result<(), Refusal> {
     if references.len() > REFERENCES_MAX {
         return Err(invalid("references", "at most 16 references"));
@@ -252,8 +286,7 @@ fn check_references(references: &[(String, String)]) -> Result<(), Refusal> {
     let mut seen = BTreeSet::new();
     for (n, reference) in references.iter().enumerate() {
         let (r#type, value) = reference;
-        let printable = value.bytes().all(|b| (b' '..=b'~').contains(&b));
-        if !is_word(r#type) || value.is_empty() || value.len() > TEXT_MAX || !printable {
+        if !is_word(r#type) || !is_text(value) {
             let message = "a type of a-z, 0-9, '-' and a value of 1 to 128 printable ASCII characters";
             return Err(invalid(format!("references[{n}]"), message));
         }

@@ -9,12 +9,12 @@ use deadpool_postgres::Pool;
 use jiff::civil::Date;
 use payplane_api::ledger::v1::{
     CloseDayRequest, CloseDayResponse, FindTransactionsRequest, FindTransactionsResponse, GetBalancesRequest,
-    GetBalancesResponse, GetDayStatementRequest, GetDayStatementResponse, GetStatusRequest,
-    GetStatusResponse, GetTransactionRequest, GetTransactionResponse, GetTrialBalanceRequest,
-    GetTrialBalanceResponse, ListEntriesRequest, ListEntriesResponse, OpenAccountsRequest,
-    OpenAccountsResponse, Outcome, PostRequest, PostResponse, PostStreamRequest, RaiseConfigEpochRequest,
-    RaiseConfigEpochResponse, ReadEventsRequest, SetAccountStateRequest, SetAccountStateResponse,
-    ledger_server::Ledger,
+    GetBalancesResponse, GetDayStatementRequest, GetDayStatementResponse, GetDueBalancesRequest,
+    GetDueBalancesResponse, GetStatusRequest, GetStatusResponse, GetTransactionRequest,
+    GetTransactionResponse, GetTrialBalanceRequest, GetTrialBalanceResponse, ListEntriesRequest,
+    ListEntriesResponse, OpenAccountsRequest, OpenAccountsResponse, Outcome, PostRequest, PostResponse,
+    PostStreamRequest, RaiseConfigEpochRequest, RaiseConfigEpochResponse, ReadEventsRequest,
+    SetAccountStateRequest, SetAccountStateResponse, ledger_server::Ledger,
 };
 use payplane_common::config::Live;
 use tokio::time::Instant;
@@ -28,15 +28,14 @@ use crate::balances;
 use crate::booked;
 use crate::books::Books;
 use crate::days;
+use crate::due;
 use crate::events::{Events, Reading};
 use crate::metrics::Metrics;
 use crate::reads;
 use crate::request;
 use crate::stream::{self, Answers};
-pub(crate) use words::read_status;
-use words::{
-    REASON_PREFIX, account_state, argument, books_status, columns, deadline, refused, response, why,
-};
+use words::{REASON_PREFIX, account_state, books_status, columns, deadline, refused, response, why};
+pub(crate) use words::{argument, read_status};
 
 const ACCOUNTS_MAX: usize = 100;
 /// Where the caller names no deadline, or a longer one.
@@ -165,6 +164,14 @@ impl Ledger for Service {
     ) -> Result<Response<GetBalancesResponse>, Status> {
         caller(&request, Right::Book)?;
         balances::balances(&self.readers, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_due_balances(
+        &self,
+        request: Request<GetDueBalancesRequest>,
+    ) -> Result<Response<GetDueBalancesResponse>, Status> {
+        caller(&request, Right::Book)?;
+        due::balances(&self.readers, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_entries(

@@ -20,7 +20,7 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.day_closings
 -- Refuses postings that demand a day which takes them no more. A day that is
 -- closing takes only what was effective before its cut-off.
 CREATE FUNCTION ledger.check_days(p_items ledger.item[], p_closing_through date, p_closed_through date)
-RETURNS SETOF ledger.answer LANGUAGE sql AS $$
+RETURNS SETOF ledger.answer LANGUAGE sql STABLE AS $$
     SELECT ROW (i.n, 'refused', NULL, NULL, 'CLOSED_DAY', 'accounting_date',
                CASE WHEN i.demanded_date <= p_closed_through THEN format('%s is closed', i.demanded_date)
                     ELSE format('%s is closing, and this was effective after its cut-off', i.demanded_date) END,

@@ -19,6 +19,8 @@ CREATE TABLE ledger.accounts (
                 CHECK (state IN ('open', 'frozen_debit', 'frozen_credit', 'frozen', 'closed')),
     -- The operator's probe moves money here; outside statements and trial balance.
     reserved    boolean NOT NULL GENERATED ALWAYS AS (starts_with(code, 'reserved:')) STORED,
+    -- What its owner calls it elsewhere: names and texts.
+    metadata    jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object' AND octet_length(metadata::text) <= 4096),
     batch_number bigint NOT NULL,
     opened_at   timestamptz NOT NULL DEFAULT now(),
     UNIQUE (code, currency),
@@ -67,7 +69,8 @@ CREATE TABLE ledger.identities (
     caller       text COLLATE "C" NOT NULL,
     key_digest   bytea NOT NULL CHECK (octet_length(key_digest) = 16),
     decision     uuid NOT NULL,
-    PRIMARY KEY (key_date, caller, key_digest)
+    -- The digest first: it tells most rows apart, so a search compares little else.
+    PRIMARY KEY (key_digest, caller, key_date)
 ) PARTITION BY RANGE (key_date);
 
 CREATE TABLE ledger.refusals (
@@ -106,6 +109,10 @@ CREATE TABLE ledger.transactions (
     request_hash    bytea NOT NULL CHECK (octet_length(request_hash) = 32),
     batch_number    bigint NOT NULL,
     posted_at       timestamptz NOT NULL DEFAULT now(),
+    -- When what it moved on accounts with a floor is due, and the config epoch whose calendar says so.
+    due_date         date,
+    calendar_version bigint CHECK (calendar_version >= 0),
+    CONSTRAINT due_by_a_calendar CHECK ((due_date IS NULL) = (calendar_version IS NULL)),
     CONSTRAINT entries_counted
         CHECK (CASE WHEN kind IN ('hold', 'void', 'expire') THEN entry_count = 0 ELSE entry_count BETWEEN 2 AND 64 END),
     CONSTRAINT linked CHECK (CASE WHEN kind IN ('refund', 'reversal', 'capture', 'void', 'expire') THEN original_id IS NOT NULL
@@ -113,7 +120,6 @@ CREATE TABLE ledger.transactions (
     CHECK (original_id <> transaction_id)
 ) PARTITION BY RANGE (transaction_id);
 CREATE INDEX ON ledger.transactions (original_id) WHERE original_id IS NOT NULL;
-CREATE INDEX ON ledger.transactions (accounting_date);
 CREATE INDEX ON ledger.transactions (batch_number);
 
 CREATE TABLE ledger.entries (
@@ -126,9 +132,12 @@ CREATE TABLE ledger.entries (
     line           smallint NOT NULL CHECK (line BETWEEN 1 AND 64),
     -- A capture lowers the account of its hold by what is held there.
     was_held       boolean NOT NULL DEFAULT false,
+    -- Its transaction's, on an account with a floor: for whoever asks what is due there.
+    due_date       date,
     PRIMARY KEY (transaction_id, line)
 ) PARTITION BY RANGE (transaction_id);
 CREATE INDEX ON ledger.entries (account_id, batch_number);
+CREATE INDEX ON ledger.entries (account_id, due_date) INCLUDE (batch_number, side, amount_minor) WHERE due_date IS NOT NULL;
 
 CREATE TABLE ledger.external_references (
     transaction_id uuid NOT NULL,
@@ -190,9 +199,9 @@ END $$;
 CREATE FUNCTION ledger.account_stays() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF (NEW.account_id, NEW.code, NEW.currency, NEW.normal_side, NEW.floor_minor, NEW.batch_number,
+    IF (NEW.account_id, NEW.code, NEW.currency, NEW.normal_side, NEW.floor_minor, NEW.metadata, NEW.batch_number,
         NEW.opened_at)
-        IS DISTINCT FROM (OLD.account_id, OLD.code, OLD.currency, OLD.normal_side, OLD.floor_minor, OLD.batch_number,
+        IS DISTINCT FROM (OLD.account_id, OLD.code, OLD.currency, OLD.normal_side, OLD.floor_minor, OLD.metadata, OLD.batch_number,
         OLD.opened_at)
     THEN
         RAISE EXCEPTION 'account % stays as it was opened', OLD.code

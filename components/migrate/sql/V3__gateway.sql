@@ -8,6 +8,8 @@ GRANT USAGE ON SCHEMA gateway TO gateway;
 CREATE TABLE gateway.merchants (
     merchant_id  text PRIMARY KEY,
     display_name text NOT NULL,
+    -- What is paid on day T is due n working days later: T+n.
+    settlement_days smallint NOT NULL DEFAULT 1 CHECK (settlement_days BETWEEN 0 AND 30),
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 GRANT SELECT, INSERT, UPDATE ON gateway.merchants TO gateway;
@@ -54,7 +56,9 @@ CREATE TABLE gateway.orders (
     description           text,
     -- The tenant's date when the order was stored: the ledger's key date.
     stored_date           date NOT NULL,
+    -- When the merchant's share is due, and the config epoch whose calendar says so.
     settlement_date       date NOT NULL,
+    calendar_version      bigint NOT NULL,
     status                text NOT NULL DEFAULT 'Processing'
                           CHECK (status IN ('Processing', 'Succeeded', 'Failed')),
     channel               text,
@@ -126,7 +130,6 @@ CREATE TABLE gateway.refunds (
     reason                  text,
     channel                 text NOT NULL,
     stored_date             date NOT NULL,
-    settlement_date         date NOT NULL,
     -- The config epoch that its next posting is decided on.
     config_epoch            bigint NOT NULL,
     status                  text NOT NULL DEFAULT 'Requested' CHECK (status IN

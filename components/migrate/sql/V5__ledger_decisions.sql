@@ -27,9 +27,13 @@ BEGIN
 END $$;
 
 -- Writes the row that every answer waits for. Called after the last read.
-CREATE FUNCTION ledger.record_batch(p_booked int) RETURNS bigint LANGUAGE sql AS $$
-    INSERT INTO ledger.batches (booked) VALUES (p_booked) RETURNING batch_number;
-$$;
+CREATE FUNCTION ledger.record_batch(p_booked int) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    drawn bigint;
+BEGIN
+    INSERT INTO ledger.batches (booked) VALUES (p_booked) RETURNING batch_number INTO drawn;
+    RETURN drawn;
+END $$;
 
 -- STABLE, as convert_to is: so it is inlined.
 CREATE FUNCTION ledger.key_digest(p_key text) RETURNS bytea LANGUAGE sql STABLE AS $$
@@ -39,7 +43,7 @@ $$;
 -- The items of a batch, in columns. `entries` and `references` name their item by its place.
 CREATE TYPE ledger.item AS (n int, caller text, key_date date, key text, request_hash bytea,
     transaction_id uuid, kind text, effective_time timestamptz, accounting_date date, settlement_date date, demanded_date date,
-    original_key_date date, original_key text, config_epoch bigint, expires_at timestamptz);
+    original_key_date date, original_key text, config_epoch bigint, expires_at timestamptz, due_date date, calendar_version bigint);
 CREATE TYPE ledger.entry AS (item int, line int, account_id bigint, code text, currency text,
     side ledger.side, amount_minor bigint, change_minor bigint, held_minor bigint, suspect boolean);
 CREATE TYPE ledger.answer AS (
@@ -77,6 +81,9 @@ BEGIN
         AND (i.settlement_date IS NULL OR i.settlement_date BETWEEN '1970-01-01' AND '9999-12-31')
         AND i.accounting_date BETWEEN i.effective_time::date - 2 AND i.effective_time::date + 2
         AND (i.demanded_date IS NULL OR i.demanded_date BETWEEN i.accounting_date - 31 AND soon::date + 1)
+        AND (i.due_date IS NULL) = (i.calendar_version IS NULL)
+        AND (i.due_date IS NULL OR (i.due_date BETWEEN '1970-01-01' AND '9999-12-31' AND i.calendar_version >= 0
+                                    AND i.kind NOT IN ('hold', 'void', 'expire')))
         AND (i.expires_at IS NULL OR (i.kind = 'hold' AND i.expires_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'))) IS NOT TRUE
      LIMIT 1;
     IF FOUND OR (cardinality(p_items) BETWEEN 1 AND 1024) IS NOT TRUE
@@ -113,7 +120,7 @@ END $$;
 -- The answers that identities have already. One that is in the batch twice has
 -- none, and the batch is refused: the service never sends such a batch.
 CREATE FUNCTION ledger.stored_answers(p_items ledger.item[], p_fresh boolean[]) RETURNS SETOF ledger.answer
-LANGUAGE plpgsql SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     known record;
 BEGIN

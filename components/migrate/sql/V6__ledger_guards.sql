@@ -5,7 +5,7 @@ CREATE TYPE ledger.refusal AS (reason text, subject text, message text);
 -- Accounts exist, are open on that side, and the probe's stay among themselves.
 -- One answer for each item that has something against it.
 CREATE FUNCTION ledger.check_accounts(p_items ledger.item[], p_entries ledger.entry[]) RETURNS SETOF ledger.answer
-LANGUAGE sql AS $$
+LANGUAGE sql STABLE AS $$
     SELECT DISTINCT ON (e.item) ROW (e.item, 'refused', NULL, NULL, w.reason, e.code, w.message, NULL)::ledger.answer
       FROM unnest(p_entries) e JOIN unnest(p_items) i ON i.n = e.item
       LEFT JOIN ledger.accounts a USING (account_id),
@@ -25,7 +25,7 @@ $$;
 
 -- What a transaction moves, per currency: the sum of its debits.
 CREATE FUNCTION ledger.moved(p_entries ledger.entry[]) RETURNS TABLE (currency text, amount_minor bigint)
-LANGUAGE sql AS $$
+LANGUAGE sql STABLE AS $$
     SELECT n.currency, sum(n.amount_minor)::bigint FROM unnest(p_entries) n
      WHERE n.side = 'debit' GROUP BY n.currency;
 $$;
@@ -77,7 +77,7 @@ END $$;
 
 -- The floored accounts of which each item lowers what is available, on the whole.
 CREATE FUNCTION ledger.lowerings(p_entries ledger.entry[])
-RETURNS TABLE (item int, account_id bigint, code text, change_minor bigint) LANGUAGE sql AS $$
+RETURNS TABLE (item int, account_id bigint, code text, change_minor bigint) LANGUAGE sql STABLE AS $$
     SELECT e.item, e.account_id, e.code, sum(e.change_minor)::bigint FROM unnest(p_entries) e
      WHERE e.change_minor <> 0 AND e.held_minor = 0 GROUP BY e.item, e.account_id, e.code HAVING sum(e.change_minor) < 0;
 $$;
@@ -154,15 +154,17 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION ledger.mirrors(p_entries ledger.entry[], p_original_id uuid) RETURNS boolean LANGUAGE sql AS $$
-    SELECT NOT EXISTS (
+CREATE FUNCTION ledger.mirrors(p_entries ledger.entry[], p_original_id uuid) RETURNS boolean LANGUAGE plpgsql
+SET enable_seqscan = off AS $$
+BEGIN
+    RETURN (SELECT NOT EXISTS (
         (SELECT n.account_id, n.side, n.amount_minor FROM unnest(p_entries) n
           EXCEPT ALL
          SELECT e.account_id, CASE e.side WHEN 'debit' THEN 'credit' ELSE 'debit' END::ledger.side, e.amount_minor
            FROM ledger.entries e WHERE e.transaction_id = p_original_id))
        AND cardinality(p_entries) =
-           (SELECT t.entry_count FROM ledger.transactions t WHERE t.transaction_id = p_original_id);
-$$;
+           (SELECT t.entry_count FROM ledger.transactions t WHERE t.transaction_id = p_original_id));
+END $$;
 
 -- Takes its part from the original's cap, or gives a reversed link's part back. A
 -- capture's part is not held again: its money is available.
@@ -196,8 +198,10 @@ BEGIN
 END $$;
 
 -- Writes balances that changed.
-CREATE FUNCTION ledger.write_balances(p_accounts bigint[], p_posted bigint[], p_held bigint[]) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION ledger.write_balances(p_accounts bigint[], p_posted bigint[], p_held bigint[]) RETURNS void LANGUAGE plpgsql
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+BEGIN
     UPDATE ledger.balances b SET posted_minor = w.posted_minor, held_minor = w.held_minor
       FROM unnest(p_accounts, p_posted, p_held) AS w (account_id, posted_minor, held_minor)
      WHERE b.account_id = w.account_id AND (b.posted_minor, b.held_minor) <> (w.posted_minor, w.held_minor);
-$$;
+END $$;

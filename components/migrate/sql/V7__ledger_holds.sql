@@ -96,17 +96,19 @@ END $$;
 -- not locked, and what is read here may be old.
 CREATE FUNCTION ledger.holds_of(p_items ledger.item[], p_originals uuid[], OUT kinds text[], OUT held bigint[],
     OUT expires timestamptz[], OUT accounts bigint[], OUT firsts int[])
-LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+BEGIN
     SELECT array_agg((SELECT t.kind FROM ledger.transactions t WHERE t.transaction_id = i.original) ORDER BY i.n),
            array_agg(h.remaining_minor ORDER BY i.n), array_agg(h.expires_at ORDER BY i.n), array_agg(h.account_id ORDER BY i.n),
            array_agg(CASE WHEN h.remaining_minor IS NOT NULL THEN i.first END ORDER BY i.n)
+      INTO kinds, held, expires, accounts, firsts
       FROM (SELECT i.n, CASE WHEN i.kind IN ('capture', 'void', 'expire') THEN p_originals[i.n] END AS original,
                    min(i.n) OVER (PARTITION BY i.kind IN ('capture', 'void', 'expire'), p_originals[i.n]) AS first
               FROM unnest(p_items) i) i
       LEFT JOIN LATERAL (
            SELECT h.account_id, h.expires_at, c.remaining_minor FROM ledger.holds h JOIN ledger.caps c ON c.original_id = h.hold_id
             WHERE h.hold_id = i.original OFFSET 0) h ON true;
-$$;
+END $$;
 
 -- What speaks against a capture, or against the end of a hold.
 CREATE FUNCTION ledger.check_hold(p_kind text, p_captured bigint, p_original_kind text, p_held bigint,
@@ -131,8 +133,9 @@ END $$;
 -- A capture lowers the account of its hold by what is held there, and leaves what
 -- is available: it waits for no balance.
 CREATE FUNCTION ledger.captured(p_items ledger.item[], p_entries ledger.entry[], p_originals uuid[])
-RETURNS ledger.entry[] LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
-    WITH held AS MATERIALIZED (
+RETURNS ledger.entry[] LANGUAGE plpgsql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+BEGIN
+    RETURN (WITH held AS MATERIALIZED (
         SELECT array_agg((SELECT h.account_id FROM ledger.holds h
                            WHERE h.hold_id = CASE WHEN i.kind = 'capture' THEN p_originals[i.n] END) ORDER BY i.n) AS accounts
           FROM unnest(p_items) i)
@@ -140,13 +143,14 @@ RETURNS ledger.entry[] LANGUAGE sql SET enable_hashjoin = off SET enable_mergejo
                CASE WHEN held.accounts[e.item] = e.account_id THEN least(e.change_minor, 0) ELSE 0 END, e.suspect)::ledger.entry
                ORDER BY e.n)
       FROM held, unnest(p_entries) WITH ORDINALITY
-           AS e (item, line, account_id, code, currency, side, amount_minor, change_minor, held_minor, suspect, n);
-$$;
+           AS e (item, line, account_id, code, currency, side, amount_minor, change_minor, held_minor, suspect, n));
+END $$;
 
 -- Writes what is held still of holds that a batch captured or ended, and of no others:
 -- what was read of those without a lock may be old. What is set free is available.
 CREATE FUNCTION ledger.write_holds(p_originals uuid[], p_used boolean[], p_held bigint[], p_freed bigint[], p_ended uuid[],
-    p_accounts bigint[]) RETURNS void LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+    p_accounts bigint[]) RETURNS void LANGUAGE plpgsql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+BEGIN
     WITH w AS MATERIALIZED (
         SELECT p_originals[u.n] AS hold_id, u.held, u.freed, u.ended, u.account_id
           FROM unnest(p_used, p_held, p_freed, p_ended, p_accounts)
@@ -156,7 +160,7 @@ CREATE FUNCTION ledger.write_holds(p_originals uuid[], p_used boolean[], p_held 
         SELECT w.account_id, 0, -w.freed FROM w WHERE w.freed > 0)
     UPDATE ledger.caps c SET remaining_minor = w.held, reversed_by = w.ended
       FROM w WHERE c.original_id = w.hold_id;
-$$;
+END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT SELECT ON ledger.holds, ledger.hold_ends TO ledger;

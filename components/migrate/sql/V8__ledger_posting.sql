@@ -1,21 +1,24 @@
 -- How transactions get into the books: one call for a batch, one transaction,
 -- one answer for each item. The ledger's login may call `post` and a few others
 -- and writes nothing itself. The life of a posting is `ledger.post`, read from top
--- to bottom.
+-- to bottom. Whatever runs statements is PL/pgSQL, also where SQL would do: it keeps
+-- their plans, and a function in SQL that is not inlined is planned in every call.
+-- A plan may be older than the table's size: lookups leave no other way than an index.
 
 -- Reads the accounts of all entries. `change_minor` is what an entry adds to an
 -- account with a floor, on its normal side; 0 where there is none. `held_minor` is
 -- what a capture takes of what is held there.
 CREATE FUNCTION ledger.resolve(p_items int[], p_lines int[], p_codes text[], p_currencies text[], p_sides text[],
     p_amounts bigint[]) RETURNS ledger.entry[]
-LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off AS $$
-    SELECT array_agg(ROW (e.item, e.line, a.account_id, e.code, e.currency, e.side, e.amount,
+LANGUAGE plpgsql SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+BEGIN
+    RETURN (SELECT array_agg(ROW (e.item, e.line, a.account_id, e.code, e.currency, e.side, e.amount,
                CASE WHEN a.floor_minor IS NULL THEN 0 WHEN a.normal_side = e.side::ledger.side THEN e.amount
                     ELSE -e.amount END, 0,
                a.account_id IS NULL OR a.state <> 'open' OR a.reserved)::ledger.entry ORDER BY e.n)
       FROM unnest(p_items, p_lines, p_codes, p_currencies, p_sides, p_amounts) WITH ORDINALITY
-           AS e (item, line, code, currency, side, amount, n) LEFT JOIN ledger.accounts a USING (code, currency);
-$$;
+           AS e (item, line, code, currency, side, amount, n) LEFT JOIN ledger.accounts a USING (code, currency));
+END $$;
 
 -- Decides the items that have an original or lower a floored account, in order,
 -- against caps and balances that are locked. The refused ones are answered.
@@ -109,23 +112,27 @@ END $$;
 -- Writes what was decided, all in one statement, so that the triggers see it whole.
 CREATE FUNCTION ledger.book(p_items ledger.item[], p_entries ledger.entry[], p_booked boolean[], p_originals uuid[],
     p_batch bigint, p_closed_through date, p_reference_items int[], p_reference_types text[], p_reference_values text[])
-RETURNS void LANGUAGE sql AS $$
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     WITH ids AS MATERIALIZED (SELECT array_agg(i.transaction_id ORDER BY i.n) AS id,
                                      array_agg(i.kind = 'hold' ORDER BY i.n) AS held,
-                                     array_agg(i.kind <> 'reversal' ORDER BY i.n) AS capped FROM unnest(p_items) i),
+                                     array_agg(i.kind <> 'reversal' ORDER BY i.n) AS capped,
+                                     array_agg(i.due_date ORDER BY i.n) AS due FROM unnest(p_items) i),
     header AS (
         INSERT INTO ledger.transactions (transaction_id, caller, key_date, key, kind, entry_count, effective_time,
-            accounting_date, day_demanded, settlement_date, config_epoch, original_id, request_hash, batch_number)
+            accounting_date, day_demanded, settlement_date, config_epoch, original_id, request_hash, batch_number,
+            due_date, calendar_version)
         SELECT i.transaction_id, i.caller, i.key_date, i.key, i.kind, coalesce(c.entry_count, 0), i.effective_time,
                ledger.day_of(i, p_closed_through), i.demanded_date IS NOT NULL, i.settlement_date, i.config_epoch,
-               p_originals[i.n], i.request_hash, p_batch
+               p_originals[i.n], i.request_hash, p_batch, i.due_date, i.calendar_version
           FROM unnest(p_items) i
           LEFT JOIN (SELECT e.item, count(*) AS entry_count FROM unnest(p_entries) e GROUP BY e.item) c
             ON c.item = i.n AND i.kind <> 'hold'
          WHERE p_booked[i.n] ORDER BY i.n),
     line AS (
-        INSERT INTO ledger.entries (transaction_id, line, account_id, side, amount_minor, batch_number, was_held)
-        SELECT ids.id[e.item], e.line, e.account_id, e.side, e.amount_minor, p_batch, e.held_minor < 0
+        INSERT INTO ledger.entries (transaction_id, line, account_id, side, amount_minor, batch_number, was_held, due_date)
+        SELECT ids.id[e.item], e.line, e.account_id, e.side, e.amount_minor, p_batch, e.held_minor < 0,
+               CASE WHEN e.change_minor <> 0 OR e.held_minor < 0 THEN ids.due[e.item] END
           FROM ids, unnest(p_entries) e WHERE p_booked[e.item] AND NOT ids.held[e.item]),
     hold AS (
         INSERT INTO ledger.holds (hold_id, account_id, amount_minor, expires_at, batch_number)
@@ -156,30 +163,32 @@ RETURNS void LANGUAGE sql AS $$
     SELECT ids.id[r.item], r.type, r.value
       FROM ids, unnest(p_reference_items, p_reference_types, p_reference_values) AS r (item, type, value)
      WHERE p_booked[r.item];
-$$;
+END $$;
 
 -- Has any item an original, or lowers a floored account?
-CREATE FUNCTION ledger.guarded(p_items ledger.item[], p_entries ledger.entry[]) RETURNS boolean LANGUAGE sql AS $$
-    SELECT EXISTS (SELECT FROM unnest(p_entries) e WHERE e.change_minor < 0)
-        OR EXISTS (SELECT FROM unnest(p_items) i WHERE i.original_key IS NOT NULL OR i.kind IN ('refund', 'reversal'));
-$$;
+CREATE FUNCTION ledger.guarded(p_items ledger.item[], p_entries ledger.entry[]) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT EXISTS (SELECT FROM unnest(p_entries) e WHERE e.change_minor < 0)
+        OR EXISTS (SELECT FROM unnest(p_items) i WHERE i.original_key IS NOT NULL OR i.kind IN ('refund', 'reversal')));
+END $$;
 
 -- The transaction that each item is linked to; null where there is none.
-CREATE FUNCTION ledger.originals(p_items ledger.item[]) RETURNS uuid[] LANGUAGE sql AS $$
-    -- Looked up one by one, whatever the planner believes of the table's size.
-    SELECT array_agg((SELECT k.decision FROM ledger.identities k WHERE k.key_date = i.original_key_date
+CREATE FUNCTION ledger.originals(p_items ledger.item[]) RETURNS uuid[] LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+    RETURN (SELECT array_agg((SELECT k.decision FROM ledger.identities k WHERE k.key_date = i.original_key_date
                          AND k.caller = i.caller AND k.key_digest = ledger.key_digest(i.original_key)) ORDER BY i.n)
-      FROM unnest(p_items) i;
-$$;
+      FROM unnest(p_items) i);
+END $$;
 
-CREATE FUNCTION ledger.without(p_fresh boolean[], p_refused ledger.answer[]) RETURNS boolean[] LANGUAGE sql AS $$
-    SELECT array_agg(f.fresh AND NOT f.n = ANY (SELECT r.item FROM unnest(p_refused) r) ORDER BY f.n)
-      FROM unnest(p_fresh) WITH ORDINALITY f (fresh, n);
-$$;
+CREATE FUNCTION ledger.without(p_fresh boolean[], p_refused ledger.answer[]) RETURNS boolean[] LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT array_agg(f.fresh AND NOT f.n = ANY (SELECT r.item FROM unnest(p_refused) r) ORDER BY f.n)
+      FROM unnest(p_fresh) WITH ORDINALITY f (fresh, n));
+END $$;
 
 -- What is said of items that were not taken.
 CREATE FUNCTION ledger.other_answers(p_items ledger.item[], p_fresh boolean[], p_busy boolean[], p_epoch_min bigint,
-    p_today date) RETURNS SETOF ledger.answer LANGUAGE sql AS $$
+    p_today date) RETURNS SETOF ledger.answer LANGUAGE sql STABLE AS $$
     SELECT coalesce(s.item, i.n), coalesce(s.outcome, CASE WHEN p_busy[i.n] THEN 'busy' ELSE 'refused' END),
            s.transaction_id, s.accounting_date,
            CASE WHEN s.outcome IS NOT NULL THEN s.reason WHEN p_busy[i.n] THEN NULL
@@ -197,7 +206,7 @@ $$;
 CREATE FUNCTION ledger.post(p_transaction_ids uuid[], p_callers text[], p_key_dates date[], p_keys text[],
     p_request_hashes bytea[], p_kinds text[], p_effective_times timestamptz[], p_accounting_dates date[],
     p_settlement_dates date[], p_demanded_dates date[], p_original_key_dates date[], p_original_keys text[], p_config_epochs bigint[],
-    p_expires timestamptz[], p_entry_items int[], p_lines int[], p_accounts text[], p_currencies text[], p_sides text[],
+    p_expires timestamptz[], p_due_dates date[], p_calendar_versions bigint[], p_entry_items int[], p_lines int[], p_accounts text[], p_currencies text[], p_sides text[],
     p_amounts bigint[], p_reference_items int[], p_reference_types text[], p_reference_values text[]) RETURNS SETOF ledger.answer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' SET jit = off AS $$
 DECLARE
@@ -219,11 +228,11 @@ DECLARE
     batch bigint;
 BEGIN
     items := ARRAY(SELECT ROW (i.n, i.caller, i.key_date, i.key, i.hash, i.id, i.kind, i.effective, i.accounting,
-            i.settlement, i.demanded, i.original_date, i.original_key, i.epoch, i.expires)::ledger.item
+            i.settlement, i.demanded, i.original_date, i.original_key, i.epoch, i.expires, i.due, i.calendar)::ledger.item
         FROM unnest(p_transaction_ids, p_callers, p_key_dates, p_keys, p_request_hashes, p_kinds, p_effective_times,
             p_accounting_dates, p_settlement_dates, p_demanded_dates, p_original_key_dates, p_original_keys, p_config_epochs,
-            p_expires) WITH ORDINALITY AS i (id, caller, key_date, key, hash, kind, effective, accounting, settlement,
-            demanded, original_date, original_key, epoch, expires, n));
+            p_expires, p_due_dates, p_calendar_versions) WITH ORDINALITY AS i (id, caller, key_date, key, hash, kind, effective, accounting, settlement,
+            demanded, original_date, original_key, epoch, expires, due, calendar, n));
     PERFORM ledger.check_arguments(items, p_entry_items, p_accounts, p_currencies);
     PERFORM ledger.take_fence(false);
     SELECT l.config_epoch_min, (now() AT TIME ZONE c.time_zone)::date, l.closing_through, l.closed_through, l.keys_from, l.prepared_upto

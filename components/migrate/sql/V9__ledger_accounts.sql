@@ -2,8 +2,8 @@
 
 -- Opens accounts, or refuses the whole request. Openers take turns, so that what
 -- was looked at is what is written.
-CREATE FUNCTION ledger.open_accounts(p_codes text[], p_currencies text[], p_sides text[], p_floors boolean[])
-RETURNS TABLE (opened int, reason text, subject text, message text)
+CREATE FUNCTION ledger.open_accounts(p_codes text[], p_currencies text[], p_sides text[], p_floors boolean[],
+    p_metadata jsonb[]) RETURNS TABLE (opened int, reason text, subject text, message text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
     wrong text;
@@ -11,16 +11,17 @@ DECLARE
 BEGIN
     IF (cardinality(p_codes) BETWEEN 1 AND 100 AND cardinality(p_currencies) = cardinality(p_codes)
         AND cardinality(p_sides) = cardinality(p_codes) AND cardinality(p_floors) = cardinality(p_codes)
-        AND array_position(p_floors, NULL) IS NULL) IS NOT TRUE THEN
+        AND array_position(p_floors, NULL) IS NULL AND cardinality(p_metadata) = cardinality(p_codes)) IS NOT TRUE
+        OR EXISTS (SELECT FROM unnest(p_metadata) m (texts), jsonb_each(m.texts) t WHERE jsonb_typeof(t.value) <> 'string') THEN
         RAISE EXCEPTION 'accounts with such arguments are refused' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM ledger.take_fence(false);
     -- Gateways ask again for what is there: then nobody waits for a turn.
     IF NOT EXISTS (
-        SELECT FROM unnest(p_codes, p_currencies, p_sides, p_floors) AS w (code, currency, side, floored)
+        SELECT FROM unnest(p_codes, p_currencies, p_sides, p_floors, p_metadata) AS w (code, currency, side, floored, metadata)
           LEFT JOIN ledger.accounts a USING (code, currency)
          WHERE a.account_id IS NULL OR a.normal_side <> w.side::ledger.side
-            OR (a.floor_minor IS NOT NULL) <> w.floored) THEN
+            OR (a.floor_minor IS NOT NULL) <> w.floored OR a.metadata <> w.metadata) THEN
         PERFORM ledger.record_batch(0);
         opened := 0;
         RETURN NEXT;
@@ -36,18 +37,19 @@ BEGIN
         RETURN;
     END IF;
     SELECT min(w.code) INTO wrong
-      FROM unnest(p_codes, p_currencies, p_sides, p_floors) AS w (code, currency, side, floored)
+      FROM unnest(p_codes, p_currencies, p_sides, p_floors, p_metadata) AS w (code, currency, side, floored, metadata)
       JOIN ledger.accounts a USING (code, currency)
-     WHERE a.normal_side <> w.side::ledger.side OR (a.floor_minor IS NOT NULL) <> w.floored;
+     WHERE a.normal_side <> w.side::ledger.side OR (a.floor_minor IS NOT NULL) <> w.floored OR a.metadata <> w.metadata;
     IF wrong IS NOT NULL THEN
         PERFORM ledger.record_batch(0);
-        RETURN QUERY SELECT 0, 'INVALID', wrong, format('account %s is there with another side or floor', wrong);
+        RETURN QUERY SELECT 0, 'INVALID', wrong, format('account %s is there with another side, floor or metadata', wrong);
         RETURN;
     END IF;
     batch := ledger.record_batch(0);
-    INSERT INTO ledger.accounts (code, currency, normal_side, floor_minor, batch_number)
-    SELECT w.code, w.currency, w.side::ledger.side, CASE WHEN w.floored THEN 0 END, batch
-      FROM unnest(p_codes, p_currencies, p_sides, p_floors) WITH ORDINALITY AS w (code, currency, side, floored, n)
+    INSERT INTO ledger.accounts (code, currency, normal_side, floor_minor, metadata, batch_number)
+    SELECT w.code, w.currency, w.side::ledger.side, CASE WHEN w.floored THEN 0 END, w.metadata, batch
+      FROM unnest(p_codes, p_currencies, p_sides, p_floors, p_metadata) WITH ORDINALITY
+           AS w (code, currency, side, floored, metadata, n)
      WHERE NOT EXISTS (SELECT FROM ledger.accounts a WHERE a.code = w.code AND a.currency = w.currency)
      ORDER BY w.n;
     GET DIAGNOSTICS opened = ROW_COUNT;

@@ -73,8 +73,8 @@ reasons! {
         "Correct the currency, or add it to the tenant's spec.currencies.";
     TimezoneUnknown: Manifest, "The time zone is not in the IANA database.",
         "Set spec.timezone to a zone like Asia/Shanghai.";
-    CalendarWithoutWorkingDay: Manifest, "The calendar leaves no day on which payments of today could settle.",
-        "Correct spec.calendar: one of the next 60 days has to be a working day.";
+    CalendarWithoutWorkingDay: Manifest, "The calendar leaves too few working days for payments of today to settle.",
+        "Correct spec.calendar: of the next 90 days 30 have to be working days.";
     NodeMissing: Manifest, "No node has the labels that an edit asks for, so the pods that serve are left where they are.",
         "Correct spec.placement.nodeSelector, or label a node; it is looked for again by itself.";
     PodsUnschedulable: Manifest, "A pod has found no node for half a minute: none has room for its size, or spec.placement rules all out.",

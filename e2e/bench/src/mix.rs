@@ -98,6 +98,7 @@ pub(crate) fn accounts(merchants: usize) -> Vec<AccountSpec> {
         currency: CURRENCY.into(),
         normal_side: side.into(),
         has_floor,
+        ..AccountSpec::default()
     };
     let mut accounts =
         vec![spec(CHANNEL.into(), Direction::Debit, false), spec(FEE.into(), Direction::Credit, false)];

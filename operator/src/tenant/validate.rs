@@ -106,9 +106,8 @@ fn calendar(spec: &raw::PaymentTenantSpec) -> Result<CalendarConfig, Refused> {
     };
     let calendar = Calendar::new(&config)
         .map_err(|error| Refused::new(Reason::TimezoneUnknown, format!("spec.timezone: {error}.")))?;
-    calendar.settlement_date(jiff::Timestamp::now()).map_err(|_| {
-        let detail = "spec.calendar.holidays: no working day within 60 days.";
-        Refused::new(Reason::CalendarWithoutWorkingDay, detail)
+    calendar.settlement_dates(jiff::Timestamp::now()).map_err(|error| {
+        Refused::new(Reason::CalendarWithoutWorkingDay, format!("spec.calendar.holidays: {error}."))
     })?;
     Ok(config)
 }

@@ -87,6 +87,7 @@ impl Account {
             currency: currency.to_owned(),
             normal_side: self.normal_side().into(),
             has_floor: self.has_floor(),
+            ..AccountSpec::default()
         }
     }
 }

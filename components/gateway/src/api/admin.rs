@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use payplane_api::id::{self, AppId, MerchantId};
 use payplane_api::names::CN_ADMIN_CLIENT;
+use payplane_api::settlement::SETTLEMENT_DAYS_MAX;
 use payplane_common::serve::Peer;
 use payplane_common::trace::Trace;
 use serde_json::{Value, json};
@@ -70,13 +71,14 @@ async fn put_merchant(
     let merchant = merchant.map_err(|e| Problem::field("merchantId", e.to_string()))?;
     let mut fields = Fields::parse(&body)?;
     let display_name = fields.free_text("displayName", NAME_CHARS_MAX)?;
+    let days = fields.optional_number("settlementDays", 0..=SETTLEMENT_DAYS_MAX)?;
     fields.end()?;
     // The accounts first: a merchant that is registered can be paid.
     let settings = gateway.settings();
     let accounts = settings.value.currencies.iter();
     let accounts = accounts.map(|c| postings::merchant_account(merchant.as_str(), c.as_str())).collect();
     gateway.books.open(accounts, Trace::of(&parts.extensions)).await?;
-    gateway.store.put_merchant(merchant.as_str(), &display_name).await?;
+    gateway.store.put_merchant(merchant.as_str(), &display_name, days).await?;
     tracing::info!(merchant_id = %merchant, "merchant registered");
     merchant_view(&gateway, merchant.as_str()).await
 }
@@ -94,6 +96,7 @@ async fn merchant_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Probl
     Ok(Json(json!({
         "merchantId": merchant.merchant_id,
         "displayName": merchant.display_name,
+        "settlementDays": merchant.settlement_days,
         "createdAt": merchant.created_at,
     })))
 }

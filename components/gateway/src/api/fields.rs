@@ -117,6 +117,18 @@ impl Fields {
         minor.ok_or_else(|| Problem::field(name, detail))
     }
 
+    pub(super) fn optional_number(
+        &mut self,
+        name: &str,
+        range: std::ops::RangeInclusive<i16>,
+    ) -> Result<Option<i16>, Problem> {
+        let Some(value) = self.0.remove(name).filter(|value| !value.is_null()) else { return Ok(None) };
+        let number = value.as_i64().and_then(|number| i16::try_from(number).ok());
+        let number = number.filter(|number| range.contains(number));
+        let detail = || format!("must be a whole number from {} to {}", range.start(), range.end());
+        number.map(Some).ok_or_else(|| Problem::field(name, detail()))
+    }
+
     pub(super) fn currency(&mut self, name: &str) -> Result<Currency, Problem> {
         let currency = Currency::parse(&self.text(name)?);
         let currency = currency.map_err(|e| Problem::field(name, e.to_string()))?;

@@ -50,7 +50,8 @@ pub fn sale(order: &Order, attempt: &Attempt) -> Result<PostRequest, BooksError>
         entries: events::SALE.entries(who(order, &attempt.channel), amounts, &order.currency)?,
         references,
         effective_time: moved_at.to_string(),
-        settlement_date: order.settlement_date.to_string(),
+        due_date: order.settlement_date.to_string(),
+        calendar_version: unsigned(order.calendar_version),
         config_epoch: unsigned(attempt.config_epoch),
         ..PostRequest::default()
     })
@@ -79,7 +80,9 @@ fn of_refund(
         entries: event.entries(who(order, &refund.channel), of(refund.amount_minor), &order.currency)?,
         references: refund_references(order, refund),
         effective_time: refund.created_at.to_string(),
-        settlement_date: refund.settlement_date.to_string(),
+        // It takes back what is due then.
+        due_date: order.settlement_date.to_string(),
+        calendar_version: unsigned(order.calendar_version),
         original: Some(original),
         config_epoch: unsigned(refund.config_epoch),
         ..PostRequest::default()
@@ -139,7 +142,8 @@ fn reference(kind: &str, value: String) -> Reference {
 }
 
 fn account(code: String, currency: &str, side: Direction, has_floor: bool) -> AccountSpec {
-    AccountSpec { code, currency: currency.to_owned(), normal_side: side.into(), has_floor }
+    let (currency, normal_side) = (currency.to_owned(), side.into());
+    AccountSpec { code, currency, normal_side, has_floor, ..AccountSpec::default() }
 }
 
 fn entry(account: String, direction: Direction, amount_minor: i64, currency: &str) -> Entry {

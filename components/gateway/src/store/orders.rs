@@ -17,8 +17,8 @@ use super::{
 use crate::state::OrderState;
 
 const COLUMNS: &str = "order_id, app_id, order_date, order_number, request_hash, merchant_id, method,
-    amount_minor, currency, stored_date, settlement_date, status, channel, fee_minor, config_hash,
-    config_epoch, ledger_transaction_id, failure_code, refund_reserved_minor, refunded_minor, created_at,
+    amount_minor, currency, stored_date, settlement_date, calendar_version, status, channel, fee_minor,
+    config_hash, config_epoch, ledger_transaction_id, failure_code, refund_reserved_minor, refunded_minor, created_at,
     completed_at";
 
 /// An order as it is stored.
@@ -34,7 +34,9 @@ pub struct Order {
     pub amount_minor: i64,
     pub currency: String,
     pub stored_date: Date,
+    /// When the merchant's share is due, and the config epoch whose calendar says so.
     pub settlement_date: Date,
+    pub calendar_version: i64,
     pub status: OrderState,
     pub channel: Option<String>,
     pub fee_minor: Option<i64>,
@@ -63,6 +65,7 @@ impl Order {
                 currency: row.try_get("currency")?,
                 stored_date: row.try_get("stored_date")?,
                 settlement_date: row.try_get("settlement_date")?,
+                calendar_version: row.try_get("calendar_version")?,
                 status: OrderState::Processing,
                 channel: row.try_get("channel")?,
                 fee_minor: row.try_get("fee_minor")?,
@@ -97,7 +100,9 @@ pub struct NewOrder {
     pub currency: String,
     pub description: Option<String>,
     pub stored_date: Date,
-    pub settlement_date: Date,
+    /// T+0, T+1 and so on; the merchant's is chosen when the order is stored.
+    pub settlement_dates: Vec<Date>,
+    pub calendar_version: i64,
     pub created_at: Timestamp,
 }
 
@@ -125,10 +130,10 @@ impl Store {
         let sql = format!(
             "INSERT INTO gateway.orders (order_id, app_id, order_date, order_number, request_hash,
                 merchant_id, method, amount_minor, currency, description, stored_date, settlement_date,
-                created_at, next_check_at)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
-                now() + $14 * interval '1 second'
-             WHERE EXISTS (SELECT FROM gateway.merchants WHERE merchant_id = $6)
+                calendar_version, created_at, next_check_at)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, ($12::date[])[m.settlement_days + 1],
+                $13, $14, now() + $15 * interval '1 second'
+             FROM gateway.merchants m WHERE m.merchant_id = $6
              ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
         );
         let row = optional(
@@ -147,7 +152,8 @@ impl Store {
                 &new.currency,
                 &new.description,
                 &new.stored_date,
-                &new.settlement_date,
+                &new.settlement_dates,
+                &new.calendar_version,
                 &new.created_at,
                 &LEASE_SECONDS,
             ],

@@ -17,7 +17,7 @@ use super::{
 use crate::state::{OrderState, RefundState};
 
 const COLUMNS: &str = "refund_id, order_id, refund_number, request_hash, amount_minor, channel, stored_date,
-    settlement_date, config_epoch, status, ledger_transaction_id, signed_at, network_id, failure_code,
+    config_epoch, status, ledger_transaction_id, signed_at, network_id, failure_code,
     created_at";
 
 /// A refund as it is stored.
@@ -30,7 +30,6 @@ pub struct Refund {
     pub amount_minor: i64,
     pub channel: String,
     pub stored_date: Date,
-    pub settlement_date: Date,
     pub config_epoch: i64,
     pub status: RefundState,
     pub ledger_transaction_id: Option<Uuid>,
@@ -52,7 +51,6 @@ impl Refund {
                 amount_minor: row.try_get("amount_minor")?,
                 channel: row.try_get("channel")?,
                 stored_date: row.try_get("stored_date")?,
-                settlement_date: row.try_get("settlement_date")?,
                 config_epoch: row.try_get("config_epoch")?,
                 status: RefundState::Requested,
                 ledger_transaction_id: row.try_get("ledger_transaction_id")?,
@@ -79,7 +77,6 @@ pub struct NewRefund {
     pub amount_minor: i64,
     pub reason: Option<String>,
     pub stored_date: Date,
-    pub settlement_date: Date,
     pub config_epoch: i64,
     pub created_at: Timestamp,
 }
@@ -127,8 +124,8 @@ impl Store {
         execute(&transaction, what, reserve, &[&new.order_id, &new.amount_minor]).await?;
         let sql = format!(
             "INSERT INTO gateway.refunds (refund_id, order_id, refund_number, request_hash, amount_minor,
-                reason, channel, stored_date, settlement_date, config_epoch, created_at, next_check_at)
-             SELECT $1, order_id, $3, $4, $5, $6, channel, $7, $8, $9, $10, now() + $11 * interval '1 second'
+                reason, channel, stored_date, config_epoch, created_at, next_check_at)
+             SELECT $1, order_id, $3, $4, $5, $6, channel, $7, $8, $9, now() + $10 * interval '1 second'
              FROM gateway.orders WHERE order_id = $2 RETURNING {COLUMNS}"
         );
         let row = one(
@@ -143,7 +140,6 @@ impl Store {
                 &new.amount_minor,
                 &new.reason,
                 &new.stored_date,
-                &new.settlement_date,
                 &new.config_epoch,
                 &new.created_at,
                 &LEASE_SECONDS,

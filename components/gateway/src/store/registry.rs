@@ -11,6 +11,8 @@ use super::{QuerySnafu, ReadSnafu, Store, StoreError, execute, one, optional, ro
 pub struct Merchant {
     pub merchant_id: String,
     pub display_name: String,
+    /// The n of T+n.
+    pub settlement_days: i16,
     pub created_at: Timestamp,
 }
 
@@ -24,21 +26,25 @@ pub struct App {
 }
 
 impl Store {
-    pub async fn put_merchant(&self, id: &str, display_name: &str) -> Result<(), StoreError> {
-        let sql = "INSERT INTO gateway.merchants (merchant_id, display_name) VALUES ($1, $2)
-             ON CONFLICT (merchant_id) DO UPDATE SET display_name = excluded.display_name";
-        execute(&self.client().await?, "store a merchant", sql, &[&id, &display_name]).await?;
+    /// Without days: those that it has, or 1.
+    pub async fn put_merchant(&self, id: &str, name: &str, days: Option<i16>) -> Result<(), StoreError> {
+        let sql = "INSERT INTO gateway.merchants AS m (merchant_id, display_name, settlement_days)
+             VALUES ($1, $2, coalesce($3, 1)) ON CONFLICT (merchant_id) DO UPDATE
+                SET display_name = excluded.display_name, settlement_days = coalesce($3, m.settlement_days)";
+        execute(&self.client().await?, "store a merchant", sql, &[&id, &name, &days]).await?;
         Ok(())
     }
 
     pub async fn merchant(&self, id: &str) -> Result<Option<Merchant>, StoreError> {
-        let sql = "SELECT display_name, created_at FROM gateway.merchants WHERE merchant_id = $1";
+        let sql =
+            "SELECT display_name, created_at, settlement_days FROM gateway.merchants WHERE merchant_id = $1";
         let row = optional(&self.client().await?, "read a merchant", sql, &[&id]).await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Merchant {
             merchant_id: id.to_owned(),
             display_name: row.try_get(0).context(ReadSnafu)?,
             created_at: row.try_get(1).context(ReadSnafu)?,
+            settlement_days: row.try_get(2).context(ReadSnafu)?,
         }))
     }
 

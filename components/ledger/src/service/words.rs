@@ -17,7 +17,7 @@ use crate::place::Place;
 use crate::reads::ReadError;
 use crate::request::{self, refusal};
 
-pub(super) fn argument(refusal: &Refusal) -> Status {
+pub(crate) fn argument(refusal: &Refusal) -> Status {
     Status::invalid_argument(format!("{}: {}", refusal.subject, refusal.message))
 }
 
@@ -94,6 +94,9 @@ pub(super) fn columns(asked: OpenAccountsRequest) -> Result<AccountColumns, Refu
         if !seen.insert((account.code.clone(), account.currency.clone())) {
             return Err(invalid(format!("accounts[{n}]"), "it is there twice"));
         }
+        request::check_texts(&account.metadata)
+            .map_err(|why| invalid(format!("accounts[{n}].metadata"), why))?;
+        columns.metadata.push(serde_json::json!(account.metadata).to_string());
         columns.codes.push(account.code);
         columns.currencies.push(account.currency);
         columns.sides.push(side);

@@ -109,7 +109,8 @@ UNION ALL
 SELECT 'an entry agrees with its transaction', e.transaction_id::text
   FROM entries e JOIN transactions t ON t.transaction_id = e.transaction_id JOIN ledger.accounts a ON a.account_id = e.account_id
   LEFT JOIN holds h ON t.kind = 'capture' AND h.hold_id = t.original_id
- WHERE e.batch_number <> t.batch_number OR e.was_held <> (e.side <> a.normal_side AND coalesce(h.account_id = e.account_id, false))
+ WHERE e.batch_number <> t.batch_number OR e.due_date IS DISTINCT FROM CASE WHEN a.floor_minor IS NOT NULL THEN t.due_date END
+    OR e.was_held <> (e.side <> a.normal_side AND coalesce(h.account_id = e.account_id, false))
 UNION ALL
 SELECT 'a hold is of its batch', h.hold_id::text
   FROM holds h JOIN transactions t ON t.transaction_id = h.hold_id WHERE h.batch_number <> t.batch_number

@@ -19,6 +19,7 @@ SELECT 'a transaction is what was asked for', t.transaction_id::text
        E'2\n', t.kind, E'\n', e.text, r.text,
        'effective ', (extract(epoch FROM t.effective_time) * 1000000)::bigint, E'\n',
        'settlement ' || (to_json(t.settlement_date) #>> '{}') || E'\n',
+       'due ' || (to_json(t.due_date) #>> '{}') || ' ' || t.calendar_version || E'\n',
        CASE WHEN t.day_demanded THEN 'accounting ' || (to_json(t.accounting_date) #>> '{}') || E'\n' END,
        'expires ' || (extract(epoch FROM h.expires_at) * 1000000)::bigint || E'\n',
        'original ' || (to_json(o.key_date) #>> '{}') || ' ' || o.key || E'\n'), 'UTF8'))

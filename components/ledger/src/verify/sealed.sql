@@ -11,7 +11,7 @@ SELECT l.position, sha256(convert_to(string_agg(l.line, E'\n' ORDER BY l.line CO
                (extract(epoch FROM b.answered_at) * 1000000)::bigint)::text AS line
       FROM cut c JOIN ledger.batches b USING (batch_number)
     UNION ALL
-    SELECT c.position, json_build_array('account', a.account_id, a.code, a.currency, a.normal_side, a.floor_minor,
+    SELECT c.position, json_build_array('account', a.account_id, a.code, a.currency, a.normal_side, a.floor_minor, a.metadata,
                (extract(epoch FROM a.opened_at) * 1000000)::bigint)::text
       FROM cut c JOIN ledger.accounts a USING (batch_number)
     UNION ALL

@@ -14,7 +14,7 @@ use crate::place::Place;
 use crate::request::Key;
 
 pub const POST: &str = "SELECT * FROM ledger.post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-                               $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)";
+                               $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)";
 /// How often an item is put back before its caller hears that rows are locked.
 const TRIES_MAX: u8 = 40;
 
@@ -48,6 +48,8 @@ pub fn params<'a>(items: impl Iterator<Item = &'a Item> + Clone) -> Params {
         Box::new(original(|key| key.key.clone())),
         Box::new(postings().map(|posting| posting.config_epoch).collect::<Vec<_>>()),
         Box::new(postings().map(|posting| posting.expires_at).collect::<Vec<_>>()),
+        Box::new(postings().map(|posting| posting.due.map(|(date, _)| date)).collect::<Vec<_>>()),
+        Box::new(postings().map(|posting| posting.due.map(|(_, calendar)| calendar)).collect::<Vec<_>>()),
         Box::new(lines.iter().map(|(n, _, _)| *n).collect::<Vec<_>>()),
         Box::new(lines.iter().map(|(_, line, _)| *line).collect::<Vec<_>>()),
         Box::new(lines.iter().map(|(_, _, entry)| entry.account.clone()).collect::<Vec<_>>()),

@@ -59,6 +59,7 @@ pub(crate) fn posting(kind: &str, text: &str, lines: &[(&str, &'static str, i64)
         original: None,
         config_epoch: 1,
         expires_at: None,
+        due: None,
     }
 }
 
@@ -137,6 +138,7 @@ impl Ledger {
             currencies: accounts.iter().map(|_| "CNY".to_owned()).collect(),
             sides: accounts.iter().map(|a| a.1).collect(),
             floors: accounts.iter().map(|a| a.2).collect(),
+            metadata: accounts.iter().map(|_| r#"{"owner": "test"}"#.to_owned()).collect(),
         };
         let opened = self.books.open_accounts(columns, soon()).await.unwrap();
         assert_eq!(opened.refusal, None);

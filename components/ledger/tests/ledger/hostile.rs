@@ -14,7 +14,7 @@ pub(crate) fn post_sql(posting: &Posting, caller: &str) -> String {
         "SELECT ledger.post(ARRAY[(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
             || '7' || substr(md5('{key}'), 1, 3) || '8' || substr(md5('{key}'), 4, 15))::uuid], '{{{caller}}}',
          ARRAY[(now() AT TIME ZONE 'Asia/Shanghai')::date], '{{{key}}}', ARRAY['\\x{hash}'::bytea], '{{{kind}}}',
-         '{{2024-01-15T04:00:00Z}}', '{{2024-01-15}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{1}}', '{{NULL}}',
+         '{{2024-01-15T04:00:00Z}}', '{{2024-01-15}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{NULL}}', '{{1}}', '{{NULL}}', '{{NULL}}', '{{NULL}}',
          '{{1,1}}', '{{1,2}}', '{{{},{}}}', '{{CNY,CNY}}', '{{{},{}}}', '{{{amount},{amount}}}',
          '{{}}', '{{}}', '{{}}')",
         one.account, two.account, one.side, two.side
@@ -62,6 +62,8 @@ pub(crate) async fn the_login_can_post_and_nothing_else() {
         "SELECT ledger.close_day('2024-01-15', 'open')".into(),
         "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT ledger.close_day('2024-01-15', 'closing')".into(),
         "UPDATE ledger.accounts SET state = 'open'".into(),
+        r#"SELECT ledger.open_accounts('{x}', '{CNY}', '{debit}', '{f}', ARRAY['{"owner": 1}'::jsonb])"#.into(),
+        r#"SELECT ledger.open_accounts('{x}', '{CNY}', '{debit}', '{f}', ARRAY['["owner"]'::jsonb])"#.into(),
         "DELETE FROM ledger.identities".into(),
         "DELETE FROM ledger.entries_first".into(),
         "TRUNCATE ledger.entries".into(),
@@ -132,6 +134,9 @@ pub(crate) async fn the_login_can_post_and_nothing_else() {
         good.replace("'{sale}'", "'{void}'"),
         good.replace("'{sale}'", "'{capture}'"),
         good.replace("'{1}', '{NULL}'", "'{1}', '{2024-01-16T00:00:00Z}'"),
+        good.replace("'{1}', '{NULL}', '{NULL}'", "'{1}', '{NULL}', '{2024-02-01}'"),
+        good.replace("'{1}', '{NULL}', '{NULL}', '{NULL}'", "'{1}', '{NULL}', '{infinity}', '{1}'"),
+        good.replace("'{1}', '{NULL}', '{NULL}', '{NULL}'", "'{1}', '{NULL}', '{2024-02-01}', '{-1}'"),
         good.replace("'{sale:2}'", "'{NULL}'"),
         good.replace("'{sale:2}'", "'{sale 2}'"),
         good.replace("'\\x", "'\\x00"),

@@ -7,6 +7,7 @@ mod checkpoints;
 mod crash;
 mod days;
 mod departures;
+mod due;
 mod events;
 mod find;
 mod harness;

@@ -58,6 +58,7 @@ impl Sealed {
             let mut sale = sale(key, 0, 100);
             sale.references = vec![("attempt".into(), format!("a {key}")), ("order".into(), "\"o\\1".into())];
             sale.settlement_date = Some(today());
+            sale.due = Some((today(), 3));
             sale.demanded_date = Some(jiff::civil::date(2024, 1, 16));
             assert_eq!(word(&post(&books, sale).await.unwrap()), "booked");
         }
@@ -182,6 +183,31 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
         "UPDATE ledger.transactions t SET day_demanded = false FROM victim v WHERE t.transaction_id = v.id",
         NOT_ASKED.0,
         NOT_ASKED.1,
+    ),
+    (
+        "a due date",
+        "UPDATE ledger.transactions t SET due_date = due_date + 1 FROM victim v WHERE t.transaction_id = v.id;
+         UPDATE ledger.entries e SET due_date = due_date + 1 FROM victim v WHERE e.transaction_id = v.id",
+        NOT_ASKED.0,
+        NOT_ASKED.1,
+    ),
+    (
+        "the calendar that a due date goes by",
+        "UPDATE ledger.transactions t SET calendar_version = 2 FROM victim v WHERE t.transaction_id = v.id",
+        NOT_ASKED.0,
+        NOT_ASKED.1,
+    ),
+    (
+        "a due date, for readers only",
+        "UPDATE ledger.entries e SET due_date = due_date + 1 FROM victim v WHERE e.transaction_id = v.id",
+        "an entry agrees with its transaction: {victim}",
+        "",
+    ),
+    (
+        "whose an account is",
+        "UPDATE ledger.accounts SET metadata = '{\"owner\": \"thief\"}' WHERE account_id = 1",
+        "the chain breaks: at position 1",
+        "the chain breaks at position 1",
     ),
     (
         "a day opened again",

@@ -100,7 +100,9 @@ impl Served {
 }
 
 fn account(code: &str, normal_side: Direction, has_floor: bool) -> AccountSpec {
-    AccountSpec { code: code.into(), currency: "CNY".into(), normal_side: normal_side.into(), has_floor }
+    let metadata = [("owner".to_owned(), "M \"1\"".to_owned())].into();
+    let (code, normal_side) = (code.into(), normal_side.into());
+    AccountSpec { code, currency: "CNY".into(), normal_side, has_floor, metadata }
 }
 
 pub(crate) fn sale(key: &str) -> PostRequest {
@@ -141,9 +143,23 @@ async fn books_a_sale_and_reads_it_back() {
     let served = Served::start().await;
     let mut gateway = served.client("gateway");
     assert_eq!((open(&mut gateway).await.opened, open(&mut gateway).await.opened), (3, 0));
-    let other = account("merchant:m:pending", Direction::Credit, false);
-    let refused = gateway.open_accounts(OpenAccountsRequest { accounts: vec![other] }).await.unwrap();
-    assert_eq!(refused.into_inner().refusal.unwrap().subject, "merchant:m:pending");
+    let same = account("merchant:m:pending", Direction::Credit, true);
+    let named = |name: &str, text: &str| AccountSpec {
+        metadata: [(name.to_owned(), text.to_owned())].into(),
+        ..same.clone()
+    };
+    for (other, subject) in [
+        (AccountSpec { has_floor: false, ..same.clone() }, "merchant:m:pending"),
+        (named("owner", "M 2"), "merchant:m:pending"),
+        (named("Owner", "M 2"), "accounts[0].metadata"),
+        (named("owner", "M\n2"), "accounts[0].metadata"),
+    ] {
+        let refused = gateway.open_accounts(OpenAccountsRequest { accounts: vec![other] }).await.unwrap();
+        assert_eq!(refused.into_inner().refusal.unwrap().subject, subject);
+    }
+    let asked = GetBalancesRequest { accounts: vec![same.code.clone()], ..Default::default() };
+    let read = gateway.get_balances(asked).await.unwrap().into_inner();
+    assert_eq!(read.balances[0].metadata, same.metadata);
 
     let request = sale("sale:1");
     let booked = gateway.post(request.clone()).await.unwrap().into_inner();

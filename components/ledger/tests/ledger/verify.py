@@ -40,13 +40,13 @@ def record(batch, kind, *fields):
 known = {t["transaction_id"]: t for t in rows(
     f"SELECT transaction_id, caller, key_date, key, kind, entry_count, {micros('effective_time')}, accounting_date, "
     f"settlement_date, config_epoch, original_id, encode(request_hash, 'hex') AS request_hash, {micros('posted_at')}, t.batch_number, "
-    f"CASE WHEN day_demanded THEN accounting_date END AS demanded, {micros('expires_at')} "
+    f"due_date || ' ' || calendar_version AS due, CASE WHEN day_demanded THEN accounting_date END AS demanded, {micros('expires_at')} "
     f"FROM transactions t LEFT JOIN holds ON hold_id = transaction_id")}
 for t in known.values():
-    record(t["batch_number"], "transaction", *list(t.values())[:-3])
+    record(t["batch_number"], "transaction", *list(t.values())[:-4])
     text = ["2", t["kind"], *asked.pop(t["transaction_id"], []), f"effective {t['effective_time']}"]
     text += [f"{word} {t[name]}" for word, name in (
-        ("settlement", "settlement_date"), ("accounting", "demanded"), ("expires", "expires_at")) if t[name] is not None]
+        ("settlement", "settlement_date"), ("due", "due"), ("accounting", "demanded"), ("expires", "expires_at")) if t[name] is not None]
     original = known.get(t["original_id"], {"key_date": "", "key": ""})
     text += [f"original {original['key_date']} {original['key']}"] if t["original_id"] else []
     if hashlib.sha256(("\n".join(text) + "\n").encode()).hexdigest() != t["request_hash"]:
@@ -54,7 +54,7 @@ for t in known.values():
 wrong += [f"entries without transaction {transaction}" for transaction in asked]
 decided, left = {t["transaction_id"]: t["key_date"] for t in known.values()}, [""]
 for kind, table, columns in (
-        ("account", "accounts", f"account_id, code, currency, normal_side, floor_minor, {micros('opened_at')}"),
+        ("account", "accounts", f"account_id, code, currency, normal_side, floor_minor, metadata, {micros('opened_at')}"),
         ("day", "day_closings", f"day, state, {micros('decided_at')}"),
         ("state", "account_states", f"account_id, state, caller, {micros('decided_at')}"),
         ("config", "config_epochs", f"config_epoch, {micros('raised_at')}"),

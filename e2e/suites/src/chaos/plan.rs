@@ -81,6 +81,7 @@ pub(super) fn accounts() -> Vec<AccountSpec> {
         currency: CURRENCY.into(),
         normal_side: side.into(),
         has_floor,
+        ..AccountSpec::default()
     };
     let merchants = (0..MERCHANTS).map(|n| spec(account(n), Direction::Credit, true));
     merchants.chain([spec(CLEARING.into(), Direction::Debit, false)]).collect()

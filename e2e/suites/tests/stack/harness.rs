@@ -326,7 +326,7 @@ async fn read(request: reqwest::RequestBuilder) -> Result<(u16, Value)> {
     Ok((status, serde_json::from_slice(&answer.bytes().await?).unwrap_or_default()))
 }
 
-fn calendar() -> Value {
+pub(crate) fn calendar() -> Value {
     json!({"timezone": "Asia/Shanghai", "cutoff": "23:00"})
 }
 

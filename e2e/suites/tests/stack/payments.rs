@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::join_all;
+use payplane_api::settlement::Calendar;
 use payplane_client::message::PaymentStatus::{Failed, Processing, Succeeded};
+use serde_json::{Value, json};
 
-use crate::harness::{DATE, Stack, code, ended, payment, refund};
+use crate::harness::{DATE, Stack, calendar, code, ended, payment, refund};
 
 const SOON: Duration = Duration::from_secs(40);
 /// The network's window of 60 s, and the resolver's longest interval.
@@ -41,6 +43,7 @@ async fn money_moves_once_and_every_outcome_ends() -> Result<()> {
 
     refunds(&stack).await?;
     fifty_at_once(&stack).await?;
+    due_dates(&stack).await?;
 
     let lost = ended(&app, "lost", WINDOW_CLOSED).await?;
     assert_eq!((lost.status, lost.failure_code.as_deref()), (Failed, Some("NotReceived")));
@@ -98,6 +101,36 @@ async fn fifty_at_once(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
+/// What a merchant is paid is due by his T+n, and refunds take from that day.
+async fn due_dates(stack: &Stack) -> Result<()> {
+    let register = |days: Value| {
+        let body = json!({"displayName": "Shop", "settlementDays": days});
+        async move { stack.admin("admin-client", "PUT", "/admin/v1/merchants/M1", &body).await }
+    };
+    for wrong in [json!(31), json!(-1), json!(1.5), json!("1")] {
+        let (status, problem) = register(wrong).await?;
+        assert_eq!((status, &problem["field"]), (400, &json!("settlementDays")), "{problem}");
+    }
+    for (days, kept) in [(json!(null), 1), (json!(3), 3), (json!(null), 3)] {
+        let (status, merchant) = register(days).await?;
+        assert_eq!((status, &merchant["settlementDays"]), (200, &json!(kept)), "{merchant}");
+    }
+    let app = stack.app("app1", 1)?;
+    let paid = app.pay(&payment("later-due", 10_000)).await?;
+
+    let date = Calendar::new(&serde_json::from_value(calendar())?)?.settlement_dates(paid.created_at)?[3];
+    assert_eq!(paid.settlement_date, Some(date));
+    assert_eq!(app.refund(DATE, "later-due", &refund("r1", 1_000)).await?.status, Succeeded);
+    let due = format!(
+        "SELECT sum(CASE side WHEN 'credit' THEN amount_minor ELSE -amount_minor END)::bigint
+           FROM ledger.entries JOIN ledger.accounts USING (account_id)
+          WHERE code = 'merchant:M1:pending' AND due_date = '{date}'"
+    );
+    assert_eq!(stack.count(&due).await?, 10_000 - 60 - 1_000);
+    assert_eq!(register(json!(1)).await?.0, 200);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn config_is_live_and_a_bad_one_changes_nothing() -> Result<()> {
     let mut stack = Stack::start().await?;
@@ -109,7 +142,7 @@ async fn config_is_live_and_a_bad_one_changes_nothing() -> Result<()> {
     let path = stack.folder.path().join("config/config.json");
     std::fs::write(&path, "{}")?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let (_, status) = stack.admin("operator", "GET", "/control/v1/status", &serde_json::json!({})).await?;
+    let (_, status) = stack.admin("operator", "GET", "/control/v1/status", &json!({})).await?;
     assert!(status["configError"].as_str().is_some_and(|why| why.contains("tenant")), "{status}");
     assert_eq!(app.pay(&payment("still", 10_000)).await?.fee_minor, Some(100));
 
