@@ -60,9 +60,8 @@ impl Writer {
 
     /// One connection's life: a batch after the other.
     async fn write(self, pool: Pool) {
-        while let Some(items) = self.queue.next().await {
-            let _ended = self.queue.when_dropped();
-            self.send(&pool, items).await;
+        while let Some(mut batch) = self.queue.next().await {
+            self.send(&pool, std::mem::take(&mut batch.items)).await;
         }
     }
 

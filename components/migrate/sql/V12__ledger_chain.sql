@@ -36,7 +36,8 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.chain
 -- Entries and references are in their transaction's request hash; times are
 -- microseconds since 1970. `verify` brings the same question along.
 CREATE FUNCTION ledger.contents(p_first bigint, p_last bigint) RETURNS TABLE (place bigint, content bytea)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET work_mem = '64MB' AS $$
     WITH cut AS MATERIALIZED (
         SELECT p.position, p.epoch, p.batch_number FROM ledger.positions p WHERE p.position BETWEEN p_first AND p_last)
     SELECT l.position, sha256(convert_to(string_agg(l.line, E'\n' ORDER BY l.line COLLATE "C"), 'UTF8'))

@@ -5,10 +5,12 @@ CREATE TYPE ledger.refusal AS (reason text, subject text, message text);
 -- Accounts exist, are open on that side, and the probe's stay among themselves.
 -- One answer for each item that has something against it.
 CREATE FUNCTION ledger.check_accounts(p_items ledger.item[], p_entries ledger.entry[]) RETURNS SETOF ledger.answer
-LANGUAGE sql STABLE AS $$
-    SELECT DISTINCT ON (e.item) ROW (e.item, 'refused', NULL, NULL, w.reason, e.code, w.message, NULL)::ledger.answer
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT ON (e.item) e.item, 'refused', NULL::uuid, NULL::date, w.reason, e.code, w.message, NULL::bigint
       FROM unnest(p_entries) e JOIN unnest(p_items) i ON i.n = e.item
-      LEFT JOIN ledger.accounts a USING (account_id),
+      LEFT JOIN LATERAL (SELECT o.* FROM ledger.accounts o WHERE o.account_id = e.account_id OFFSET 0) a ON true,
       LATERAL (SELECT * FROM (VALUES
           ('CURRENCY', a.account_id IS NULL AND EXISTS (SELECT FROM ledger.accounts o WHERE o.code = e.code),
            format('account %s is not kept in %s', e.code, e.currency)),
@@ -21,7 +23,7 @@ LANGUAGE sql STABLE AS $$
            format('a hold is on the side that lowers an account with a floor, which %s has not there', e.code)))
           AS v (reason, is_so, message) WHERE v.is_so LIMIT 1) w
      ORDER BY e.item, e.line;
-$$;
+END $$;
 
 -- What a transaction moves, per currency: the sum of its debits.
 CREATE FUNCTION ledger.moved(p_entries ledger.entry[]) RETURNS TABLE (currency text, amount_minor bigint)

@@ -32,6 +32,10 @@ SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong uuid;
 BEGIN
+    -- Of most batches none: see ledger.book.
+    IF NOT EXISTS (SELECT FROM added) THEN
+        RETURN NULL;
+    END IF;
     SELECT h.hold_id INTO wrong FROM added h
      WHERE (SELECT t.kind FROM ledger.transactions t WHERE t.transaction_id = h.hold_id AND t.batch_number = h.batch_number)
            IS DISTINCT FROM 'hold'
@@ -48,6 +52,10 @@ SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong uuid;
 BEGIN
+    -- Of most batches none: see ledger.book.
+    IF NOT EXISTS (SELECT FROM added) THEN
+        RETURN NULL;
+    END IF;
     SELECT x.transaction_id INTO wrong FROM added x
      WHERE (SELECT t.kind IN ('void', 'expire') AND t.batch_number = x.batch_number AND t.original_id = x.hold_id
               FROM ledger.transactions t WHERE t.transaction_id = x.transaction_id) IS NOT TRUE

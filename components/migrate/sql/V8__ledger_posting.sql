@@ -258,7 +258,8 @@ BEGIN
     IF false = ANY (fresh) THEN
         answers := ARRAY(SELECT a FROM ledger.other_answers(items, fresh, busy, epoch_min, today) a);
     END IF;
-    IF p_kinds && ARRAY['probe', 'hold'] OR true = ANY (SELECT e.suspect FROM unnest(entries) e) THEN
+    IF 'probe' = ANY (p_kinds) OR EXISTS (SELECT FROM unnest(entries) e
+                                           WHERE e.suspect OR (p_kinds[e.item] = 'hold' AND e.change_minor >= 0)) THEN
         refused := ARRAY(SELECT a FROM ledger.check_accounts(items, entries) a WHERE fresh[(a).item]);
         fresh := ledger.without(fresh, refused);
     END IF;

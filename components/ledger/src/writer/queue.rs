@@ -18,6 +18,9 @@ const AGE_ENOUGH: Duration = Duration::from_millis(2);
 /// The age while another batch is under way: a batch costs the database some
 /// milliseconds of its own, so fewer and larger ones are sooner done.
 const AGE_BUSY: Duration = Duration::from_millis(12);
+/// A batch that lowers leaves when the one before it has ended, or this much later:
+/// two at once would wait for each other's rows.
+const LOWERING_APART: Duration = Duration::from_millis(50);
 const SIZE_MAX: usize = 1024;
 /// Postings that wait. One more of a caller, or of all, is refused at once.
 const CALLER_MAX: usize = 8_192;
@@ -35,11 +38,16 @@ pub(super) struct Queue {
     changed: Notify,
 }
 
-pub(super) struct UnderWay<'a>(&'a Queue);
+/// A batch, which is under way until this is dropped: when a panic ends it, too.
+pub(super) struct UnderWay<'a> {
+    queue: &'a Queue,
+    lane: Lane,
+    pub(super) items: Vec<Waiting>,
+}
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.ended();
+        self.queue.ended(self.lane);
     }
 }
 
@@ -48,6 +56,9 @@ struct State {
     raising: Callers,
     lowering: Callers,
     under_way: usize,
+    /// Of these, those that lower; and when the last one left.
+    lowering_under_way: usize,
+    lowered: Option<Instant>,
     closed: bool,
 }
 
@@ -94,9 +105,8 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
-    /// Waits for the next batch, which is under way until [`UnderWay`] is dropped. None
-    /// when there will be none any more.
-    pub(super) async fn next(&self) -> Option<Vec<Waiting>> {
+    /// Waits for the next batch. None when there will be none any more.
+    pub(super) async fn next(&self) -> Option<UnderWay<'_>> {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -106,12 +116,11 @@ impl Queue {
                 match state.due() {
                     None if state.closed => return None,
                     Some(at) if state.closed || at <= Instant::now() => {
-                        let batch = state.take();
-                        state.under_way = state.under_way.saturating_add(1);
+                        let (lane, items) = state.take();
                         drop(state);
                         // Another writer looks at what is left.
                         self.changed.notify_one();
-                        return Some(batch);
+                        return Some(UnderWay { queue: self, lane, items });
                     }
                     due => due,
                 }
@@ -125,14 +134,12 @@ impl Queue {
         }
     }
 
-    /// So that it ends by a panic too.
-    pub(super) fn when_dropped(&self) -> UnderWay<'_> {
-        UnderWay(self)
-    }
-
-    fn ended(&self) {
+    fn ended(&self, lane: Lane) {
         let mut state = self.state();
         state.under_way = state.under_way.saturating_sub(1);
+        if lane == Lane::Lowering {
+            state.lowering_under_way = state.lowering_under_way.saturating_sub(1);
+        }
         drop(state);
         self.changed.notify_one();
     }
@@ -152,18 +159,28 @@ impl State {
     /// When the next batch may leave.
     fn due(&self) -> Option<Instant> {
         let age = if self.under_way == 0 { AGE_ENOUGH } else { AGE_BUSY };
-        [self.raising.due(age), self.lowering.due(age)].into_iter().flatten().min()
+        [self.raising.due(age), self.lowering_due(age)].into_iter().flatten().min()
+    }
+
+    fn lowering_due(&self, age: Duration) -> Option<Instant> {
+        let due = self.lowering.due(age)?;
+        let before = self.lowered.filter(|_| self.lowering_under_way > 0);
+        Some(before.and_then(|at| at.checked_add(LOWERING_APART)).map_or(due, |apart| due.max(apart)))
     }
 
     /// The next batch: of the lane that has waited longest.
-    fn take(&mut self) -> Vec<Waiting> {
-        let due = |lane: &Callers| lane.due(AGE_ENOUGH);
-        let raising_first = match (due(&self.raising), due(&self.lowering)) {
+    fn take(&mut self) -> (Lane, Vec<Waiting>) {
+        self.under_way = self.under_way.saturating_add(1);
+        let raising_first = match (self.raising.due(AGE_ENOUGH), self.lowering_due(AGE_ENOUGH)) {
             (Some(raising), Some(lowering)) => raising <= lowering,
             (raising, _) => raising.is_some(),
         };
-        let lane = if raising_first { &mut self.raising } else { &mut self.lowering };
-        lane.take(SIZE_MAX)
+        if raising_first {
+            return (Lane::Raising, self.raising.take(SIZE_MAX));
+        }
+        self.lowering_under_way = self.lowering_under_way.saturating_add(1);
+        self.lowered = Some(Instant::now());
+        (Lane::Lowering, self.lowering.take(SIZE_MAX))
     }
 }
 

@@ -24,8 +24,8 @@ fn waiting(caller: &str, key: &str) -> Waiting {
     Item::new(caller.into(), posting, date(2024, 1, 15), deadline).ticket().1
 }
 
-fn keys(batch: &[Waiting]) -> Vec<String> {
-    batch.iter().map(|w| format!("{}/{}", w.item.caller, w.item.posting.identity.key)).collect()
+fn keys(batch: &UnderWay<'_>) -> Vec<String> {
+    batch.items.iter().map(|w| format!("{}/{}", w.item.caller, w.item.posting.identity.key)).collect()
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn lanes_do_not_mix_and_what_is_put_back_comes_first() {
     let mut lowering = queue.next().await.unwrap();
     assert_eq!(keys(&lowering), ["a/lowers"]);
     queue.push(waiting("a", "later"), Lane::Lowering).unwrap();
-    let mut alone = lowering.pop().unwrap();
+    let mut alone = lowering.items.pop().unwrap();
     alone.alone = true;
     queue.back(alone);
     assert_eq!(
@@ -65,31 +65,45 @@ async fn a_batch_waits_to_gather_and_is_bounded() {
     let queue = Queue::default();
     let began = Instant::now();
     queue.push(waiting("a", "first"), Lane::Raising).unwrap();
-    assert_eq!(queue.next().await.unwrap().len(), 1);
+    assert_eq!(queue.next().await.unwrap().items.len(), 1);
     assert!(began.elapsed() >= AGE_ENOUGH, "it might have had company");
     for n in 0..SIZE_MAX + 7 {
         queue.push(waiting("a", &n.to_string()), Lane::Raising).unwrap();
     }
-    assert_eq!(queue.next().await.unwrap().len(), SIZE_MAX);
-    assert_eq!(queue.next().await.unwrap().len(), 7);
+    assert_eq!(queue.next().await.unwrap().items.len(), SIZE_MAX);
+    assert_eq!(queue.next().await.unwrap().items.len(), 7);
 }
 
 #[tokio::test]
 async fn a_batch_gathers_longer_while_another_one_is_under_way() {
     let queue = Queue::default();
     queue.push(waiting("a", "first"), Lane::Raising).unwrap();
-    assert_eq!(queue.next().await.unwrap().len(), 1);
+    let first = queue.next().await.unwrap();
     let began = Instant::now();
     queue.push(waiting("a", "second"), Lane::Raising).unwrap();
-    assert_eq!(queue.next().await.unwrap().len(), 1);
+    let second = queue.next().await.unwrap();
     assert!(began.elapsed() >= AGE_BUSY, "the first is under way");
-    queue.ended();
+    drop(first);
     queue.push(waiting("a", "third"), Lane::Raising).unwrap();
     let (third, ()) = tokio::join!(queue.next(), async {
         tokio::task::yield_now().await;
-        queue.ended();
+        drop(second);
     });
-    assert_eq!(third.unwrap().len(), 1, "what ends lets the next one go");
+    assert_eq!(third.unwrap().items.len(), 1, "what ends lets the next one go");
+}
+
+#[tokio::test]
+async fn batches_that_lower_leave_one_after_the_other_unless_one_is_stuck() {
+    let queue = Queue::default();
+    queue.push(waiting("a", "first"), Lane::Lowering).unwrap();
+    let began = Instant::now();
+    let first = queue.next().await.unwrap();
+    queue.push(waiting("a", "second"), Lane::Lowering).unwrap();
+    queue.push(waiting("a", "raises"), Lane::Raising).unwrap();
+    assert_eq!(keys(&queue.next().await.unwrap()), ["a/raises"], "which waits for no row");
+    assert_eq!(keys(&queue.next().await.unwrap()), ["a/second"]);
+    assert!(began.elapsed() >= LOWERING_APART, "the first is under way");
+    drop(first);
 }
 
 #[test]
@@ -118,6 +132,6 @@ async fn large_postings_are_bounded_by_their_bytes() {
         |caller: &str| (0..).take_while(|n| queue.push(large(caller, *n), Lane::Raising).is_ok()).count();
     assert_eq!(taken("a"), CALLER_BYTES_MAX >> 14, "a caller has half of it");
     assert_eq!(taken("b"), (QUEUE_BYTES_MAX - CALLER_BYTES_MAX) >> 14);
-    assert_eq!(queue.next().await.unwrap().len(), BATCH_BYTES_ENOUGH >> 14);
+    assert_eq!(queue.next().await.unwrap().items.len(), BATCH_BYTES_ENOUGH >> 14);
     assert_eq!(taken("c"), BATCH_BYTES_ENOUGH >> 14, "what has left makes room");
 }
