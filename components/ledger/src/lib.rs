@@ -144,6 +144,7 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
         shutdown.closing.clone(),
     );
 
+    let heads = outside.last();
     let sealer = Sealer::new(books.clone(), metrics.clone(), outside);
     let met = Arc::new(AtomicBool::new(false));
     let background = [
@@ -152,7 +153,7 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
         tokio::spawn(metrics.clone().follow_config(config)),
         tokio::spawn(first_contact(readers, met.clone())),
         tokio::spawn(tend::fold(books.clone())),
-        tokio::spawn(tend::roll(books.clone())),
+        tokio::spawn(tend::roll(books.clone(), heads)),
         tokio::spawn(tend::rotate(books.clone())),
         tokio::spawn(sealer.run()),
     ];

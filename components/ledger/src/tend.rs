@@ -4,15 +4,17 @@
 use std::time::Duration;
 
 use payplane_common::telemetry;
+use tokio::sync::watch;
 
 use crate::books::{Books, BooksError};
+use crate::seal::head::Head;
 
 /// Rows that one call folds.
 const FOLDED_MAX: i32 = 10_000;
 const FOLD_EVERY: Duration = Duration::from_secs(1);
 /// Transactions that one call looks at for checkpoints.
 const ROLLED_MAX: i32 = 20_000;
-const ROLL_EVERY: Duration = Duration::from_millis(250);
+const ROLL_EVERY: Duration = Duration::from_millis(500);
 /// Whichever replica did it last.
 const ROLL_PAUSE_MS: i32 = 200;
 /// Every account that moved gets a checkpoint after so many transactions, or seconds.
@@ -25,36 +27,43 @@ const ROTATE_EVERY: Duration = Duration::from_secs(3600);
 /// it himself; this is for those that nobody lowers. What is not folded is added
 /// up by whoever decides.
 pub(crate) async fn fold(books: Books) {
-    let more = || async { Ok(books.fold_raisings(FOLDED_MAX).await? >= i64::from(FOLDED_MAX)) };
-    repeat("nothing was folded", FOLD_EVERY, more).await;
+    loop {
+        let folded = books.fold_raisings(FOLDED_MAX).await;
+        if !more("nothing was folded", folded.map(|n| n >= i64::from(FOLDED_MAX))) {
+            tokio::time::sleep(FOLD_EVERY).await;
+        }
+    }
 }
 
-/// Makes checkpoints, so that whoever reads an account adds up little.
-pub(crate) async fn roll(books: Books) {
-    repeat("no checkpoint was made", ROLL_EVERY, || {
-        books.roll(ROLLED_MAX, ROLL_PAUSE_MS, WHOLE_AFTER, WHOLE_SECONDS)
-    })
-    .await;
+/// Makes checkpoints, so that whoever reads an account adds up little: at once when a
+/// head was said, as that is the place up to which balances are told.
+pub(crate) async fn roll(books: Books, mut heads: watch::Receiver<Option<Head>>) {
+    loop {
+        let rolled = books.roll(ROLLED_MAX, ROLL_PAUSE_MS, WHOLE_AFTER, WHOLE_SECONDS).await;
+        if more("no checkpoint was made", rolled) {
+            continue;
+        }
+        // Where nobody says any it is time as well.
+        if let Ok(Err(_)) = tokio::time::timeout(ROLL_EVERY, heads.changed()).await {
+            tokio::time::sleep(ROLL_EVERY).await;
+        }
+    }
 }
 
 /// Makes partitions long before they are needed: a posting that lacks one makes it
 /// itself, and is slow.
 pub(crate) async fn rotate(books: Books) {
-    repeat("no partition was prepared", ROTATE_EVERY, || async { Ok(books.rotate().await? > 0) }).await;
+    loop {
+        if !more("no partition was prepared", books.rotate().await.map(|made| made > 0)) {
+            tokio::time::sleep(ROTATE_EVERY).await;
+        }
+    }
 }
 
-/// Works until the future is dropped; at once again where there is more to do.
-async fn repeat<F: Future<Output = Result<bool, BooksError>>>(
-    failed: &'static str,
-    every: Duration,
-    work: impl Fn() -> F,
-) {
-    loop {
-        match work().await {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(error) => tracing::info!(error = telemetry::chain(&error), "{failed}"),
-        }
-        tokio::time::sleep(every).await;
-    }
+/// Whether there is more to do at once.
+fn more(failed: &'static str, done: Result<bool, BooksError>) -> bool {
+    done.unwrap_or_else(|error| {
+        tracing::info!(error = telemetry::chain(&error), "{failed}");
+        false
+    })
 }

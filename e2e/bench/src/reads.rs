@@ -18,7 +18,7 @@ const CHECKED: usize = 50;
 pub(crate) async fn run(rig: &Rig, rate: u64, during: Duration) -> Result<()> {
     let request = GetBalancesRequest { accounts: vec![CHANNEL.into()], currency: CURRENCY.into(), at: None };
     let client = rig.client()?;
-    let call = || {
+    let call = move || {
         let (mut client, request) = (client.clone(), request.clone());
         async move { Ok(client.get_balances(request).await?.into_inner()) }
     };
