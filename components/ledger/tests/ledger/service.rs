@@ -35,6 +35,7 @@ impl Served {
     pub(crate) async fn start() -> Self {
         let postgres = Postgres::start().await.unwrap();
         postgres.migrate().await.unwrap();
+        crate::plants::plant(&postgres.connect("payplane_owner").await.unwrap()).await;
         tls::install_provider();
         let folder = tempfile::tempdir().unwrap();
         let pki = Pki::create(folder.path()).unwrap();
