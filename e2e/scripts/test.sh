@@ -16,7 +16,7 @@ beside() {
   said=$(mktemp)
   "$@" >"$said" 2>&1 &
   other=$!
-  trap 'kill $other 2>/dev/null; cat "$said"; rm -f "$said"' EXIT
+  trap 'kill $other 2>/dev/null || true; cat "$said"; rm -f "$said"' EXIT
 }
 joined() {
   wait "$other" || fail "a test that ran beside others failed"

@@ -55,7 +55,8 @@ pub(crate) use {booked_columns, booked_joins};
 const FIND: &str = concat!(
     "WITH wanted AS MATERIALIZED (
         (SELECT x.transaction_id FROM ledger.all_external_references x
-          WHERE x.type = $2 AND x.value = $3 AND x.transaction_id > $4 ORDER BY x.transaction_id LIMIT $5)
+          WHERE hashtextextended(x.value, 0) = hashtextextended($3::text COLLATE \"C\", 0) AND x.type = $2 AND x.value = $3
+            AND x.transaction_id > $4 ORDER BY x.transaction_id LIMIT $5)
         UNION ALL SELECT $1::uuid WHERE $1 IS NOT NULL)
     SELECT ",
     booked_columns!(),

@@ -50,6 +50,7 @@ const fn size(bare: f64, least: f64, most: f64) -> Values {
     Values::Size { bare, least, most }
 }
 
+const SWITCH: Values = Values::Words(&["off", "on"]);
 /// PostgreSQL does not start with less than two segments of log.
 const WAL: Values = size(MB, 32.0 * MB, 1024.0 * GB);
 
@@ -93,13 +94,17 @@ pub const ALLOWED: &[Parameter] = &[
     of("random_page_cost", number(0.0, 1000.0), "what the planner believes a read to cost"),
     of("shared_buffers", memory(8.0 * KB, 128.0 * KB), "memory of the server's cache"),
     of("temp_buffers", memory(8.0 * KB, 800.0 * KB), "memory of temporary tables"),
-    of("track_io_timing", Values::Switch, "whether reads and writes are timed"),
+    of("track_io_timing", SWITCH, "whether reads and writes are timed"),
     or_minus_one(
         "wal_buffers",
         size(8.0 * KB, 32.0 * KB, 64.0 * MB),
         "memory of the log before it is written",
     ),
-    of("wal_compression", Values::Switch, "whether full pages are compressed in the log"),
+    of(
+        "wal_compression",
+        Values::Words(&["off", "on", "lz4", "zstd"]),
+        "whether and how full pages are compressed in the log",
+    ),
     of("work_mem", memory(KB, 64.0 * KB), "memory of a sort"),
 ];
 
@@ -120,7 +125,7 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": {
             "type": "string",
             "maxLength": 24,
-            "pattern": r"^(on|off|-1|[0-9]{1,12}(\.[0-9]{1,6})?(B|kB|MB|GB|TB|us|ms|s|min|h|d)?)$",
+            "pattern": r"^(on|off|lz4|zstd|-1|[0-9]{1,12}(\.[0-9]{1,6})?(B|kB|MB|GB|TB|us|ms|s|min|h|d)?)$",
         },
     })
 }

@@ -21,7 +21,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("shared_buffers", "4GB"),
     ("max_wal_size", "16GB"),
     ("checkpoint_timeout", "15min"),
-    ("wal_compression", "on"),
+    ("wal_compression", "lz4"),
     ("wal_keep_size", "16GB"),
 ];
 const LOADERS: u64 = 4;

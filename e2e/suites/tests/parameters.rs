@@ -11,7 +11,7 @@ const MEMORY: f64 = 512.0 * 1024.0 * 1024.0;
 fn end(values: Values, upper: bool) -> String {
     let pick = |least: f64, most: f64| if upper { most } else { least };
     match values {
-        Values::Switch => if upper { "on" } else { "off" }.to_owned(),
+        Values::Words(words) => if upper { words[words.len() - 1] } else { words[0] }.to_owned(),
         Values::Number { least, most } => pick(least, most).to_string(),
         Values::Time { least, most, .. } => format!("{}ms", pick(least, most)),
         Values::Size { least, most, .. } => format!("{}kB", pick(least, most) / 1024.0),

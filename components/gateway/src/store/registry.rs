@@ -29,7 +29,7 @@ impl Store {
     /// Without days: those that it has, or 1.
     pub async fn put_merchant(&self, id: &str, name: &str, days: Option<i16>) -> Result<(), StoreError> {
         let sql = "INSERT INTO gateway.merchants AS m (merchant_id, display_name, settlement_days)
-             VALUES ($1, $2, coalesce($3, 1)) ON CONFLICT (merchant_id) DO UPDATE
+             VALUES ($1, $2, coalesce($3::smallint, 1)) ON CONFLICT (merchant_id) DO UPDATE
                 SET display_name = excluded.display_name, settlement_days = coalesce($3, m.settlement_days)";
         execute(&self.client().await?, "store a merchant", sql, &[&id, &name, &days]).await?;
         Ok(())

@@ -351,7 +351,12 @@ const PLANTS: &[Plant] = &[
     // What is due is not told.
     ("book", "THEN ids.due[e.item] END", "THEN NULL::date END", due::what_is_pending_is_read_by_due_date),
     // A hold raises its account.
-    ("post", "OR (p_kinds[e.item] = 'hold' AND e.change_minor >= 0)", "", holds::a_hold_is_a_hold_and_nothing_else_is),
+    (
+        "post",
+        "OR (p_kinds[e.item] = 'hold' AND e.change_minor >= 0)",
+        "",
+        holds::a_hold_is_a_hold_and_nothing_else_is,
+    ),
     // Any isolation level is let in.
     ("commit_durably", "<> 'read committed'", "= 'none'", hostile::the_login_can_post_and_nothing_else),
 ];

@@ -17,7 +17,8 @@ const MILLIS: [(&str, f64); 6] =
 /// is bytes or milliseconds, as the limits are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Values {
-    Switch,
+    /// One of these, from the least to the most.
+    Words(&'static [&'static str]),
     Number {
         least: f64,
         most: f64,
@@ -49,8 +50,8 @@ pub fn check(name: &str, text: &str, memory: f64) -> Result<(), String> {
         return Ok(());
     }
     let (value, least, most) = match parameter.values {
-        Values::Switch if ["on", "off"].contains(&text) => return Ok(()),
-        Values::Switch => return Err(format!("is {text}, neither on nor off")),
+        Values::Words(words) if words.contains(&text) => return Ok(()),
+        Values::Words(_) => return Err(format!("is {text}, not {}", describe(parameter))),
         Values::Number { least, most } => (text.parse().ok(), least, most),
         Values::Time { bare, least, most } => (read(text, bare, &MILLIS), least, most),
         Values::Size { bare, least, most } => (read(text, bare, &BYTES), least, most),
@@ -69,7 +70,7 @@ pub fn check(name: &str, text: &str, memory: f64) -> Result<(), String> {
 #[must_use]
 pub fn describe(parameter: &Parameter) -> String {
     let words = match parameter.values {
-        Values::Switch => "on or off".to_owned(),
+        Values::Words(words) => words.join(" or "),
         Values::Number { least, most } => format!("{least} to {most}"),
         Values::Time { least, most, .. } => format!("{} to {}", write(least, &MILLIS), write(most, &MILLIS)),
         Values::Size { least, most, .. } => format!("{} to {}", write(least, &BYTES), write(most, &BYTES)),

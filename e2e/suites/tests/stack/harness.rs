@@ -165,7 +165,9 @@ impl Stack {
     }
 
     async fn register(&self) -> Result<()> {
-        self.admin("admin-client", "PUT", "/admin/v1/merchants/M1", &json!({"displayName": "Shop"})).await?;
+        let (path, body) = ("/admin/v1/merchants/M1", json!({"displayName": "Shop"}));
+        let (status, answer) = self.admin("admin-client", "PUT", path, &body).await?;
+        ensure!(status == 200, "{answer}");
         for app in ["app1", "app2"] {
             let (key, public) = (self.key(app), self.folder.path().join(format!("{app}.pub")));
             payplane_client::key::keygen(&payplane_client::key::KeygenArgs { key, public: public.clone() })?;
