@@ -92,8 +92,7 @@ pub fn pool(
     pool_of(options(config, application)?, config, tls, size)
 }
 
-/// The same for reading alone: a read that nobody waits for any more ends, and what
-/// differs between two reads is no reason to plan one anew.
+/// The same for reading alone: a read that nobody waits for any more ends.
 pub fn read_pool(
     config: &DatabaseConfig,
     tls: &DatabaseTls,
@@ -101,7 +100,7 @@ pub fn read_pool(
     size: usize,
 ) -> Result<Pool, DatabaseError> {
     let mut options = options(config, application)?;
-    options.options(format!("{SESSION} -c statement_timeout=30s -c plan_cache_mode=force_generic_plan"));
+    options.options(format!("{SESSION} -c statement_timeout=30s"));
     pool_of(options, config, tls, size)
 }
 

@@ -20,7 +20,7 @@ CREATE TABLE ledger.accounts (
     -- The operator's probe moves money here; outside statements and trial balance.
     reserved    boolean NOT NULL GENERATED ALWAYS AS (starts_with(code, 'reserved:')) STORED,
     -- What its owner calls it elsewhere: names and texts.
-    metadata    jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object' AND octet_length(metadata::text) <= 4096),
+    metadata    jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object' AND octet_length(metadata::text) <= 8192),
     batch_number bigint NOT NULL,
     opened_at   timestamptz NOT NULL DEFAULT now(),
     UNIQUE (code, currency),
@@ -69,8 +69,8 @@ CREATE TABLE ledger.identities (
     caller       text COLLATE "C" NOT NULL,
     key_digest   bytea NOT NULL CHECK (octet_length(key_digest) = 16),
     decision     uuid NOT NULL,
-    -- The digest first: it tells most rows apart, so a search compares little else.
-    PRIMARY KEY (key_digest, caller, key_date)
+    -- A day's lie together, and the digest tells them apart before anything else does.
+    PRIMARY KEY (key_date, key_digest, caller)
 ) PARTITION BY RANGE (key_date);
 
 CREATE TABLE ledger.refusals (

@@ -21,7 +21,7 @@ BEGIN
         SELECT FROM unnest(p_codes, p_currencies, p_sides, p_floors, p_metadata) AS w (code, currency, side, floored, metadata)
           LEFT JOIN ledger.accounts a USING (code, currency)
          WHERE a.account_id IS NULL OR a.normal_side <> w.side::ledger.side
-            OR (a.floor_minor IS NOT NULL) <> w.floored OR a.metadata <> w.metadata) THEN
+            OR (a.floor_minor IS NOT NULL) <> w.floored OR w.metadata NOT IN ('{}', a.metadata)) THEN
         PERFORM ledger.record_batch(0);
         opened := 0;
         RETURN NEXT;
@@ -39,7 +39,7 @@ BEGIN
     SELECT min(w.code) INTO wrong
       FROM unnest(p_codes, p_currencies, p_sides, p_floors, p_metadata) AS w (code, currency, side, floored, metadata)
       JOIN ledger.accounts a USING (code, currency)
-     WHERE a.normal_side <> w.side::ledger.side OR (a.floor_minor IS NOT NULL) <> w.floored OR a.metadata <> w.metadata;
+     WHERE a.normal_side <> w.side::ledger.side OR (a.floor_minor IS NOT NULL) <> w.floored OR w.metadata NOT IN ('{}', a.metadata);
     IF wrong IS NOT NULL THEN
         PERFORM ledger.record_batch(0);
         RETURN QUERY SELECT 0, 'INVALID', wrong, format('account %s is there with another side, floor or metadata', wrong);

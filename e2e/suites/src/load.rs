@@ -129,6 +129,7 @@ impl Load {
         assert!(summary.contains("figure: not_sent=0 "), "the client kept up with its plan");
         let run = Run { record, summary, tenant: self.tenant.clone(), prefix: self.prefix.clone() };
         println!("figure: payments_per_second={:.1}", run.payments_per_second());
+        println!("figure: sent_late_max={:.3} s", run.sent_late_max());
         assert!(
             run.payments_per_second() >= f64::from(self.rate) * LEAST_SHARE,
             "the load is what was asked for"
@@ -180,6 +181,12 @@ impl Run {
         let seconds = first.zip(last).map_or(0.0, |(first, last)| last.duration_since(first).as_secs_f64());
         let payments = self.record.entries.values().filter(|entry| entry.sent.refund_number.is_none());
         payments.count() as f64 / seconds.max(1.0)
+    }
+
+    /// How late a request was sent at most: it is in the latency that the client tells.
+    fn sent_late_max(&self) -> f64 {
+        let late = |entry: &Entry| entry.sent.sent_at.duration_since(entry.sent.intended_at).as_secs_f64();
+        self.record.entries.values().map(late).fold(0.0, f64::max)
     }
 
     /// The longest time without an acknowledged success between two moments.

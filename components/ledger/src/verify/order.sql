@@ -35,10 +35,11 @@ SELECT 'a floor holds at every position', f.code || ' ' || f.currency || ' at ' 
  WHERE f.available < f.floor_minor
 UNION ALL
 SELECT 'a closed day takes nothing more', t.transaction_id::text
-  FROM (SELECT d.day, d.batch_number, coalesce(lag(d.day) OVER (ORDER BY d.day), '-infinity') AS before
-          FROM ledger.day_closings d WHERE d.state = 'closed') d
-  JOIN transactions t ON t.accounting_date > d.before AND t.accounting_date <= d.day
- WHERE t.batch_number > d.batch_number
+  FROM (SELECT t.accounting_date, (SELECT d.batch_number FROM ledger.day_closings d
+                                    WHERE d.state = 'closed' AND d.day >= t.accounting_date ORDER BY d.day LIMIT 1) AS closed_by
+          FROM (SELECT DISTINCT accounting_date FROM transactions) t) d
+  JOIN transactions t USING (accounting_date)
+ WHERE t.batch_number > d.closed_by
 UNION ALL
 SELECT 'the days that are closed are those that were', c.closing_through || ' ' || c.closed_through
   FROM ledger.control c, (

@@ -41,13 +41,14 @@ pub(super) struct Queue {
 /// A batch, which is under way until this is dropped: when a panic ends it, too.
 pub(super) struct UnderWay<'a> {
     queue: &'a Queue,
-    lane: Lane,
+    /// It keeps others that lower waiting.
+    lowers: bool,
     pub(super) items: Vec<Waiting>,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.queue.ended(self.lane);
+        self.queue.ended(self.lowers);
     }
 }
 
@@ -116,11 +117,11 @@ impl Queue {
                 match state.due() {
                     None if state.closed => return None,
                     Some(at) if state.closed || at <= Instant::now() => {
-                        let (lane, items) = state.take();
+                        let (lowers, items) = state.take();
                         drop(state);
                         // Another writer looks at what is left.
                         self.changed.notify_one();
-                        return Some(UnderWay { queue: self, lane, items });
+                        return Some(UnderWay { queue: self, lowers, items });
                     }
                     due => due,
                 }
@@ -134,10 +135,10 @@ impl Queue {
         }
     }
 
-    fn ended(&self, lane: Lane) {
+    fn ended(&self, lowers: bool) {
         let mut state = self.state();
         state.under_way = state.under_way.saturating_sub(1);
-        if lane == Lane::Lowering {
+        if lowers {
             state.lowering_under_way = state.lowering_under_way.saturating_sub(1);
         }
         drop(state);
@@ -164,23 +165,29 @@ impl State {
 
     fn lowering_due(&self, age: Duration) -> Option<Instant> {
         let due = self.lowering.due(age)?;
-        let before = self.lowered.filter(|_| self.lowering_under_way > 0);
+        let waits = self.lowering_under_way > 0 && !self.lowering.next_is_alone();
+        let before = self.lowered.filter(|_| waits);
         Some(before.and_then(|at| at.checked_add(LOWERING_APART)).map_or(due, |apart| due.max(apart)))
     }
 
-    /// The next batch: of the lane that has waited longest.
-    fn take(&mut self) -> (Lane, Vec<Waiting>) {
+    /// The next batch, of the lane that has waited longest, and whether it keeps others
+    /// that lower waiting.
+    fn take(&mut self) -> (bool, Vec<Waiting>) {
         self.under_way = self.under_way.saturating_add(1);
         let raising_first = match (self.raising.due(AGE_ENOUGH), self.lowering_due(AGE_ENOUGH)) {
             (Some(raising), Some(lowering)) => raising <= lowering,
             (raising, _) => raising.is_some(),
         };
         if raising_first {
-            return (Lane::Raising, self.raising.take(SIZE_MAX));
+            return (false, self.raising.take(SIZE_MAX));
+        }
+        // One that is sent alone may be of many, and raise: see `batch::fail`.
+        if self.lowering.next_is_alone() {
+            return (false, self.lowering.take(SIZE_MAX));
         }
         self.lowering_under_way = self.lowering_under_way.saturating_add(1);
         self.lowered = Some(Instant::now());
-        (Lane::Lowering, self.lowering.take(SIZE_MAX))
+        (true, self.lowering.take(SIZE_MAX))
     }
 }
 
@@ -217,6 +224,10 @@ impl Callers {
     fn count(&mut self, waiting: &Waiting) {
         self.len = self.len.saturating_add(1);
         self.bytes = self.bytes.saturating_add(waiting.item.bytes);
+    }
+
+    fn next_is_alone(&self) -> bool {
+        self.turns.front().and_then(|(_, queue)| queue.front()).is_some_and(|waiting| waiting.alone)
     }
 
     /// When its first batch may leave; none where nothing waits.

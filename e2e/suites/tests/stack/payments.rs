@@ -127,7 +127,11 @@ async fn due_dates(stack: &Stack) -> Result<()> {
           WHERE code = 'merchant:M1:pending' AND due_date = '{date}'"
     );
     assert_eq!(stack.count(&due).await?, 10_000 - 60 - 1_000);
+    // Other days are for other payments.
     assert_eq!(register(json!(1)).await?.0, 200);
+    assert_eq!(app.pay(&payment("later-due", 10_000)).await?.settlement_date, Some(date));
+    assert_eq!(app.refund(DATE, "later-due", &refund("r2", 500)).await?.status, Succeeded);
+    assert_eq!(stack.count(&due).await?, 10_000 - 60 - 1_500);
     Ok(())
 }
 

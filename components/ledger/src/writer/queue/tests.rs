@@ -106,6 +106,28 @@ async fn batches_that_lower_leave_one_after_the_other_unless_one_is_stuck() {
     drop(first);
 }
 
+#[tokio::test]
+async fn the_end_of_a_batch_that_lowers_lets_the_next_one_go_and_who_is_alone_waits_for_none() {
+    let queue = Queue::default();
+    for ends in [true, false] {
+        queue.push(waiting("a", "first"), Lane::Lowering).unwrap();
+        let first = queue.next().await.unwrap();
+        if ends {
+            drop(first);
+            let state = queue.state();
+            assert_eq!((state.under_way, state.lowering_under_way), (0, 0));
+        } else {
+            let mut alone = waiting("a", "alone");
+            alone.alone = true;
+            queue.back(alone);
+            let due = queue.state().due().unwrap();
+            assert!(due < queue.state().lowered.unwrap() + LOWERING_APART);
+            assert_eq!(keys(&queue.next().await.unwrap()), ["a/alone"]);
+            assert_eq!(queue.state().lowering_under_way, 1, "the first");
+        }
+    }
+}
+
 #[test]
 fn a_flooding_caller_leaves_room_for_another() {
     let queue = Queue::default();
