@@ -161,7 +161,8 @@ async fn books_a_sale_and_reads_it_back() {
     // Without metadata it may have what it has: the gateway asks like that before each sale.
     let plain = AccountSpec { metadata: Default::default(), ..same.clone() };
     let most = |n: usize| (format!("n-{n:030}"), "\\".repeat(128));
-    let large = AccountSpec { code: "wallet:w".into(), metadata: (0..16).map(most).collect(), ..same.clone() };
+    let large =
+        AccountSpec { code: "wallet:w".into(), metadata: (0..16).map(most).collect(), ..same.clone() };
     let opened = gateway.open_accounts(OpenAccountsRequest { accounts: vec![plain, large.clone()] }).await;
     assert_eq!(opened.unwrap().into_inner().opened, 1);
     let read = GetBalancesRequest { accounts: vec![large.code], ..Default::default() };
