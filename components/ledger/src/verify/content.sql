@@ -22,8 +22,7 @@ SELECT 'a transaction is what was asked for', t.transaction_id::text
        'due ' || (to_json(t.due_date) #>> '{}') || ' ' || t.calendar_version || E'\n',
        CASE WHEN t.day_demanded THEN 'accounting ' || (to_json(t.accounting_date) #>> '{}') || E'\n' END,
        'expires ' || (extract(epoch FROM h.expires_at) * 1000000)::bigint || E'\n',
-       'original ' || (to_json(o.key_date) #>> '{}') || ' ' || o.key || E'\n'), 'UTF8'))
-UNION ALL
+       'original ' || (to_json(o.key_date) #>> '{}') || ' ' || o.key || E'\n'), 'UTF8'));
 SELECT 'a reference is of a transaction, and printable', coalesce(r.transaction_id::text, '?')
   FROM external_references r LEFT JOIN transactions t USING (transaction_id)
  WHERE t.transaction_id IS NULL OR r.value !~ '^[ -~]{1,128}$'

@@ -2,16 +2,13 @@
 SELECT 'a batch has a position or waits for one', coalesce(b.batch_number, p.batch_number, u.batch_number)::text
   FROM ledger.batches b FULL JOIN ledger.positions p USING (batch_number)
   FULL JOIN ledger.unsealed_batches u USING (batch_number)
- WHERE b.batch_number IS NULL OR (p.position IS NULL) = (u.batch_number IS NULL)
-UNION ALL
-SELECT 'positions have no gap', max(p.position)::text FROM ledger.positions p HAVING count(*) <> max(p.position)
-UNION ALL
+ WHERE b.batch_number IS NULL OR (p.position IS NULL) = (u.batch_number IS NULL);
+SELECT 'positions have no gap', max(p.position)::text FROM ledger.positions p HAVING count(*) <> max(p.position);
 SELECT 'a link stands behind its original', t.transaction_id::text
   FROM transactions t JOIN ledger.positions own USING (batch_number)
   JOIN transactions o ON o.transaction_id = t.original_id
   LEFT JOIN ledger.positions first ON first.batch_number = o.batch_number
- WHERE (first.position <= own.position) IS NOT TRUE
-UNION ALL
+ WHERE (first.position <= own.position) IS NOT TRUE;
 SELECT 'a floor holds at every position', f.code || ' ' || f.currency || ' at ' || f.position
   FROM (SELECT a.code, a.currency, a.floor_minor, p.position,
                sum(sum(c.change)) OVER (PARTITION BY a.account_id ORDER BY p.position) AS available
@@ -32,40 +29,32 @@ SELECT 'a floor holds at every position', f.code || ' ' || f.currency || ' at ' 
                   FROM holds h JOIN ledger.accounts a USING (account_id) JOIN transactions t ON t.original_id = h.hold_id AND t.kind IN ('void', 'expire')) c
           JOIN ledger.accounts a USING (account_id) JOIN ledger.positions p ON p.batch_number = c.batch_number
          GROUP BY a.account_id, a.code, a.currency, a.floor_minor, p.position) f
- WHERE f.available < f.floor_minor
-UNION ALL
+ WHERE f.available < f.floor_minor;
 SELECT 'a closed day takes nothing more', t.transaction_id::text
   FROM (SELECT t.accounting_date, (SELECT d.batch_number FROM ledger.day_closings d
                                     WHERE d.state = 'closed' AND d.day >= t.accounting_date ORDER BY d.day LIMIT 1) AS closed_by
           FROM (SELECT DISTINCT accounting_date FROM transactions) t) d
   JOIN transactions t USING (accounting_date)
- WHERE t.batch_number > d.closed_by
-UNION ALL
+ WHERE t.batch_number > d.closed_by;
 SELECT 'the days that are closed are those that were', c.closing_through || ' ' || c.closed_through
   FROM ledger.control c, (
        SELECT coalesce(max(d.day), '-infinity') AS closing,
               coalesce(max(d.day) FILTER (WHERE d.state = 'closed'), '-infinity') AS closed FROM ledger.day_closings d) d
- WHERE c.closing_through <> d.closing OR c.closed_through <> d.closed
-UNION ALL
+ WHERE c.closing_through <> d.closing OR c.closed_through <> d.closed;
 SELECT 'an account is in the state that it was put in', a.code || ' ' || a.currency
   FROM ledger.accounts a LEFT JOIN LATERAL (
        SELECT s.state FROM ledger.account_states s WHERE s.account_id = a.account_id ORDER BY s.batch_number DESC LIMIT 1) s ON true
- WHERE a.state <> coalesce(s.state, 'open')
-UNION ALL
+ WHERE a.state <> coalesce(s.state, 'open');
 SELECT 'the config epoch is the last that was raised', c.config_epoch_min::text
-  FROM ledger.control c WHERE c.config_epoch_min <> (SELECT coalesce(max(e.config_epoch), 0) FROM ledger.config_epochs e)
-UNION ALL
+  FROM ledger.control c WHERE c.config_epoch_min <> (SELECT coalesce(max(e.config_epoch), 0) FROM ledger.config_epochs e);
 SELECT 'the epoch of the books never falls', e.position::text
   FROM (SELECT p.position, p.epoch, lag(p.epoch) OVER (ORDER BY p.position) AS before FROM ledger.positions p) e
- WHERE e.epoch < e.before
-UNION ALL
+ WHERE e.epoch < e.before;
 SELECT 'the epoch of the books never falls', c.books_epoch::text
-  FROM ledger.control c WHERE c.books_epoch < (SELECT max(p.epoch) FROM ledger.positions p)
-UNION ALL
+  FROM ledger.control c WHERE c.books_epoch < (SELECT max(p.epoch) FROM ledger.positions p);
 SELECT 'identities leave when nobody can use their dates', d.upto::text
   FROM ledger.departures d JOIN ledger.batches b USING (batch_number), payplane.control c
- WHERE d.what = 'identities' AND d.upto > (b.answered_at AT TIME ZONE c.time_zone)::date - 400
-UNION ALL
+ WHERE d.what = 'identities' AND d.upto > (b.answered_at AT TIME ZONE c.time_zone)::date - 400;
 SELECT 'no key date is taken of which identities have left', c.keys_from::text
   FROM ledger.control c
  WHERE c.keys_from < (SELECT max(d.upto) FROM ledger.departures d WHERE d.what = 'identities')
