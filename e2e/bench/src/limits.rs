@@ -22,7 +22,8 @@ const EACH: Duration = Duration::from_secs(5);
 
 /// With the triggers.
 pub(crate) async fn sql(args: &LedgerArgs) -> Result<f64> {
-    let rig = Rig::start(args.accounts).await?;
+    let mut rig = Rig::start(args.accounts).await?;
+    rig.stop_ledger()?;
     let mut best = 0.0_f64;
     for triggers in [true, false] {
         if !triggers {

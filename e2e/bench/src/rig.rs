@@ -90,14 +90,18 @@ impl Rig {
         Ok(answer)
     }
 
-    /// Sum and count of one of the ledger's histograms.
-    pub(crate) async fn histogram(&self, name: &str) -> Result<[f64; 2]> {
+    /// One of the ledger's metrics that have no labels.
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
         let text = self.plain("/metrics").await?;
-        let value = |end: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}_{end} ")));
-            line.and_then(|value| value.parse().ok()).with_context(|| format!("no {name}_{end}"))
-        };
-        Ok([value("sum")?, value("count")?])
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.and_then(|value| value.parse().ok()).with_context(|| format!("no {name}"))
+    }
+
+    /// Ends the ledger: from here on there is the database alone.
+    pub(crate) fn stop_ledger(&mut self) -> Result<()> {
+        self.ledger.kill()?;
+        self.ledger.wait()?;
+        Ok(())
     }
 
     async fn open(&self, merchants: usize) -> Result<()> {

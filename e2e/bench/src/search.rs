@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::LedgerArgs;
 use crate::machine::{cpu_seconds, resident_mb};
@@ -16,6 +16,8 @@ use crate::{confirm, pace, reads};
 const STEP: f64 = 1.1;
 const STEPS_MAX: u32 = 12;
 const WARM_UP: Duration = Duration::from_secs(5);
+/// Sealing may not fall behind by more.
+const LAG_MAX_MS: f64 = 5_000.0;
 
 /// The highest rate that holds; 0 where none did.
 pub(crate) async fn highest(args: &LedgerArgs, mix: Mix) -> Result<u64> {
@@ -25,7 +27,8 @@ pub(crate) async fn highest(args: &LedgerArgs, mix: Mix) -> Result<u64> {
     let mut best = None;
     let mut rate = args.rate;
     for _ in 0..if args.fixed { 1 } else { STEPS_MAX } {
-        let holds = attempt(&rig, args, mix, rate, during).await?.holds();
+        let (outcomes, lag_ms) = attempt(&rig, args, mix, rate, during).await?;
+        let holds = outcomes.holds() && lag_ms < LAG_MAX_MS;
         let known = best;
         if holds {
             best = Some(rate);
@@ -40,7 +43,7 @@ pub(crate) async fn highest(args: &LedgerArgs, mix: Mix) -> Result<u64> {
     let best = best.unwrap_or(0);
     figure(&format!("ledger_{}_tps", mix.name()), precise(best), "1/s");
     if best > 0 && !args.fixed {
-        let calm = attempt(&rig, args, mix, best * 4 / 5, during).await?;
+        let (calm, _) = attempt(&rig, args, mix, best * 4 / 5, during).await?;
         figure(&format!("ledger_{}_p99_ms", mix.name()), pace::ms(&calm.latency_us, 0.99), "ms");
     }
     figure("ledger_memory_peak", resident_mb("payplane ledger"), "MB");
@@ -48,14 +51,23 @@ pub(crate) async fn highest(args: &LedgerArgs, mix: Mix) -> Result<u64> {
     Ok(best)
 }
 
-async fn attempt(rig: &Rig, args: &LedgerArgs, mix: Mix, rate: u64, during: Duration) -> Result<Outcomes> {
+/// What became of it, and how far sealing was behind at most.
+async fn attempt(
+    rig: &Rig,
+    args: &LedgerArgs,
+    mix: Mix,
+    rate: u64,
+    during: Duration,
+) -> Result<(Outcomes, f64)> {
     const PROCESSES: [(&str, &str); 3] =
         [("ledger", "payplane ledger"), ("postgresql", "postgres"), ("client", "bench ledger")];
     let before = PROCESSES.map(|(_, text)| cpu_seconds(text));
     let batches_before = batches(rig).await?;
     let reading = async { if args.reads > 0 { reads::run(rig, args.reads, during).await } else { Ok(()) } };
-    let (outcomes, read) = tokio::join!(open_loop::run(rig, mix, args.accounts, rate, during), reading);
+    let running = open_loop::run(rig, mix, args.accounts, rate, during);
+    let (outcomes, read, lag_ms) = tokio::join!(running, reading, seal_lag(rig, during));
     read?;
+    let lag_ms = lag_ms?;
     let outcomes = outcomes?;
     say(&format!(
         "{} at {rate}/s: {}, p99 {:.1} ms, {:?}",
@@ -64,6 +76,11 @@ async fn attempt(rig: &Rig, args: &LedgerArgs, mix: Mix, rate: u64, during: Dura
         pace::ms(&outcomes.latency_us, 0.99),
         outcomes.counts
     ));
+    figure(&format!("seal_lag_max({} {rate}/s)", mix.name()), lag_ms, "ms");
+    let refused = precise(outcomes.refused.len() as u64) / precise(outcomes.answered.max(1)) * 100.0;
+    figure(&format!("refused({} {rate}/s)", mix.name()), refused, "%");
+    let near_the_floor = mix != Mix::HotMerchant || (5.0..=20.0).contains(&refused);
+    ensure!(near_the_floor, "{refused:.1} % were refused: the hot merchant's mix is of 5 to 20 %");
     confirm::refusals(rig, outcomes.refused.clone()).await?;
     for ((name, text), before) in PROCESSES.iter().zip(before) {
         let used = (cpu_seconds(text) - before) * 1e6 / precise(outcomes.answered.max(1));
@@ -75,7 +92,17 @@ async fn attempt(rig: &Rig, args: &LedgerArgs, mix: Mix, rate: u64, during: Dura
         let mean = (after[0] - before[0]) / (after[1] - before[1]).max(1.0);
         figure(&format!("mean_{name}({} {rate}/s)", mix.name()), mean * units, unit);
     }
-    Ok(outcomes)
+    Ok((outcomes, lag_ms))
+}
+
+/// The most that sealing was behind, looked at each second.
+async fn seal_lag(rig: &Rig, during: Duration) -> Result<f64> {
+    let mut most = 0.0_f64;
+    for _ in 0..during.as_secs() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        most = most.max(rig.metric("ledger_seal_lag_milliseconds").await?);
+    }
+    Ok(most)
 }
 
 /// The ledger's histograms of its batches, and what is printed of each: how many of a unit one of theirs is.
@@ -88,7 +115,7 @@ const BATCHES: [(&str, f64, &str); 3] = [
 async fn batches(rig: &Rig) -> Result<Vec<[f64; 2]>> {
     let mut all = vec![];
     for (name, ..) in BATCHES {
-        all.push(rig.histogram(name).await?);
+        all.push([rig.metric(&format!("{name}_sum")).await?, rig.metric(&format!("{name}_count")).await?]);
     }
     Ok(all)
 }
