@@ -18,7 +18,7 @@ const ROLL_EVERY: Duration = Duration::from_millis(500);
 /// Whichever replica did it last.
 const ROLL_PAUSE_MS: i32 = 200;
 /// Every account that moved gets a checkpoint after so many transactions, or seconds.
-const WHOLE_AFTER: i32 = 250_000;
+const WHOLE_AFTER: i32 = 50_000;
 const WHOLE_SECONDS: i32 = 60;
 /// A month is prepared a month before.
 const ROTATE_EVERY: Duration = Duration::from_secs(3600);
