@@ -55,9 +55,13 @@ impl Fields {
         }
     }
 
+    /// Null is as good as absent.
+    fn optional(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name).filter(|value| !value.is_null())
+    }
+
     fn required(&mut self, name: &str) -> Result<Value, Problem> {
-        let value = self.0.remove(name).filter(|value| !value.is_null());
-        value.ok_or_else(|| Problem::field(name, "is required"))
+        self.optional(name).ok_or_else(|| Problem::field(name, "is required"))
     }
 
     pub(super) fn text(&mut self, name: &str) -> Result<String, Problem> {
@@ -122,7 +126,7 @@ impl Fields {
         name: &str,
         range: std::ops::RangeInclusive<i16>,
     ) -> Result<Option<i16>, Problem> {
-        let Some(value) = self.0.remove(name).filter(|value| !value.is_null()) else { return Ok(None) };
+        let Some(value) = self.optional(name) else { return Ok(None) };
         let number = value.as_i64().and_then(|number| i16::try_from(number).ok());
         let number = number.filter(|number| range.contains(number));
         let detail = || format!("must be a whole number from {} to {}", range.start(), range.end());

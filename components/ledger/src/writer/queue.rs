@@ -178,16 +178,14 @@ impl State {
             (Some(raising), Some(lowering)) => raising <= lowering,
             (raising, _) => raising.is_some(),
         };
-        if raising_first {
-            return (false, self.raising.take(SIZE_MAX));
-        }
         // One that is sent alone may be of many, and raise: see `batch::fail`.
-        if self.lowering.next_is_alone() {
-            return (false, self.lowering.take(SIZE_MAX));
+        let lowers = !raising_first && !self.lowering.next_is_alone();
+        if lowers {
+            self.lowering_under_way = self.lowering_under_way.saturating_add(1);
+            self.lowered = Some(Instant::now());
         }
-        self.lowering_under_way = self.lowering_under_way.saturating_add(1);
-        self.lowered = Some(Instant::now());
-        (true, self.lowering.take(SIZE_MAX))
+        let lane = if raising_first { &mut self.raising } else { &mut self.lowering };
+        (lowers, lane.take(SIZE_MAX))
     }
 }
 
