@@ -1,5 +1,7 @@
 //! The settlement date of a payment: computed once, stored with it.
 
+use std::collections::BTreeSet;
+
 use jiff::civil::{Date, Time, Weekday};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -44,8 +46,8 @@ const DAYS_SEARCHED_MAX: i32 = 90;
 pub struct Calendar {
     zone: TimeZone,
     cutoff: Time,
-    holidays: Vec<Date>,
-    working_weekends: Vec<Date>,
+    holidays: BTreeSet<Date>,
+    working_weekends: BTreeSet<Date>,
 }
 
 impl Calendar {
@@ -56,8 +58,8 @@ impl Calendar {
         Ok(Self {
             zone,
             cutoff,
-            holidays: config.holidays.clone(),
-            working_weekends: config.working_weekends.clone(),
+            holidays: config.holidays.iter().copied().collect(),
+            working_weekends: config.working_weekends.iter().copied().collect(),
         })
     }
 

@@ -7,7 +7,7 @@ use payplane_api::ledger::v1::*;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::service::{Served, open, sale};
+use crate::service::{Served, entry, open, sale};
 
 const PENDING: &str = "merchant:m:pending";
 const FIRST: &str = "2024-01-16";
@@ -19,15 +19,12 @@ fn due(date: &str, request: PostRequest) -> PostRequest {
 
 /// Takes this much from what is pending.
 fn taken(kind: &str, key: &str, original: Option<&str>, amount_minor: i64) -> PostRequest {
-    let entry = |account: &str, direction: Direction| Entry {
-        account: account.into(),
-        direction: direction.into(),
-        amount_minor,
-        currency: "CNY".into(),
-    };
     PostRequest {
         kind: kind.into(),
-        entries: vec![entry(PENDING, Direction::Debit), entry("channel:c:receivable", Direction::Credit)],
+        entries: vec![
+            entry(PENDING, Direction::Debit, amount_minor),
+            entry("channel:c:receivable", Direction::Credit, amount_minor),
+        ],
         original: original.and_then(|key| sale(key).identity),
         ..sale(key)
     }

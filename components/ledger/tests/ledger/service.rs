@@ -106,13 +106,12 @@ fn account(code: &str, normal_side: Direction, has_floor: bool) -> AccountSpec {
     AccountSpec { code, currency: "CNY".into(), normal_side, has_floor, metadata }
 }
 
+pub(crate) fn entry(account: &str, direction: Direction, amount_minor: i64) -> Entry {
+    let (account, direction) = (account.into(), direction.into());
+    Entry { account, direction, amount_minor, currency: "CNY".into() }
+}
+
 pub(crate) fn sale(key: &str) -> PostRequest {
-    let entry = |account: &str, direction: Direction, amount_minor| Entry {
-        account: account.into(),
-        direction: direction.into(),
-        amount_minor,
-        currency: "CNY".into(),
-    };
     PostRequest {
         identity: Some(Identity { key_date: crate::harness::today().to_string(), key: key.into() }),
         kind: "sale".into(),
