@@ -8,9 +8,11 @@ use payplane_api::currency::Currency;
 use payplane_common::database;
 use payplane_ledger::books::{AccountColumns, Answer, Books, BooksError};
 use payplane_ledger::request::{Key, Line, Posting};
+use payplane_ledger::writer::{self, Item};
 use payplane_testkit::Postgres;
 use tokio::time::Instant;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 pub(crate) struct Ledger {
     pub(crate) postgres: Postgres,
@@ -201,6 +203,26 @@ pub(crate) fn soon() -> Instant {
 pub(crate) async fn post(books: &Books, posting: Posting) -> Result<Answer, BooksError> {
     let day = jiff::civil::date(2024, 1, 15);
     books.post("gateway".to_owned(), posting, day, soon()).await
+}
+
+/// One call of the posting function on a session of the writer's login, beside the
+/// ledger: how each went.
+pub(crate) async fn call(
+    session: &Client,
+    postings: Vec<Posting>,
+) -> Result<Vec<String>, tokio_postgres::Error> {
+    let day = jiff::civil::date(2024, 1, 15);
+    let item = |posting| Item::new("gateway".to_owned(), posting, day, soon());
+    let items: Vec<_> = postings.into_iter().map(item).collect();
+    let params = writer::params(items.iter());
+    let params: Vec<_> = params.iter().map(|p| &**p as &(dyn ToSql + Sync)).collect();
+    let mut rows = session.query(writer::POST, &params).await?;
+    rows.sort_by_key(|row| row.get::<_, i32>(0));
+    let said = |row: &tokio_postgres::Row| {
+        let (outcome, reason) = (row.get::<_, String>(1), row.get::<_, Option<String>>(4));
+        reason.map_or_else(|| outcome.clone(), |reason| format!("{outcome} {reason}"))
+    };
+    Ok(rows.iter().map(said).collect())
 }
 
 pub(crate) fn word(answer: &Answer) -> String {

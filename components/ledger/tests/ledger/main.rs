@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod accounting;
+mod byhand;
 mod checkpoints;
 mod crash;
 mod days;

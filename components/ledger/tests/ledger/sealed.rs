@@ -78,6 +78,12 @@ impl Sealed {
         let back = reversal(&format!("back:{}", keys[0]), &refund(&link, keys[0], 0, 40));
         assert_eq!(word(&post(&books, back).await.unwrap()), "booked");
         assert_eq!(word(&post(&books, payout(&more, 1, 1_000)).await.unwrap()), "INSUFFICIENT");
+        self.publish(&books, name, heads).await;
+        assert!(!books.roll(10_000, 0, 1, 0).await.unwrap(), "all at once");
+    }
+
+    /// Seals all that is committed, and publishes the head; it says what these books answered.
+    async fn publish(&self, books: &Books, name: &str, heads: &str) {
         let metrics = Metrics::register(&mut prometheus_client::registry::Registry::default());
         let outside = Outside::new(self.folder.path().join("seal.key"), Some(self.heads(heads)));
         let mut sealer = Sealer::new(books.clone(), metrics, outside);
@@ -86,7 +92,15 @@ impl Sealed {
         while owner.query_one(open, &[]).await.unwrap().get(0) {
             sealer.round().await.unwrap();
         }
-        assert!(!books.roll(10_000, 0, 1, 0).await.unwrap(), "all at once");
+    }
+
+    /// Both verifiers prove the books by the heads that were published before, and by
+    /// one of all that is committed now.
+    pub(crate) async fn prove(&self) {
+        let none: (Vec<String>, Vec<String>) = (vec![], vec![]);
+        assert_eq!(self.verdicts("payplane", "heads").await, none, "by the heads from before");
+        self.publish(&self.books("payplane"), "payplane", "heads").await;
+        assert_eq!(self.verdicts("payplane", "heads").await, none);
     }
 
     fn heads(&self, name: &str) -> PathBuf {
