@@ -8,6 +8,7 @@ use payplane_ledger::verify;
 use tonic::Code;
 use tonic::transport::Channel;
 
+use crate::harness;
 use crate::service::{Served, open, sale};
 
 async fn read(
@@ -134,4 +135,25 @@ async fn a_reader_goes_on_where_it_was_and_misses_nothing() {
     for events in &mut open {
         while events.message().await.unwrap().is_some() {}
     }
+}
+
+/// Its batch has a lower number than what was told already, and a later position.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+pub(crate) async fn a_writer_paused_before_its_commit_is_told_when_it_has_committed() {
+    let served = Served::start().await;
+    let mut gateway = served.client("gateway");
+    open(&mut gateway).await;
+    let paused = served.postgres.connect("ledger").await.unwrap();
+    paused.batch_execute("BEGIN").await.unwrap();
+    let lines = [(harness::CLEARING, "debit", 5), (harness::FEE, "credit", 5)];
+    let late = harness::call(&paused, vec![harness::posting("sale", "sale:paused", &lines)]).await;
+    assert_eq!(late.unwrap(), ["booked"]);
+    gateway.post(sale("sale:1")).await.unwrap();
+    let told = read(&mut gateway, (0, 0, vec![]), 1).await.pop().unwrap();
+    paused.batch_execute("COMMIT").await.unwrap();
+    gateway.post(sale("sale:2")).await.unwrap();
+    let told = read(&mut gateway, (told.epoch, told.position, told.hash), 2).await;
+    let keys = told.iter().flat_map(|answer| &answer.transactions);
+    let keys: Vec<_> = keys.map(|booked| booked.identity.as_ref().unwrap().key.as_str()).collect();
+    assert_eq!(keys, ["sale:paused", "sale:2"]);
 }

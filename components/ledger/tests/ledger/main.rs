@@ -5,6 +5,7 @@
 mod accounting;
 mod byhand;
 mod checkpoints;
+mod circles;
 mod crash;
 mod days;
 mod departures;

@@ -1,10 +1,47 @@
-//! A row that somebody holds keeps those who need it, and nobody beside them.
+//! A row that somebody holds keeps those who need it, and a refusal is for its own: nobody
+//! beside them is concerned.
 
 use std::time::Duration;
 
 use payplane_ledger::request::Posting;
 
 use crate::harness::*;
+
+/// One that is refused is refused alone: the others of its batch are booked.
+#[tokio::test]
+pub(crate) async fn a_refused_one_takes_no_neighbour_along() {
+    let ledger = Ledger::start().await;
+    ledger.post(sale("sale:0", 0, 100)).await;
+    let session = ledger.postgres.connect("ledger").await.unwrap();
+    let closed = Posting { demanded_date: Some(jiff::civil::date(2024, 1, 14)), ..sale("closed", 3, 1) };
+    ledger.books.close_day(jiff::civil::date(2024, 1, 14), "closing", soon()).await.unwrap();
+    let batch = vec![
+        sale("sale:1", 1, 10),
+        payout("payout:1", 0, 101),
+        sale("unknown", 99, 1),
+        payout("payout:2", 0, 60),
+        closed,
+        refund("refund:1", "sale:none", 0, 1),
+        refund("refund:2", "sale:0", 0, 40),
+        sale("sale:2", 2, 10),
+    ];
+    let said = call(&session, batch.clone()).await.unwrap();
+    let expected = [
+        "booked",
+        "refused INSUFFICIENT",
+        "refused UNKNOWN_ACCOUNT",
+        "booked",
+        "refused CLOSED_DAY",
+        "refused UNKNOWN_ORIGINAL",
+        "booked",
+        "booked",
+    ];
+    assert_eq!(said, expected);
+    let again = call(&session, batch).await.unwrap();
+    assert_eq!(again, expected.map(|said| if said == "booked" { "replayed" } else { said }));
+    assert_eq!(ledger.number("SELECT count(*) FROM ledger.transactions").await, 5);
+    ledger.check().await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 pub(crate) async fn a_held_row_keeps_no_neighbour() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use payplane_api::ledger::v1::Outcome;
 use payplane_ledger::books::BooksError;
+use tokio_postgres::Client;
 use tonic::Code;
 
 use crate::harness::*;
@@ -70,10 +71,39 @@ async fn nothing_is_sent_for_a_caller_that_has_gone() {
     assert_eq!(ledger.number("SELECT count(*) FROM ledger.identities").await, 2);
 }
 
+/// Asks until what befalls a posting has met one.
+async fn meets(admin: &Client, sql: &str) {
+    for attempt in 0.. {
+        assert!(attempt < 100, "no posting waits for that: {sql}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+            return;
+        }
+    }
+}
+
+/// Its identity too is as it was: asked for again it is booked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+pub(crate) async fn a_posting_whose_session_was_ended_leaves_nothing_behind() {
+    let ledger = Ledger::start().await;
+    ledger.owner.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(7813575001)").await.unwrap();
+    let books = ledger.books.clone();
+    let waiting = tokio::spawn(async move { post(&books, sale("sale:1", 0, 5)).await });
+    let admin = ledger.postgres.connect("postgres").await.unwrap();
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE wait_event = 'advisory' AND query LIKE '%ledger.post(%'";
+    meets(&admin, end).await;
+    let told = waiting.await.unwrap();
+    assert!(matches!(told, Err(BooksError::Unknown { .. })), "{told:?}");
+    ledger.owner.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(ledger.word(sale("sale:1", 0, 5)).await, "booked");
+    ledger.check().await;
+}
+
 /// The required standby is away, and somebody who is tired of waiting cancels:
 /// the primary alone has committed, which nobody may call booked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_commit_whose_wait_for_the_standby_was_cancelled_is_unknown() {
+pub(crate) async fn a_commit_whose_wait_for_the_standby_was_cancelled_is_unknown() {
     let ledger = Ledger::start().await;
     let books = books(&ledger.postgres, 3);
     assert_eq!(word(&post(&books, sale("sale:before", 0, 5)).await.unwrap()), "booked");
@@ -90,14 +120,8 @@ async fn a_commit_whose_wait_for_the_standby_was_cancelled_is_unknown() {
         tokio::spawn(async move { post(&books, sale("sale:alone", 0, 5)).await })
     };
     let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
-        WHERE wait_event = 'SyncRep' AND query LIKE '%ledger.post(%'";
-    for attempt in 0.. {
-        assert!(attempt < 100, "no posting waits for the standby");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        if admin.query_one(cancel, &[]).await.unwrap().get::<_, i64>(0) > 0 {
-            break;
-        }
-    }
+        WHERE wait_event = 'SyncRep' AND usename = 'ledger'";
+    meets(&admin, cancel).await;
     let told = waiting.await.unwrap();
     assert!(matches!(told, Err(BooksError::Unknown { .. })), "{told:?}");
     standby("").await;
