@@ -314,6 +314,8 @@ pub(crate) async fn rows_and_place(
     sql: &str,
     params: Params,
 ) -> Result<(Vec<Row>, Place), BooksError> {
+    #[cfg(feature = "plants")]
+    crate::plants::take_identities(&connection, &borrowed(&params)).await.map_err(classify)?;
     let (rows, place) = query_then(connection, sql, &borrowed(&params), PLACE).await.map_err(classify)?;
     let place = place.map_err(|error| BooksError::Unknown { source: Arc::new(error) })?;
     Ok((rows, Place::of(&place)))

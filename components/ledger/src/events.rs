@@ -123,8 +123,10 @@ impl Reading {
     async fn look(&self, after: i64, place: &Place) -> Result<(Vec<ReadEventsResponse>, i64), Status> {
         let _turn = self.looks.acquire().await;
         let Some(last) = self.reach(after, place).await? else { return Ok((vec![], after)) };
-        let rows =
-            query(&self.pool, "events", EVENTS, &[&after, &last]).await.map_err(|e| read_status(&e))?;
+        let sql = EVENTS;
+        #[cfg(feature = "plants")]
+        let sql = crate::plants::events(sql);
+        let rows = query(&self.pool, "events", sql, &[&after, &last]).await.map_err(|e| read_status(&e))?;
         Ok((responses(&rows), last))
     }
 

@@ -17,6 +17,8 @@ mod due;
 mod events;
 pub mod metrics;
 pub mod place;
+#[cfg(feature = "plants")]
+pub mod plants;
 mod query;
 pub mod reads;
 pub mod request;

@@ -27,6 +27,10 @@ pub(crate) async fn query_then(
     params: &[&(dyn ToSql + Sync)],
     then: &str,
 ) -> Result<(Vec<Row>, Result<Row, Error>), Error> {
+    #[cfg(feature = "plants")]
+    if crate::plants::on(crate::plants::Plant::AnswerBeforeCommit) {
+        return crate::plants::answer_before_commit(connection, sql, params, then).await;
+    }
     let connection = scopeguard::guard(connection, |connection| drop(Object::take(connection)));
     let (statement, question) =
         (connection.prepare_cached(sql).await?, connection.prepare_cached(then).await?);

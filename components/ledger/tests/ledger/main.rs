@@ -25,7 +25,10 @@ mod plants;
 mod positions;
 mod posting;
 mod rules;
+#[cfg(feature = "plants")]
+mod rust_plants;
 mod sealed;
 mod service;
+mod sql_plants;
 mod states;
 mod unknown;
