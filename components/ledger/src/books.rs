@@ -25,8 +25,8 @@ use crate::request::Posting;
 use crate::seal::Tip;
 use crate::writer::{Item, Writer};
 
-/// Connections that batches leave alone: for accounts, the fence and folding.
-const OTHER_CALLS: usize = 2;
+/// Connections that batches leave alone: for accounts, the fence, folding and checkpoints.
+const OTHER_CALLS: usize = 3;
 /// Calls that run or wait for a connection. One more is refused at once.
 const CALLS_MAX: usize = 512;
 const TEND_MAX: Duration = Duration::from_secs(10);
@@ -201,12 +201,19 @@ impl Books {
         Ok(Closing { closing_through: row.get(0), closed_through: row.get(1), refusal: row.get(2) })
     }
 
-    /// Folds up to so many raisings into balances; says how many.
-    pub async fn fold_raisings(&self, at_most: i32) -> Result<i64, BooksError> {
-        Ok(self.tend("SELECT ledger.fold_raisings($1)", vec![Box::new(at_most)]).await?.get(0))
+    /// The accounts of up to so many raisings, in order.
+    pub async fn raised(&self, at_most: i64) -> Result<Vec<i64>, BooksError> {
+        let accounts = "SELECT ARRAY(SELECT DISTINCT r.account_id FROM (
+                               SELECT r.account_id FROM ledger.raisings r LIMIT $1) r ORDER BY r.account_id)";
+        Ok(self.tend(accounts, vec![Box::new(at_most)]).await?.get(0))
     }
 
-    /// Makes checkpoints of what was sealed since; true: there is more.
+    /// Folds the raisings of these accounts into their balances; says how many.
+    pub async fn fold_raisings(&self, accounts: Vec<i64>) -> Result<i64, BooksError> {
+        Ok(self.tend("SELECT ledger.fold_raisings($1)", vec![Box::new(accounts)]).await?.get(0))
+    }
+
+    /// Makes checkpoints of busy accounts of what was sealed since; true: there is more.
     pub async fn roll(
         &self,
         at_most: i32,
@@ -217,6 +224,11 @@ impl Books {
         let params: Params =
             vec![Box::new(at_most), Box::new(pause_ms), Box::new(whole_after), Box::new(whole_seconds)];
         Ok(self.tend("SELECT ledger.roll($1, $2, $3, $4)", params).await?.get(0))
+    }
+
+    /// Makes checkpoints of all accounts that moved, where `roll` said that it is time; true: it did.
+    pub async fn roll_all(&self) -> Result<bool, BooksError> {
+        Ok(self.tend("SELECT ledger.roll_all()", vec![]).await?.get(0))
     }
 
     /// Makes the partitions that are needed soon; says of how many months.

@@ -17,25 +17,45 @@ const DEMANDED_BACK_DAYS: i64 = 31;
 const LINES_MAX: usize = 1_000;
 const LINES_ASKED: i64 = LINES_MAX as i64 + 1;
 
-/// Of one day: its state, whether it can still change, and its accounts.
+/// Of one day: its state, whether it can still change, and so many accounts. Beyond the
+/// last checkpoints of all accounts it adds up what moved.
 const STATEMENT: &str = "
-    SELECT s.state, s.final, l.*
-      FROM (SELECT CASE WHEN $1 <= c.closed_through THEN 'closed' WHEN $1 <= c.closing_through THEN 'closing'
-                        ELSE 'open' END AS state,
-                   EXISTS (SELECT FROM ledger.chain h JOIN ledger.positions p USING (position)
-                            WHERE p.batch_number = (SELECT d.batch_number FROM ledger.day_closings d
-                                   WHERE d.state = 'closed' AND d.day >= $1 ORDER BY d.day LIMIT 1)) AS final
-              FROM ledger.control c) s
-      LEFT JOIN (
-           SELECT a.code, a.currency, a.normal_side::text AS side,
-                  coalesce(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor ELSE -e.amount_minor END)
-                           FILTER (WHERE t.accounting_date < $1), 0)::bigint AS opening,
-                  coalesce(sum(e.amount_minor) FILTER (WHERE t.accounting_date = $1 AND e.side = 'debit'), 0)::bigint AS debit,
-                  coalesce(sum(e.amount_minor) FILTER (WHERE t.accounting_date = $1 AND e.side = 'credit'), 0)::bigint AS credit
-             FROM ledger.accounts a JOIN ledger.all_entries e USING (account_id)
-             JOIN ledger.all_transactions t USING (transaction_id)
-            WHERE t.accounting_date <= $1 AND NOT a.reserved AND (a.code, a.currency) > ($2::text, $3::text)
-            GROUP BY a.code, a.currency, a.normal_side ORDER BY a.code, a.currency LIMIT $4) l ON true
+    WITH s AS MATERIALIZED (
+        SELECT CASE WHEN $1 <= c.closed_through THEN 'closed' WHEN $1 <= c.closing_through THEN 'closing' ELSE 'open' END AS state,
+               EXISTS (SELECT FROM ledger.chain h JOIN ledger.positions p USING (position)
+                        WHERE p.batch_number = (SELECT d.batch_number FROM ledger.day_closings d
+                               WHERE d.state = 'closed' AND d.day >= $1 ORDER BY d.day LIMIT 1)) AS final,
+               r.whole_position, coalesce((SELECT min(x.position) FROM ledger.day_starts x WHERE x.day >= $1), r.whole_position) AS first,
+               coalesce((SELECT min(x.position) FROM ledger.day_starts x WHERE x.day > $1), r.whole_position) AS last
+          FROM ledger.control c, ledger.rollup r),
+    page AS MATERIALIZED (
+        SELECT a.* FROM ledger.accounts a
+         WHERE NOT a.reserved AND (a.code, a.currency) > ($2::text, $3::text) ORDER BY a.code, a.currency LIMIT $4),
+    -- Of another day than most about it, and what no checkpoint of all has yet.
+    other AS MATERIALIZED (
+        SELECT x.account_id, x.day, x.debit_minor AS debit, x.credit_minor AS credit,
+               CASE WHEN x.position <= s.first THEN 'before' WHEN x.position <= s.last THEN 'on' ELSE 'after' END AS about
+          FROM s, page JOIN ledger.day_moves x USING (account_id)
+        UNION ALL
+        SELECT m.account_id, m.day, m.debit_minor, m.credit_minor, 'after'
+          FROM s, ledger.movements(ARRAY(
+               SELECT unnest(ledger.batches_between(s.whole_position, 9223372036854775807)) FROM s
+                UNION ALL SELECT u.batch_number FROM ledger.unsealed_batches u)) m),
+    moved AS MATERIALIZED (
+        SELECT o.account_id,
+               sum(CASE WHEN o.day < $1 AND o.about <> 'before' THEN o.debit WHEN o.day >= $1 AND o.about = 'before' THEN -o.debit ELSE 0 END) AS before_debit,
+               sum(CASE WHEN o.day < $1 AND o.about <> 'before' THEN o.credit WHEN o.day >= $1 AND o.about = 'before' THEN -o.credit ELSE 0 END) AS before_credit,
+               sum(CASE WHEN o.day = $1 AND o.about <> 'on' THEN o.debit WHEN o.day <> $1 AND o.about = 'on' THEN -o.debit ELSE 0 END) AS debit,
+               sum(CASE WHEN o.day = $1 AND o.about <> 'on' THEN o.credit WHEN o.day <> $1 AND o.about = 'on' THEN -o.credit ELSE 0 END) AS credit
+          FROM other o GROUP BY o.account_id)
+    SELECT s.state, s.final, l.code, l.currency, l.side, (l.sign * (l.before_debit - l.before_credit))::bigint,
+           l.debit::bigint, l.credit::bigint, l.before_debit + l.before_credit + l.debit + l.credit > 0
+      FROM s LEFT JOIN (
+           SELECT a.code, a.currency, a.normal_side::text AS side, CASE a.normal_side WHEN 'debit' THEN 1 ELSE -1 END AS sign,
+                  f.debit_minor + coalesce(m.before_debit, 0) AS before_debit, f.credit_minor + coalesce(m.before_credit, 0) AS before_credit,
+                  t.debit_minor - f.debit_minor + coalesce(m.debit, 0) AS debit, t.credit_minor - f.credit_minor + coalesce(m.credit, 0) AS credit
+             FROM s, page a LEFT JOIN moved m USING (account_id), LATERAL ledger.account_at(a.account_id, s.first) f,
+                  LATERAL ledger.account_at(a.account_id, s.last) t) l ON true
      ORDER BY l.code, l.currency";
 
 /// What speaks against the day that a posting demands, before the books are asked.
@@ -70,11 +90,7 @@ pub(crate) fn closing_response(day: Date, closing: Closing) -> CloseDayResponse 
     }
 }
 
-pub(crate) async fn statement(
-    pool: &Pool,
-    day: Date,
-    after: &str,
-) -> Result<GetDayStatementResponse, ReadError> {
+pub async fn statement(pool: &Pool, day: Date, after: &str) -> Result<GetDayStatementResponse, ReadError> {
     let (code, currency) = after.split_once(' ').unwrap_or(("", ""));
     let rows = query(pool, "a day's statement", STATEMENT, &[&day, &code, &currency, &LINES_ASKED]).await?;
     let Some(first) = rows.first() else { return Ok(GetDayStatementResponse::default()) };
@@ -83,24 +99,26 @@ pub(crate) async fn statement(
         "closing" => DayState::Closing,
         _ => DayState::Open,
     };
-    let mut lines: Vec<_> = rows.iter().filter_map(line).collect();
-    let more = lines.len() > LINES_MAX;
-    lines.truncate(LINES_MAX);
-    let last = lines.last().filter(|_| more);
-    let next = last.map(|last| format!("{} {}", last.account, last.currency)).unwrap_or_default();
-    Ok(GetDayStatementResponse { state: state.into(), r#final: first.get(1), next, lines })
+    let last = rows.get(LINES_MAX.saturating_sub(1)).filter(|_| rows.len() > LINES_MAX);
+    let next = last.map(|last| format!("{} {}", last.get::<_, &str>(2), last.get::<_, &str>(3)));
+    let lines = rows.iter().take(LINES_MAX).filter_map(line).collect();
+    Ok(GetDayStatementResponse {
+        state: state.into(),
+        r#final: first.get(1),
+        next: next.unwrap_or_default(),
+        lines,
+    })
 }
 
-/// None on the row that only tells the state.
+/// None on the row that only tells the state, and of an account that had nothing yet.
 fn line(row: &Row) -> Option<DayStatementLine> {
-    let account: Option<String> = row.get(2);
-    let (opening_minor, debit_minor, credit_minor): (i64, i64, i64) =
-        account.as_ref().map(|_| (row.get(5), row.get(6), row.get(7)))?;
+    row.get::<_, Option<bool>>(8).filter(|had| *had)?;
+    let (opening_minor, debit_minor, credit_minor): (i64, i64, i64) = (row.get(5), row.get(6), row.get(7));
     let moved = debit_minor.saturating_sub(credit_minor);
     let side: &str = row.get(4);
     let gained = if side == "debit" { moved } else { moved.saturating_neg() };
     Some(DayStatementLine {
-        account: account?,
+        account: row.get(2),
         currency: row.get(3),
         normal_side: direction(side),
         opening_minor,

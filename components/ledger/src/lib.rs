@@ -12,7 +12,7 @@ pub mod accounts;
 mod balances;
 mod booked;
 pub mod books;
-mod days;
+pub mod days;
 mod due;
 mod events;
 pub mod metrics;
@@ -97,9 +97,9 @@ pub enum LedgerError {
     Serve { source: ServeError },
 }
 
-/// Batches at once, and the two connections that other calls have: more batches
+/// Batches at once, and the three connections that other calls have: more batches
 /// than this are only smaller ones.
-const WRITERS: usize = 6;
+const WRITERS: usize = 7;
 /// Reads have connections of their own, so that they never delay a posting.
 const READERS: usize = 4;
 const FIRST_CONTACT_RETRY: Duration = Duration::from_millis(500);
@@ -156,6 +156,7 @@ pub async fn run_until(args: Args, shutdown: Shutdown) -> Result<(), LedgerError
         tokio::spawn(first_contact(readers, met.clone())),
         tokio::spawn(tend::fold(books.clone())),
         tokio::spawn(tend::roll(books.clone(), heads)),
+        tokio::spawn(tend::roll_all(books.clone())),
         tokio::spawn(tend::rotate(books.clone())),
         tokio::spawn(sealer.run()),
     ];

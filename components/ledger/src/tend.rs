@@ -1,7 +1,7 @@
 //! What the ledger does for the books by itself, off the way of postings. With
 //! several replicas whoever comes first does it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use payplane_common::telemetry;
 use tokio::sync::watch;
@@ -9,16 +9,18 @@ use tokio::sync::watch;
 use crate::books::{Books, BooksError};
 use crate::seal::head::Head;
 
-/// Rows that one call folds.
-const FOLDED_MAX: i32 = 10_000;
-const FOLD_EVERY: Duration = Duration::from_secs(1);
+/// Raisings that are looked for at once: among those that are gone, which takes a while.
+const RAISED_MAX: i64 = 50_000;
+/// Accounts that one call folds: it holds their balances.
+const FOLDED_MAX: usize = 200;
+const FOLD_EVERY: Duration = Duration::from_secs(5);
 /// Transactions that one call looks at for checkpoints.
 const ROLLED_MAX: i32 = 20_000;
 const ROLL_EVERY: Duration = Duration::from_millis(500);
 /// Whichever replica did it last.
 const ROLL_PAUSE_MS: i32 = 200;
 /// Every account that moved gets a checkpoint after so many transactions, or seconds.
-const WHOLE_AFTER: i32 = 50_000;
+const WHOLE_AFTER: i32 = 100_000;
 const WHOLE_SECONDS: i32 = 60;
 /// A month is prepared a month before.
 const ROTATE_EVERY: Duration = Duration::from_secs(3600);
@@ -28,15 +30,24 @@ const ROTATE_EVERY: Duration = Duration::from_secs(3600);
 /// up by whoever decides.
 pub(crate) async fn fold(books: Books) {
     loop {
-        let folded = books.fold_raisings(FOLDED_MAX).await;
-        if !more("nothing was folded", folded.map(|n| n >= i64::from(FOLDED_MAX))) {
+        let mut folded = 0_i64;
+        let raised = books.raised(RAISED_MAX).await.unwrap_or_default();
+        for accounts in raised.chunks(FOLDED_MAX) {
+            let since = Instant::now();
+            let gone = books.fold_raisings(accounts.to_vec()).await;
+            let Some(gone) = said("nothing was folded", gone) else { break };
+            folded = folded.saturating_add(gone);
+            // So that postings have the processors.
+            tokio::time::sleep(since.elapsed()).await;
+        }
+        if folded < RAISED_MAX {
             tokio::time::sleep(FOLD_EVERY).await;
         }
     }
 }
 
-/// Makes checkpoints, so that whoever reads an account adds up little: at once when a
-/// head was said, as that is the place up to which balances are told.
+/// Makes checkpoints of busy accounts, so that whoever reads one adds up little: at once
+/// when a head was said, as that is the place up to which balances are told.
 pub(crate) async fn roll(books: Books, mut heads: watch::Receiver<Option<Head>>) {
     loop {
         let rolled = books.roll(ROLLED_MAX, ROLL_PAUSE_MS, WHOLE_AFTER, WHOLE_SECONDS).await;
@@ -45,6 +56,16 @@ pub(crate) async fn roll(books: Books, mut heads: watch::Receiver<Option<Head>>)
         }
         // Where nobody says any it is time as well.
         if let Ok(Err(_)) = tokio::time::timeout(ROLL_EVERY, heads.changed()).await {
+            tokio::time::sleep(ROLL_EVERY).await;
+        }
+    }
+}
+
+/// Makes checkpoints of all accounts that moved, beside the others: of many accounts it
+/// takes seconds.
+pub(crate) async fn roll_all(books: Books) {
+    loop {
+        if !more("not every account got its checkpoint", books.roll_all().await) {
             tokio::time::sleep(ROLL_EVERY).await;
         }
     }
@@ -62,8 +83,9 @@ pub(crate) async fn rotate(books: Books) {
 
 /// Whether there is more to do at once.
 fn more(failed: &'static str, done: Result<bool, BooksError>) -> bool {
-    done.unwrap_or_else(|error| {
-        tracing::info!(error = telemetry::chain(&error), "{failed}");
-        false
-    })
+    said(failed, done).unwrap_or(false)
+}
+
+fn said<T>(failed: &'static str, done: Result<T, BooksError>) -> Option<T> {
+    done.inspect_err(|error| tracing::info!(error = telemetry::chain(error), "{failed}")).ok()
 }

@@ -4,6 +4,7 @@
 
 mod chain;
 pub mod heads;
+mod invariants;
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,32 +13,23 @@ use payplane_api::config::DatabaseConfig;
 use payplane_api::names;
 use payplane_common::database::{self, DatabaseError, DatabaseTls};
 use snafu::{ResultExt, Snafu};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Error};
 
 use crate::seal::head::Head;
 pub use chain::{CONTENT, Walked, link};
+pub use invariants::invariants;
 
-/// Every invariant, each a question for what breaks it, one after the other: so the
-/// server needs memory and disk for one at a time.
-const INVARIANTS: [&str; 3] =
-    [include_str!("verify/books.sql"), include_str!("verify/order.sql"), include_str!("verify/content.sql")];
-/// What stands in front of them: the tables that postings look at, and what was archived.
-const BOTH: &str = "
-    WITH transactions AS NOT MATERIALIZED (SELECT * FROM ledger.transactions UNION ALL SELECT * FROM ledger_archive.transactions),
-    entries AS NOT MATERIALIZED (SELECT * FROM ledger.entries UNION ALL SELECT * FROM ledger_archive.entries),
-    external_references AS NOT MATERIALIZED (
-        SELECT * FROM ledger.external_references UNION ALL SELECT * FROM ledger_archive.external_references),
-    holds AS NOT MATERIALIZED (SELECT * FROM ledger.holds UNION ALL SELECT * FROM ledger_archive.holds),
-    hold_ends AS NOT MATERIALIZED (SELECT * FROM ledger.hold_ends UNION ALL SELECT * FROM ledger_archive.hold_ends)";
-/// Of each invariant; more would say nothing new.
-const FINDINGS_MAX: i64 = 20;
-/// Before the snapshot: no partition leaves meanwhile, of which the snapshot would not know.
-const STAY: &str = "LOCK TABLE ONLY ledger.identities, ONLY ledger.transactions, ONLY ledger.entries, \
-    ONLY ledger.external_references, ONLY ledger.holds, ONLY ledger.hold_ends IN ACCESS SHARE MODE";
-/// Whatever the login's or the tables' settings say, names are the server's own and every row is seen.
-const PLAIN: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL row_security = off";
-/// Sorting has a sixteenth of the server's cache, which grows with its memory.
-const MEMORY: &str = "SELECT set_config('work_mem', greatest(4096, setting::bigint / 2) || 'kB', true)
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// First: no partition leaves meanwhile, of which the snapshot would not know. Whatever the login's
+/// or the tables' settings say, names are the server's own and every row is seen. A question
+/// is planned for the range that it is asked of, and sorting has a sixteenth of the server's
+/// cache, which grows with its memory.
+const SETTINGS: &str = "
+    LOCK TABLE ONLY ledger.identities, ONLY ledger.transactions, ONLY ledger.entries,
+        ONLY ledger.external_references, ONLY ledger.holds, ONLY ledger.hold_ends IN ACCESS SHARE MODE;
+    SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL row_security = off;
+    SET LOCAL plan_cache_mode = force_custom_plan;
+    SELECT set_config('work_mem', greatest(4096, setting::bigint / 2) || 'kB', true)
       FROM pg_settings WHERE name = 'shared_buffers'";
 
 /// What to verify, and against what.
@@ -102,38 +94,25 @@ pub async fn run(args: Args) -> Result<(), VerifyError> {
     let (heads, others) = heads::read(&input(&args.heads)?, &heads::keys(&args.key)?)?;
     snafu::ensure!(!heads.is_empty(), NoHeadSnafu { path: &args.heads });
     let tls = DatabaseTls::found(&args.database_tls, &args.database_trust).context(ConnectSnafu)?;
-    let (client, _driver) =
-        database::connect(&found.database, &tls, "payplane-verify").await.context(ConnectSnafu)?;
-    let walked = prove(&client, &heads).await?;
+    let connect = || database::connect(&found.database, &tls, "payplane-verify");
+    let (one, _driver) = connect().await.context(ConnectSnafu)?;
+    let (two, _driver) = connect().await.context(ConnectSnafu)?;
+    let walked = prove(&one, &two, &heads).await?;
     print(&walked, heads.len(), others).context(PrintSnafu)?;
     if walked.findings.is_empty() { Ok(()) } else { RefutedSnafu.fail() }
 }
 
-/// Walks the chain and every invariant in one snapshot.
-pub async fn prove(client: &Client, heads: &[Head]) -> Result<Walked, tokio_postgres::Error> {
-    client
-        .batch_execute(&format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {PLAIN}; {MEMORY}; {STAY}"))
-        .await?;
-    let mut walked = chain::walk(client, heads).await?;
-    walked.findings.extend(invariants(client).await?);
+/// Walks the chain on one connection and every invariant on the other, in one snapshot.
+pub async fn prove(one: &Client, two: &Client, heads: &[Head]) -> Result<Walked, Error> {
+    one.batch_execute(&format!("{BEGIN}; {SETTINGS}")).await?;
+    let snapshot: String = one.query_one("SELECT pg_export_snapshot()", &[]).await?.get(0);
+    two.batch_execute(&format!("{BEGIN}; SET TRANSACTION SNAPSHOT '{snapshot}'; {SETTINGS}")).await?;
+    let (mut walked, found) = tokio::try_join!(chain::walk(one, heads), invariants::walk(two))?;
+    walked.findings.extend(found);
     let left = "SELECT max(upto)::text FROM ledger.departures WHERE what = 'identities'";
-    walked.keys_from = client.query_one(left, &[]).await?.get(0);
-    client.batch_execute("COMMIT").await?;
+    walked.keys_from = one.query_one(left, &[]).await?.get(0);
+    tokio::try_join!(one.batch_execute("COMMIT"), two.batch_execute("COMMIT"))?;
     Ok(walked)
-}
-
-/// Walks every invariant over the books: no finding is good.
-pub async fn invariants(client: &Client) -> Result<Vec<Finding>, tokio_postgres::Error> {
-    let mut findings = vec![];
-    for question in INVARIANTS.iter().flat_map(|questions| questions.split(";\n")) {
-        let sql = format!(
-            "{BOTH} SELECT what, coalesce(subject, '?') FROM ({question}) b (what, subject) ORDER BY 2 LIMIT {FINDINGS_MAX}"
-        );
-        for row in client.query(&sql, &[]).await? {
-            findings.push(Finding { what: row.get(0), subject: row.get(1) });
-        }
-    }
-    Ok(findings)
 }
 
 fn input(path: &Path) -> Result<String, VerifyError> {

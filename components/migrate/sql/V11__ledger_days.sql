@@ -17,6 +17,33 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.day_closings
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.day_closings
     FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
 
+-- What moved on a day, as checkpoints (V13) know it. Most of what is booked after a
+-- position, and up to the next one here, is of its day; what of it is of another day
+-- is told account by account. Derived, as checkpoints are.
+CREATE TABLE ledger.day_starts (
+    day      date PRIMARY KEY,
+    position bigint NOT NULL UNIQUE
+);
+CREATE TABLE ledger.day_moves (
+    account_id   bigint NOT NULL,
+    day          date NOT NULL,
+    -- It moved up to there, and behind the one before.
+    position     bigint NOT NULL,
+    debit_minor  numeric NOT NULL,
+    credit_minor numeric NOT NULL,
+    PRIMARY KEY (account_id, day, position)
+);
+DO $$
+DECLARE name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['day_starts', 'day_moves'] LOOP
+        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
+            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
+        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
+    END LOOP;
+END $$;
+
 -- Refuses postings that demand a day which takes them no more. A day that is
 -- closing takes only what was effective before its cut-off.
 CREATE FUNCTION ledger.check_days(p_items ledger.item[], p_closing_through date, p_closed_through date)
@@ -62,4 +89,4 @@ END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.close_day TO ledger;
-GRANT SELECT ON ledger.day_closings TO ledger;
+GRANT SELECT ON ledger.day_closings, ledger.day_starts, ledger.day_moves TO ledger;

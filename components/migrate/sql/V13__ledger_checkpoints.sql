@@ -20,34 +20,35 @@ CREATE TABLE ledger.checkpoints (
 
 -- Up to `position` the ledger has looked; up to `whole_position` every account that
 -- moved has a checkpoint behind its last movement. `low_batch` is the least number
--- between the two.
+-- between the two. Up to `whole_upto` all are getting theirs just now.
 CREATE TABLE ledger.rollup (
     singleton      boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     position       bigint NOT NULL DEFAULT 0,
     rolled_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     whole_position bigint NOT NULL DEFAULT 0 CHECK (whole_position <= position),
     whole_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    whole_upto     bigint CHECK (whole_upto BETWEEN whole_position AND position),
     low_batch      bigint,
-    -- How many were booked between the two.
+    -- How many were booked since `whole_position`, or `whole_upto`.
     transactions   bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 INSERT INTO ledger.rollup DEFAULT VALUES;
 
--- Whatever batches moved, account by account.
-CREATE FUNCTION ledger.movements(p_batches bigint[])
-RETURNS TABLE (account_id bigint, batch_number bigint, debit_minor bigint, credit_minor bigint, held_minor bigint)
+-- Whatever batches moved, account by account, and of which day.
+CREATE TYPE ledger.movement AS (account_id bigint, day date, batch_number bigint, debit_minor bigint, credit_minor bigint, held_minor bigint);
+CREATE FUNCTION ledger.movements(p_batches bigint[]) RETURNS SETOF ledger.movement
 LANGUAGE sql STABLE ROWS 10000 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off AS $$
     WITH cut AS MATERIALIZED (
-        SELECT t.transaction_id, t.kind, t.batch_number FROM unnest(p_batches) b (n), LATERAL (
-               SELECT t.transaction_id, t.kind, t.batch_number FROM ledger.all_transactions t WHERE t.batch_number = b.n OFFSET 0) t)
-    SELECT e.account_id, e.batch_number, CASE e.side WHEN 'debit' THEN e.amount_minor ELSE 0 END,
+        SELECT t.transaction_id, t.kind, t.batch_number, t.accounting_date FROM unnest(p_batches) b (n), LATERAL (
+               SELECT t.transaction_id, t.kind, t.batch_number, t.accounting_date FROM ledger.all_transactions t WHERE t.batch_number = b.n OFFSET 0) t)
+    SELECT e.account_id, c.accounting_date, e.batch_number, CASE e.side WHEN 'debit' THEN e.amount_minor ELSE 0 END,
            CASE e.side WHEN 'credit' THEN e.amount_minor ELSE 0 END, CASE WHEN e.was_held THEN -e.amount_minor ELSE 0 END
       FROM cut c, LATERAL (SELECT * FROM ledger.all_entries e WHERE e.transaction_id = c.transaction_id OFFSET 0) e
     UNION ALL
-    SELECT h.account_id, h.batch_number, 0, 0, h.amount_minor
+    SELECT h.account_id, c.accounting_date, h.batch_number, 0, 0, h.amount_minor
       FROM cut c, LATERAL (SELECT * FROM ledger.all_holds h WHERE h.hold_id = c.transaction_id OFFSET 0) h WHERE c.kind = 'hold'
     UNION ALL
-    SELECT h.account_id, h.batch_number, 0, 0, -h.freed_minor
+    SELECT h.account_id, c.accounting_date, h.batch_number, 0, 0, -h.freed_minor
       FROM cut c, LATERAL (SELECT * FROM ledger.all_hold_ends h WHERE h.transaction_id = c.transaction_id OFFSET 0) h
      WHERE c.kind IN ('void', 'expire');
 $$;
@@ -169,7 +170,7 @@ BEGIN
 END $$;
 
 -- Looks at what was sealed since the last time, up to about so many transactions,
--- and makes checkpoints; true: there is more. One at a time, with a pause: an account
+-- and makes checkpoints of busy accounts; true: there is more. One at a time, with a pause: an account
 -- is busy by what it did meanwhile, however many replicas ask. What is lost is made
 -- again, so nobody waits for the disk.
 CREATE FUNCTION ledger.roll(p_max int, p_pause_ms int, p_whole_after int, p_whole_seconds int) RETURNS boolean
@@ -197,9 +198,11 @@ BEGIN
                      WHERE p.position > rolled.position AND p.position <= sealed ORDER BY p.position LIMIT 20000) p
               JOIN ledger.batches b USING (batch_number)) n
      WHERE n.total - n.booked < least(p_max, 100000);
-    whole := rolled.transactions + booked >= p_whole_after
-          OR (rolled.transactions + booked > 0 AND rolled.whole_at < clock_timestamp() - make_interval(secs => p_whole_seconds));
+    whole := rolled.whole_upto IS NULL AND (rolled.transactions + booked >= p_whole_after
+          OR (rolled.transactions + booked > 0 AND rolled.whole_at < clock_timestamp() - make_interval(secs => p_whole_seconds)));
+    -- While all are getting theirs, this does not go far ahead.
     IF (upto = rolled.position AND NOT whole)
+        OR (rolled.whole_upto IS NOT NULL AND rolled.transactions / 4 > p_whole_after)
         OR (upto = sealed AND rolled.rolled_at > clock_timestamp() - make_interval(secs => p_pause_ms / 1000.0)) THEN
         RETURN false;
     END IF;
@@ -207,31 +210,43 @@ BEGIN
                    GROUP BY m.account_id HAVING count(*) >= 16);
     INSERT INTO ledger.checkpoints (account_id, position, debit_minor, credit_minor, held_minor, moves, low_batch, high_batch)
     SELECT b.id, upto, a.debit_minor, a.credit_minor, a.held_minor, a.moves, a.low_batch, a.high_batch
-      FROM unnest(busy) b (id), LATERAL ledger.account_at(b.id, upto) a;
-    IF whole THEN
-        PERFORM ledger.roll_whole(rolled.whole_position, upto);
-    END IF;
+      FROM unnest(busy) b (id), LATERAL ledger.account_at(b.id, upto) a
+     -- Others may be getting one before this just now: it would not know of it.
+     WHERE rolled.whole_upto IS NULL
+        OR EXISTS (SELECT FROM ledger.checkpoints c WHERE c.account_id = b.id AND c.position >= rolled.whole_upto);
     UPDATE ledger.rollup r
-       SET position = upto, rolled_at = clock_timestamp(), whole_position = CASE WHEN whole THEN upto ELSE r.whole_position END,
-           whole_at = CASE WHEN whole THEN clock_timestamp() ELSE r.whole_at END,
-           low_batch = CASE WHEN whole THEN NULL ELSE least(r.low_batch, low) END,
+       SET position = upto, rolled_at = clock_timestamp(), low_batch = least(r.low_batch, low),
+           whole_upto = CASE WHEN whole THEN upto ELSE r.whole_upto END,
            transactions = CASE WHEN whole THEN 0 ELSE r.transactions + booked END;
     RETURN upto < sealed;
 END $$;
 
--- Gives every account that moved a checkpoint: where few movements are in it yet, its
+-- What moved of one account since the last time that all got a checkpoint, or of it on a day.
+CREATE TYPE ledger.moved AS (account_id bigint, day date, debit_minor numeric, credit_minor numeric, held_minor numeric,
+    moves bigint, low_batch bigint, high_batch bigint);
+
+-- Keeps what of it is of another day than most. Days begin one after the other.
+CREATE FUNCTION ledger.roll_days(p_after bigint, p_upto bigint, p_moves ledger.moved[]) RETURNS void LANGUAGE sql AS $$
+    WITH main AS MATERIALIZED (
+        SELECT greatest(s.day, often.day) AS day, s.day AS day_before
+          FROM (SELECT m.day FROM unnest(p_moves) m GROUP BY m.day ORDER BY sum(m.moves) DESC, m.day LIMIT 1) often,
+               (SELECT max(s.day) AS day FROM ledger.day_starts s) s),
+    begun AS (
+        INSERT INTO ledger.day_starts (day, position)
+        SELECT main.day, p_after FROM main WHERE main.day IS DISTINCT FROM main.day_before)
+    INSERT INTO ledger.day_moves (account_id, day, position, debit_minor, credit_minor)
+    SELECT m.account_id, m.day, p_upto, sum(m.debit_minor), sum(m.credit_minor)
+      FROM unnest(p_moves) m, main WHERE m.day <> main.day AND m.debit_minor + m.credit_minor > 0 GROUP BY m.account_id, m.day;
+$$;
+
+-- Gives accounts that moved a checkpoint: where few movements are in it yet, its
 -- last one goes on to here. One that was busy since the last time has some already.
-CREATE FUNCTION ledger.roll_whole(p_after bigint, p_upto bigint) RETURNS void
+CREATE FUNCTION ledger.roll_whole(p_after bigint, p_upto bigint, p_moved ledger.moved[]) RETURNS void
 LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
-    WITH moved AS MATERIALIZED (
-        SELECT m.account_id, sum(m.debit_minor) AS debit_minor, sum(m.credit_minor) AS credit_minor, sum(m.held_minor) AS held_minor,
-               count(*) AS moves, min(m.batch_number) AS low_batch, max(m.batch_number) AS high_batch
-          FROM ledger.movements(ledger.batches_between(p_after, p_upto)) m
-         GROUP BY m.account_id),
-    last AS MATERIALIZED (
+    WITH last AS MATERIALIZED (
         SELECT m.*, coalesce(c.position, 0) AS place, c.moves + m.moves < 256 AS goes_on, coalesce(c.debit_minor, 0) AS debit_before,
                coalesce(c.credit_minor, 0) AS credit_before, coalesce(c.held_minor, 0) AS held_before
-          FROM moved m LEFT JOIN LATERAL (
+          FROM unnest(p_moved) m LEFT JOIN LATERAL (
                SELECT c.* FROM ledger.checkpoints c WHERE c.account_id = m.account_id ORDER BY c.position DESC LIMIT 1) c ON true),
     went_on AS (
         UPDATE ledger.checkpoints c
@@ -248,6 +263,60 @@ LANGUAGE sql SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off 
       FROM last l, LATERAL ledger.account_at(l.account_id, p_upto) a WHERE l.place > p_after AND l.place < p_upto AND a.moves > 0;
 $$;
 
+-- Gives every account its checkpoint where `roll` said that it is time; true: it did.
+-- That takes seconds: busy accounts get theirs from `roll` meanwhile, and after each
+-- part it rests for five times as long as that took, so that postings have the processors.
+CREATE FUNCTION ledger.roll_all() RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off AS $$
+DECLARE
+    rolled ledger.rollup;
+    batches bigint[];
+    -- Account by account and day by day.
+    moves ledger.moved[] := '{}';
+    moved ledger.moved[];
+    since timestamptz := clock_timestamp();
+BEGIN
+    PERFORM ledger.commit_durably();
+    PERFORM set_config('synchronous_commit', 'off', true);
+    IF NOT pg_try_advisory_xact_lock(7813575007) THEN
+        RETURN false;
+    END IF;
+    SELECT r.* INTO STRICT rolled FROM ledger.rollup r;
+    IF rolled.whole_upto IS NULL THEN
+        RETURN false;
+    END IF;
+    batches := ledger.batches_between(rolled.whole_position, rolled.whole_upto);
+    FOR n IN 1 .. cardinality(batches) BY 12 LOOP
+        moves := moves || ARRAY(
+            SELECT ROW (m.account_id, m.day, sum(m.debit_minor), sum(m.credit_minor), sum(m.held_minor), count(*), min(m.batch_number),
+                   max(m.batch_number))::ledger.moved FROM ledger.movements(batches[n : n + 11]) m GROUP BY m.account_id, m.day);
+        since := ledger.rest_after(since);
+    END LOOP;
+    PERFORM ledger.roll_days(rolled.whole_position, rolled.whole_upto, moves);
+    moved := ARRAY(
+        SELECT ROW (m.account_id, NULL, sum(m.debit_minor), sum(m.credit_minor), sum(m.held_minor), sum(m.moves), min(m.low_batch),
+               max(m.high_batch))::ledger.moved FROM unnest(moves) m GROUP BY m.account_id ORDER BY m.account_id);
+    since := ledger.rest_after(since);
+    FOR n IN 1 .. cardinality(moved) BY 200 LOOP
+        PERFORM ledger.roll_whole(rolled.whole_position, rolled.whole_upto, moved[n : n + 199]);
+        since := ledger.rest_after(since);
+    END LOOP;
+    -- What `roll` has reached by now is read in the next statement.
+    PERFORM FROM ledger.rollup FOR UPDATE;
+    UPDATE ledger.rollup r
+       SET whole_position = rolled.whole_upto, whole_at = clock_timestamp(), whole_upto = NULL,
+           low_batch = (SELECT min(p.batch_number) FROM (
+               SELECT p.batch_number FROM ledger.positions p
+                WHERE p.position > rolled.whole_upto AND p.position <= r.position OFFSET 0) p);
+    RETURN true;
+END $$;
+
+CREATE FUNCTION ledger.rest_after(p_since timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_sleep(5 * extract(epoch FROM clock_timestamp() - p_since));
+    RETURN clock_timestamp();
+END $$;
+
 -- Is anything on an account? What is held is. Asked behind the fence: nothing is under way.
 CREATE FUNCTION ledger.has_money(p_account bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT a.debit_minor + a.rest_debit_minor <> a.credit_minor + a.rest_credit_minor
@@ -263,5 +332,5 @@ CREATE TRIGGER no_delete BEFORE DELETE ON ledger.rollup
 CREATE INDEX ON ledger.positions (given_at, position);
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.roll, ledger.movements, ledger.batches_between, ledger.low_batch_after, ledger.account_at, ledger.account_entries TO ledger;
+GRANT EXECUTE ON FUNCTION ledger.roll, ledger.roll_all, ledger.movements, ledger.batches_between, ledger.low_batch_after, ledger.account_at, ledger.account_entries TO ledger;
 GRANT SELECT ON ledger.checkpoints, ledger.rollup TO ledger;

@@ -62,15 +62,14 @@ END $$;
 
 -- Folds what accounts gained that nobody lowers, so that the queue stays short;
 -- says how many rows went. Accounts that somebody holds are left to him.
-CREATE FUNCTION ledger.fold_raisings(p_max int) RETURNS bigint
+CREATE FUNCTION ledger.fold_raisings(p_accounts bigint[]) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     accounts bigint[];
     gone bigint;
 BEGIN
     accounts := ARRAY(SELECT b.account_id FROM ledger.balances b
-                       WHERE b.account_id IN (SELECT r.account_id FROM ledger.raisings r LIMIT least(p_max, 20000))
-                       ORDER BY b.account_id FOR UPDATE SKIP LOCKED);
+                       WHERE b.account_id = ANY (p_accounts[:1000]) ORDER BY b.account_id FOR UPDATE SKIP LOCKED);
     SELECT count(*) INTO gone FROM ledger.raisings r WHERE r.account_id = ANY (accounts);
     PERFORM ledger.write_balances(accounts, f.posted, f.held) FROM ledger.fold(accounts) f;
     RETURN gone;

@@ -10,7 +10,7 @@ use payplane_api::ledger::v1::GetTrialBalanceRequest;
 use payplane_ledger::writer::POST;
 
 use crate::machine::peak_mb_of;
-use crate::mix::Mix;
+use crate::mix::{self, Mix};
 use crate::open_loop::{self, Outcomes};
 use crate::report::{figure, precise, say};
 use crate::rig::Rig;
@@ -29,6 +29,8 @@ const BATCH: u64 = 512;
 /// A loader waits while more batches than this are not sealed.
 const UNSEALED_MAX: i64 = 2_000;
 const WORST: usize = 10;
+/// Every fourth batch of the large book is this merchant's alone.
+const HOT: usize = 0;
 
 pub(crate) async fn run(args: &BookArgs) -> Result<()> {
     for (name, value) in SETTINGS {
@@ -41,10 +43,14 @@ pub(crate) async fn run(args: &BookArgs) -> Result<()> {
     figure("book_average_ratio", full.0 / empty.0, "of the empty book's");
     figure("book_worst_10s_ratio", full.1 / empty.0, "of the empty book's average");
     let (reading, during) = (args.reads, Duration::from_secs(60));
-    let receiving = open_loop::run(&rig, Mix::Spread, args.accounts, 5_000, during);
-    let (receiving, read) = tokio::join!(receiving, reads::run(&rig, reading, during));
+    let account = mix::merchant(HOT);
+    let (receiving, holds, read) = tokio::join!(
+        open_loop::run(&rig, Mix::Spread, HOT + 1, 5_000, during),
+        open_loop::run(&rig, Mix::Holds, HOT + 1, 100, during),
+        reads::run(&rig, &account, reading, during)
+    );
     read?;
-    say(&format!("meanwhile the account got: {:?}", receiving?.counts));
+    say(&format!("meanwhile {account} got: {:?} {:?}", receiving?.counts, holds?.counts));
     let since = Instant::now();
     let rows = rig.client()?.get_trial_balance(GetTrialBalanceRequest::default()).await?.into_inner().lines;
     figure(&format!("trial_balance({} accounts)", rows.len()), since.elapsed().as_secs_f64(), "s");
@@ -95,8 +101,11 @@ async fn load(rig: &Rig, args: &BookArgs) -> Result<()> {
         let (accounts, wanted) = (args.accounts, args.transactions);
         tasks.push(tokio::spawn(async move {
             let post = client.prepare(POST).await?;
+            let mut batches = 0_u64;
             while booked.load(Ordering::Relaxed) < wanted {
-                let good = limits::book(&client, &post, accounts, usize::try_from(BATCH)?).await?;
+                let spread = if batches.is_multiple_of(4) { HOT + 1 } else { accounts };
+                batches += 1;
+                let good = limits::book(&client, &post, spread, usize::try_from(BATCH)?).await?;
                 ensure!(good == BATCH, "a row was not booked");
                 let before = booked.fetch_add(BATCH, Ordering::Relaxed);
                 if before / 1_000_000 < (before + BATCH) / 1_000_000 {

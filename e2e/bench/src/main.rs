@@ -50,7 +50,7 @@ pub(crate) struct BookArgs {
     /// How long.
     #[arg(long, default_value_t = 180)]
     seconds: u64,
-    /// Balances of the busiest account read a second, while it gets 5,000 entries a second.
+    /// Balances of the busiest merchant read a second, while it gets 5,000 entries a second.
     #[arg(long, default_value_t = 200)]
     reads: u64,
 }

@@ -71,7 +71,7 @@ impl Mix {
     }
 }
 
-fn merchant(n: usize) -> String {
+pub(crate) fn merchant(n: usize) -> String {
     format!("merchant:m{n}:pending")
 }
 

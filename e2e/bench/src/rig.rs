@@ -17,7 +17,7 @@ use crate::mix;
 /// What differs from PostgreSQL's defaults, printed with the results.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("shared_buffers", "1GB"),
-    ("max_wal_size", "4GB"),
+    ("max_wal_size", "16GB"),
     ("checkpoint_timeout", "15min"),
     ("wal_compression", "lz4"),
 ];

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::LedgerArgs;
 use crate::machine::{cpu_seconds, resident_mb};
-use crate::mix::Mix;
+use crate::mix::{CHANNEL, Mix};
 use crate::open_loop::{self, Outcomes};
 use crate::report::{figure, precise, say};
 use crate::rig::Rig;
@@ -63,7 +63,8 @@ async fn attempt(
         [("ledger", "payplane ledger"), ("postgresql", "postgres"), ("client", "bench ledger")];
     let before = PROCESSES.map(|(_, text)| cpu_seconds(text));
     let batches_before = batches(rig).await?;
-    let reading = async { if args.reads > 0 { reads::run(rig, args.reads, during).await } else { Ok(()) } };
+    let reading =
+        async { if args.reads > 0 { reads::run(rig, CHANNEL, args.reads, during).await } else { Ok(()) } };
     let running = open_loop::run(rig, mix, args.accounts, rate, during);
     let (outcomes, read, lag_ms) = tokio::join!(running, reading, seal_lag(rig, during));
     read?;

@@ -123,6 +123,18 @@ SELECT 'a checkpoint is what moved up to it', coalesce(c.account_id, m.account_i
         GROUP BY m.account_id, k.upto) m ON m.account_id = c.account_id AND m.upto = c.position
  WHERE (c.debit, c.credit, c.held, c.moves, c.low_batch, c.high_batch)
        IS DISTINCT FROM (m.debit, m.credit, m.held, m.moves, m.low_batch, m.high_batch);
+SELECT 'what is of another day than most is known', coalesce(x.account_id, m.account_id) || ' on ' || coalesce(x.day, m.day)
+  FROM (SELECT x.account_id, x.day, main.day AS main_day, sum(x.debit_minor) AS debit, sum(x.credit_minor) AS credit
+          FROM ledger.day_moves x, LATERAL (SELECT max(s.day) AS day FROM ledger.day_starts s WHERE s.position < x.position) main
+         GROUP BY x.account_id, x.day, main.day) x
+  FULL JOIN (
+       SELECT e.account_id, t.accounting_date AS day, b.day AS main_day, coalesce(sum(e.amount_minor) FILTER (WHERE e.side = 'debit'), 0) AS debit,
+              coalesce(sum(e.amount_minor) FILTER (WHERE e.side = 'credit'), 0) AS credit
+         FROM (SELECT p.batch_number, (SELECT max(s.day) FROM ledger.day_starts s WHERE s.position < p.position) AS day
+                 FROM ledger.positions p WHERE p.position <= (SELECT r.whole_position FROM ledger.rollup r)) b
+         JOIN transactions t USING (batch_number) JOIN entries e USING (transaction_id)
+        WHERE t.accounting_date IS DISTINCT FROM b.day GROUP BY e.account_id, t.accounting_date, b.day) m USING (account_id, day, main_day)
+ WHERE (x.debit, x.credit) IS DISTINCT FROM (m.debit, m.credit);
 SELECT 'the lowest number beyond the last checkpoints of all is known', r.low_batch::text
   FROM ledger.rollup r, (SELECT min(p.batch_number) AS low_batch FROM ledger.rollup r, ledger.positions p
                           WHERE p.position > r.whole_position AND p.position <= r.position) p

@@ -15,7 +15,7 @@ use crate::books::BooksError;
 /// A batch of this size leaves at once, and an older one of any size.
 const SIZE_ENOUGH: usize = 256;
 const AGE_ENOUGH: Duration = Duration::from_millis(2);
-/// The age while another batch is under way: a batch costs the database some
+/// The age for each other batch that is under way: a batch costs the database some
 /// milliseconds of its own, so fewer and larger ones are sooner done.
 const AGE_BUSY: Duration = Duration::from_millis(12);
 /// A batch that lowers leaves when the one before it has ended, or this much later:
@@ -159,7 +159,8 @@ impl State {
 
     /// When the next batch may leave.
     fn due(&self) -> Option<Instant> {
-        let age = if self.under_way == 0 { AGE_ENOUGH } else { AGE_BUSY };
+        let others = u32::try_from(self.under_way).unwrap_or(u32::MAX);
+        let age = AGE_BUSY.saturating_mul(others).max(AGE_ENOUGH);
         [self.raising.due(age), self.lowering_due(age)].into_iter().flatten().min()
     }
 

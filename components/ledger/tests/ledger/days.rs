@@ -162,3 +162,61 @@ async fn a_days_statement_is_final_once_it_is_sealed() {
     let rest = gateway.get_day_statement(rest).await.unwrap().into_inner();
     assert_eq!(rest.lines.iter().map(|l| l.account.as_str()).collect::<Vec<_>>(), ["merchant:m:pending"]);
 }
+
+/// What each account had before a day and moved on it, from the entries alone.
+const DAY: &str = "
+    SELECT a.code, coalesce(sum(CASE WHEN e.side = a.normal_side THEN e.amount_minor ELSE -e.amount_minor END)
+                            FILTER (WHERE t.accounting_date < $1), 0)::bigint,
+           coalesce(sum(e.amount_minor) FILTER (WHERE t.accounting_date = $1 AND e.side = 'debit'), 0)::bigint,
+           coalesce(sum(e.amount_minor) FILTER (WHERE t.accounting_date = $1 AND e.side = 'credit'), 0)::bigint
+      FROM ledger.entries e JOIN ledger.transactions t USING (transaction_id) JOIN ledger.accounts a USING (account_id)
+     WHERE t.accounting_date <= $1 GROUP BY a.code ORDER BY a.code";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+pub(crate) async fn a_days_statement_is_the_fold_of_its_entries_wherever_checkpoints_lie() {
+    let ledger = Ledger::start().await;
+    let tls = ledger.postgres.tls("ledger").unwrap();
+    let pool = payplane_common::database::pool(&ledger.postgres.config("ledger"), &tls, "test", 2).unwrap();
+    // Most of a round is of its day; some comes late and some early.
+    for (round, main) in [15_i8, 15, 16, 16, 17, 15, 19].into_iter().enumerate() {
+        for n in 0..30 {
+            let day = match n {
+                0..=3 => 15,
+                4 => 19,
+                _ => main,
+            };
+            let own = date(2024, 1, day);
+            let time = own.at(4, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp();
+            let sale = sale(&format!("sale:{round}:{n}"), (n + round) % 5, 10 + i64::from(day));
+            let posting = Posting { effective_time: time, ..sale };
+            assert_eq!(
+                word(&ledger.books.post("gateway".into(), posting, own, soon()).await.unwrap()),
+                "booked"
+            );
+        }
+        assert_eq!(ledger.word(payout(&format!("payout:{round}"), round % 5, 7)).await, "booked");
+        // Sealed and rolled up, sealed, or neither.
+        if round % 3 != 2 {
+            ledger.chain().await;
+        }
+        if round % 2 == 0 {
+            while ledger.books.roll(1_000, 0, 1, 0).await.unwrap() {}
+            ledger.books.roll_all().await.unwrap();
+        }
+        for day in 14..=20 {
+            let day = date(2024, 1, day);
+            let told = payplane_ledger::days::statement(&pool, day, "").await.unwrap().lines;
+            let told: Vec<_> = told
+                .into_iter()
+                .map(|l| (l.account, l.opening_minor, l.debit_minor, l.credit_minor))
+                .collect();
+            let rows = ledger.owner.query(DAY, &[&day]).await.unwrap();
+            let right: Vec<(String, i64, i64, i64)> =
+                rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+            assert_eq!(told, right, "{day} after round {round}");
+        }
+    }
+    assert!(ledger.number("SELECT count(*) FROM ledger.day_starts").await > 1, "days began");
+    assert!(ledger.number("SELECT count(*) FROM ledger.day_moves").await > 5, "some was late");
+    ledger.check().await;
+}

@@ -78,7 +78,10 @@ const DENIED: &[&str] = &[
     "UPDATE ledger.positions SET batch_number = 2",
     "DELETE FROM ledger.unsealed_batches",
     // Functions that others are made of, or that are the owner's.
-    "SELECT ledger.roll_whole(0, 7)",
+    "SELECT ledger.roll_whole(0, 7, '{}')",
+    "SELECT ledger.roll_days(0, 7, '{}')",
+    "INSERT INTO ledger.day_moves VALUES (1, '2024-01-15', 1, 5, 5)",
+    "DELETE FROM ledger.day_starts",
     "SELECT ledger.write_holds('{}', '{}', '{}', '{}', '{}', '{}')",
     "SELECT ledger.write_balances('{1}', '{1000000}', '{0}')",
     "SELECT ledger.take_keys('{}', '{}')",
@@ -131,6 +134,7 @@ const INVALID: &[&str] = &[
 /// They read after their locks, which these would not let them.
 const ISOLATED: &[&str] = &[
     "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT ledger.roll(1, 1, 1, 1)",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT ledger.roll_all()",
     "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT ledger.close_day('2024-01-15', 'closing')",
     "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT ledger.rotate()",
     "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT ledger.seal(1, 0, '')",

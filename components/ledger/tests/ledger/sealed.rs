@@ -80,6 +80,7 @@ impl Sealed {
         assert_eq!(word(&post(&books, payout(&more, 1, 1_000)).await.unwrap()), "INSUFFICIENT");
         self.publish(&books, name, heads).await;
         assert!(!books.roll(10_000, 0, 1, 0).await.unwrap(), "all at once");
+        assert!(books.roll_all().await.unwrap());
     }
 
     /// Seals all that is committed, and publishes the head; it says what these books answered.
@@ -116,11 +117,12 @@ impl Sealed {
 
     /// What both verifiers say of a database.
     pub(crate) async fn verdicts(&self, database: &str, heads: &str) -> (Vec<String>, Vec<String>) {
-        let client = self.postgres.connect_to("ledger", database).await.unwrap();
+        let connect = || self.postgres.connect_to("ledger", database);
+        let (one, two) = (connect().await.unwrap(), connect().await.unwrap());
         let text = std::fs::read_to_string(self.heads(heads)).unwrap();
         let key = self.folder.path().join("seal.pub");
         let (said, _) = verify::heads::read(&text, &verify::heads::keys(&key).unwrap()).unwrap();
-        let walked = verify::prove(&client, &said).await.unwrap();
+        let walked = verify::prove(&one, &two, &said).await.unwrap();
         let ours = walked.findings.iter().map(|f| format!("{}: {}", f.what, f.subject)).collect();
         let conninfo = self.postgres.conninfo("ledger", database);
         let script = "tests/ledger/verify.py";
@@ -574,8 +576,9 @@ async fn heads_of_a_former_key_prove_on_beside_those_of_its_successor() {
     std::fs::write(&public, former + &successor).unwrap();
     let (heads, others) = read();
     assert_eq!((heads.len(), others), (text.lines().count(), 0));
-    let client = sealed.postgres.connect("ledger").await.unwrap();
-    let walked = verify::prove(&client, &heads).await.unwrap();
+    let one = sealed.postgres.connect("ledger").await.unwrap();
+    let two = sealed.postgres.connect("ledger").await.unwrap();
+    let walked = verify::prove(&one, &two, &heads).await.unwrap();
     assert_eq!(walked.findings, vec![]);
     assert_eq!(Some(walked.proven), heads.iter().map(|head| head.position).max());
 }
