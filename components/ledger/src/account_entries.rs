@@ -11,7 +11,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::reads::{direction, query};
-use crate::service::read_status;
+use crate::service::{read_status, wrong};
 
 const PAGE: i32 = 100;
 const PAGE_MAX: i32 = 500;
@@ -79,13 +79,12 @@ pub(crate) async fn list(pool: &Pool, asked: ListEntriesRequest) -> Result<ListE
     let size = match i32::try_from(asked.page_size) {
         Ok(0) => PAGE,
         Ok(size) if size <= PAGE_MAX => size,
-        _ => return Err(Status::invalid_argument("page_size: up to 500")),
+        _ => return Err(wrong("page_size", "up to 500")),
     };
-    let wrong = || Status::invalid_argument("after: not the `next` of an answer");
     let after = if asked.after.is_empty() {
         Cursor::start()
     } else {
-        Cursor::parse(&asked.after).ok_or_else(wrong)?
+        Cursor::parse(&asked.after).ok_or_else(|| wrong("after", "not the `next` of an answer"))?
     };
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
         &asked.account,

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tonic::Status;
 
 use crate::reads::{direction, query};
-use crate::service::read_status;
+use crate::service::{read_status, wrong};
 
 /// Accounts of one answer.
 const ACCOUNTS_MAX: usize = 100;
@@ -36,16 +36,16 @@ const BALANCES: &str = "
 
 pub(crate) async fn balances(pool: &Pool, asked: GetBalancesRequest) -> Result<GetBalancesResponse, Status> {
     if !(1..=ACCOUNTS_MAX).contains(&asked.accounts.len()) {
-        return Err(Status::invalid_argument("accounts: 1 to 100 codes are needed"));
+        return Err(wrong("accounts", "1 to 100 codes are needed"));
     }
     let (position, time) = match &asked.at {
         Some(At::AtPosition(position)) => {
-            let large = |_| Status::invalid_argument("at_position: too large");
+            let large = |_| wrong("at_position", "too large");
             (Some(i64::try_from(*position).map_err(large)?), None)
         }
         Some(At::AtTime(time)) => {
-            let wrong = |_| Status::invalid_argument(format!("at_time: {time:?} is no RFC 3339 time"));
-            (None, Some(time.parse::<Timestamp>().map_err(wrong)?))
+            let odd = |_| wrong("at_time", format!("{time:?} is no RFC 3339 time"));
+            (None, Some(time.parse::<Timestamp>().map_err(odd)?))
         }
         None => (None, None),
     };

@@ -13,7 +13,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::reads::{direction, query};
-use crate::service::read_status;
+use crate::service::{read_status, wrong};
 
 /// Transactions of one answer.
 const FOUND_MAX: usize = 100;
@@ -60,7 +60,7 @@ const FIND: &str = concat!(
         UNION ALL SELECT $1::uuid WHERE $1 IS NOT NULL)
     SELECT ",
     booked_columns!(),
-    ", p.position, p.epoch
+    ", p.position, p.epoch, (SELECT x.settlement_date FROM ledger.settlements x WHERE x.transaction_id = t.transaction_id)
        FROM wanted JOIN ledger.all_transactions t USING (transaction_id)
       LEFT JOIN (ledger.positions p JOIN ledger.chain c USING (position)) USING (batch_number) ",
     booked_joins!(),
@@ -73,13 +73,13 @@ pub(crate) async fn find(
     asked: FindTransactionsRequest,
 ) -> Result<FindTransactionsResponse, Status> {
     let uuid = |field: &str, text: &str| {
-        Uuid::parse_str(text).map_err(|_| Status::invalid_argument(format!("{field}: {text:?} is no UUID")))
+        Uuid::parse_str(text).map_err(|_| wrong(field, format!("{text:?} is no UUID")))
     };
     let after = if asked.after.is_empty() { Uuid::nil() } else { uuid("after", &asked.after)? };
     let (id, reference) = match asked.by {
         Some(By::TransactionId(id)) => (Some(uuid("transaction_id", &id)?), Reference::default()),
         Some(By::Reference(reference)) => (None, reference),
-        None => return Err(Status::invalid_argument("by: a transaction_id or a reference is needed")),
+        None => return Err(wrong("by", "a transaction_id or a reference is needed")),
     };
     let limit = i64::try_from(FOUND_MAX).unwrap_or(i64::MAX).saturating_add(1);
     let rows =
@@ -94,8 +94,13 @@ pub(crate) async fn find(
 fn found(row: &Row) -> FoundTransaction {
     let position = row.get::<_, Option<i64>>(BOOKED_COLUMNS).unwrap_or_default();
     let epoch = row.get::<_, Option<i32>>(BOOKED_COLUMNS + 1).unwrap_or_default();
+    let mut transaction = transaction(row);
+    // Told later than it was booked.
+    if let Some(date) = row.get::<_, Option<Date>>(BOOKED_COLUMNS + 2) {
+        transaction.settlement_date = date.to_string();
+    }
     FoundTransaction {
-        transaction: Some(transaction(row)),
+        transaction: Some(transaction),
         epoch: u64::try_from(epoch).unwrap_or(0),
         position: u64::try_from(position).unwrap_or(0),
     }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::accounts::Accounts;
 use crate::place::{PLACE, Place};
 use crate::query::{query, query_then};
-use crate::request::Posting;
+use crate::request::{Key, Posting};
 use crate::seal::Tip;
 use crate::writer::{Item, Writer};
 
@@ -187,6 +187,25 @@ impl Books {
             self.call("SELECT * FROM ledger.set_account_state($1, $2, $3, $4)", params, deadline).await?;
         let reason: Option<String> = row.get(0);
         Ok(reason.map(|reason| (reason, row.get(1), row.get(2))))
+    }
+
+    /// Of each key why its date was not taken: a reason and a message.
+    pub async fn set_settlement_dates(
+        &self,
+        caller: &str,
+        dates: &[(Key, Date)],
+        deadline: Instant,
+    ) -> Result<Vec<Option<(String, String)>>, BooksError> {
+        let params: Params = vec![
+            Box::new(caller.to_owned()),
+            Box::new(dates.iter().map(|(key, _)| key.date).collect::<Vec<_>>()),
+            Box::new(dates.iter().map(|(key, _)| key.key.clone()).collect::<Vec<_>>()),
+            Box::new(dates.iter().map(|(_, date)| *date).collect::<Vec<_>>()),
+        ];
+        let sql = "SELECT * FROM ledger.set_settlement_dates($1, $2, $3, $4)";
+        let row = self.call(sql, params, deadline).await?;
+        let (reasons, messages): (Vec<Option<String>>, Vec<Option<String>>) = (row.get(0), row.get(1));
+        Ok(reasons.into_iter().zip(messages).map(|(reason, message)| reason.zip(message)).collect())
     }
 
     /// `state` is `closing` or `closed`.

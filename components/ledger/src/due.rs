@@ -7,7 +7,7 @@ use tonic::Status;
 
 use crate::reads::query;
 use crate::request;
-use crate::service::{argument, read_status};
+use crate::service::{argument, read_status, wrong};
 
 /// Dates of one answer.
 const DAYS_MAX: i32 = 400;
@@ -38,7 +38,7 @@ pub(crate) async fn balances(
     let (from, to) = (date(&asked.from, "from")?, date(&asked.to, "to")?);
     let days = to.since(from).map_or(i32::MAX, |span| span.get_days());
     if !(0..DAYS_MAX).contains(&days) {
-        return Err(Status::invalid_argument("to: from the day of `from` up to 399 days after it"));
+        return Err(wrong("to", "from the day of `from` up to 399 days after it"));
     }
     let rows = query(pool, "what is due", DUE, &[&asked.account, &asked.currency, &from, &to]).await;
     let rows = rows.map_err(|e| read_status(&e))?;

@@ -16,7 +16,7 @@ use tonic::Status;
 use crate::booked::{self, BOOKED_COLUMNS, booked_columns, booked_joins};
 use crate::reads::query;
 use crate::seal::head::Head;
-use crate::service::read_status;
+use crate::service::{read_status, wrong};
 
 /// Readers at once of one pod.
 pub(crate) const READERS_MAX: usize = 16;
@@ -94,7 +94,7 @@ impl Reading {
     pub(crate) async fn start(&self, asked: ReadEventsRequest) -> Result<Events, Status> {
         let permit = self.places.clone().try_acquire_owned();
         let permit = permit.map_err(|_| Status::resource_exhausted("too many readers of this pod"))?;
-        let large = |_| Status::invalid_argument("after_position or after_epoch: too large");
+        let large = |_| wrong("after_position, after_epoch", "too large");
         let place = Place {
             position: i64::try_from(asked.after_position).map_err(large)?,
             hash: asked.after_hash,

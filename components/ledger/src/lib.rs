@@ -24,6 +24,7 @@ pub mod reads;
 pub mod request;
 pub mod seal;
 pub mod service;
+mod settlements;
 pub mod stream;
 mod tend;
 pub mod verify;

@@ -28,10 +28,16 @@ const TRIAL_BALANCE: &str = "
           FROM ledger.movements(ARRAY(
                    SELECT unnest(ledger.batches_between(r.whole_position, 9223372036854775807)) FROM ledger.rollup r
                    UNION ALL SELECT u.batch_number FROM ledger.unsealed_batches u)) m
-         GROUP BY m.account_id)
+         GROUP BY m.account_id),
+    sealed AS MATERIALIZED (
+        SELECT s.*, EXISTS (SELECT FROM ledger.positions p JOIN ledger.batches b USING (batch_number)
+                             WHERE p.position > s.position AND b.booked > 0)
+                    OR EXISTS (SELECT FROM ledger.unsealed_batches u JOIN ledger.batches b USING (batch_number) WHERE b.booked > 0) AS provisional
+          FROM (SELECT coalesce(max(c.position), 0) AS position, coalesce(max(p.epoch), 0) AS epoch FROM (
+                SELECT c.position FROM ledger.chain c ORDER BY c.position DESC LIMIT 1) c JOIN ledger.positions p USING (position)) s)
     SELECT a.code, a.currency, (coalesce(c.debit_minor, 0) + coalesce(r.debit, 0))::bigint,
-           (coalesce(c.credit_minor, 0) + coalesce(r.credit, 0))::bigint
-      FROM ledger.accounts a LEFT JOIN rest r USING (account_id)
+           (coalesce(c.credit_minor, 0) + coalesce(r.credit, 0))::bigint, s.epoch, s.position, s.provisional
+      FROM sealed s, ledger.accounts a LEFT JOIN rest r USING (account_id)
       LEFT JOIN LATERAL (
            SELECT c.debit_minor, c.credit_minor FROM ledger.checkpoints c
             WHERE c.account_id = a.account_id AND c.position <= (SELECT r.whole_position FROM ledger.rollup r)
@@ -41,11 +47,13 @@ const TRIAL_BALANCE: &str = "
 
 /// A hold's one line is what it holds; the end of one has none.
 const TRANSACTION: &str = "
-    SELECT t.transaction_id, t.kind, t.accounting_date, t.settlement_date, t.config_epoch,
+    SELECT t.transaction_id, t.kind, t.accounting_date, coalesce(t.settlement_date, x.settlement_date), t.config_epoch,
            a.code, coalesce(e.side::text, CASE a.normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END),
-           coalesce(e.amount_minor, h.amount_minor), a.currency, h.expires_at, c.remaining_minor
+           coalesce(e.amount_minor, h.amount_minor), a.currency, h.expires_at, c.remaining_minor, p.epoch, p.position
       FROM ledger.identities i
       JOIN ledger.all_transactions t ON t.transaction_id = i.decision
+      LEFT JOIN (ledger.positions p JOIN ledger.chain s USING (position)) ON p.batch_number = t.batch_number
+      LEFT JOIN ledger.settlements x ON x.transaction_id = t.transaction_id
       LEFT JOIN ledger.all_holds h ON h.hold_id = t.transaction_id
       LEFT JOIN ledger.caps c ON c.original_id = h.hold_id
       LEFT JOIN ledger.all_entries e ON e.transaction_id = t.transaction_id
@@ -81,6 +89,8 @@ pub async fn trial_balance(
     include_reserved: bool,
 ) -> Result<GetTrialBalanceResponse, ReadError> {
     let rows = query(pool, "the trial balance", TRIAL_BALANCE, &[&include_reserved]).await?;
+    let sealed = rows.first().map(|row| (row.get::<_, i32>(4), row.get::<_, i64>(5), row.get::<_, bool>(6)));
+    let (epoch, position, provisional) = sealed.unwrap_or_default();
     let mut lines = Vec::with_capacity(rows.len());
     let mut sums = std::collections::BTreeMap::<String, i128>::new();
     for row in rows {
@@ -89,7 +99,13 @@ pub async fn trial_balance(
         *sum = sum.saturating_add(debit_minor.into()).saturating_sub(credit_minor.into());
         lines.push(TrialBalanceLine { account: row.get(0), currency, debit_minor, credit_minor });
     }
-    Ok(GetTrialBalanceResponse { lines, balanced: sums.values().all(|sum| *sum == 0) })
+    Ok(GetTrialBalanceResponse {
+        lines,
+        balanced: sums.values().all(|sum| *sum == 0),
+        epoch: u64::try_from(epoch).unwrap_or(0),
+        position: u64::try_from(position).unwrap_or(0),
+        provisional,
+    })
 }
 
 pub async fn transaction(pool: &Pool, caller: &str, key: &Key) -> Result<GetTransactionResponse, ReadError> {
@@ -113,6 +129,11 @@ pub async fn transaction(pool: &Pool, caller: &str, key: &Key) -> Result<GetTran
         config_epoch: u64::try_from(first.get::<_, i64>(4)).unwrap_or(0),
         expires_at: first.get::<_, Option<Timestamp>>(9).map(|time| time.to_string()).unwrap_or_default(),
         held_minor: first.get::<_, Option<i64>>(10).unwrap_or_default(),
+        epoch: first
+            .get::<_, Option<i32>>(11)
+            .and_then(|epoch| u64::try_from(epoch).ok())
+            .unwrap_or_default(),
+        position: first.get::<_, Option<i64>>(12).and_then(|at| u64::try_from(at).ok()).unwrap_or_default(),
     })
 }
 

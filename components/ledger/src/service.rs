@@ -14,7 +14,8 @@ use payplane_api::ledger::v1::{
     GetTransactionResponse, GetTrialBalanceRequest, GetTrialBalanceResponse, ListEntriesRequest,
     ListEntriesResponse, OpenAccountsRequest, OpenAccountsResponse, Outcome, PostRequest, PostResponse,
     PostStreamRequest, RaiseConfigEpochRequest, RaiseConfigEpochResponse, ReadEventsRequest,
-    SetAccountStateRequest, SetAccountStateResponse, ledger_server::Ledger,
+    SetAccountStateRequest, SetAccountStateResponse, SetSettlementDatesRequest, SetSettlementDatesResponse,
+    ledger_server::Ledger,
 };
 use payplane_common::config::Live;
 use tokio::time::Instant;
@@ -33,9 +34,10 @@ use crate::events::{Events, Reading};
 use crate::metrics::Metrics;
 use crate::reads;
 use crate::request;
+use crate::settlements;
 use crate::stream::{self, Answers};
-use words::{REASON_PREFIX, account_state, books_status, columns, deadline, refused, response, why};
-pub(crate) use words::{argument, read_status};
+use words::{REASON_PREFIX, account_state, columns, deadline, refused, response};
+pub(crate) use words::{argument, books_status, read_status, why, wrong};
 
 const ACCOUNTS_MAX: usize = 100;
 /// Where the caller names no deadline, or a longer one.
@@ -229,11 +231,19 @@ impl Ledger for Service {
         let (caller, by) = (caller(&request, Right::Close)?, deadline(&request));
         let asked = request.into_inner();
         let Some(state) = account_state(asked.state()) else {
-            return Err(Status::invalid_argument("state: open, frozen on a side or both, or closed"));
+            return Err(wrong("state", "open, frozen on a side or both, or closed"));
         };
         let refused = self.books.set_account_state(&asked.account, &asked.currency, state, &caller, by).await;
         let refused = refused.map_err(|e| books_status(&e))?;
         Ok(Response::new(SetAccountStateResponse { refusal: refused.map(why) }))
+    }
+
+    async fn set_settlement_dates(
+        &self,
+        request: Request<SetSettlementDatesRequest>,
+    ) -> Result<Response<SetSettlementDatesResponse>, Status> {
+        let (caller, by) = (caller(&request, Right::Book)?, deadline(&request));
+        settlements::set(&self.books, &caller, request.into_inner(), by).await.map(Response::new)
     }
 
     async fn close_day(
@@ -270,7 +280,7 @@ impl Ledger for Service {
         caller(&request, Right::Fence)?;
         let by = deadline(&request);
         let epoch = i64::try_from(request.into_inner().config_epoch)
-            .map_err(|_| Status::invalid_argument("config_epoch: too large"))?;
+            .map_err(|_| wrong("config_epoch", "too large"))?;
         let in_force = self.books.raise_config_epoch(epoch, by).await.map_err(|e| books_status(&e))?;
         let config_epoch_min = u64::try_from(in_force).unwrap_or(0);
         Ok(Response::new(RaiseConfigEpochResponse { config_epoch_min }))

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use tonic_types::StatusExt as _;
 
 use crate::service::{DEADLINE_MAX, RETRY_AFTER, Service};
 
@@ -60,6 +61,7 @@ async fn answer(service: &Service, caller: String, request: PostStreamRequest) -
         Err(status) => post_stream_response::Answer::Failure(Failure {
             code: status.code().into(),
             message: status.message().to_owned(),
+            reason: status.get_details_error_info().map(|info| info.reason).unwrap_or_default(),
             retry_after_ms: if status.metadata().contains_key(RETRY_AFTER) { RETRY_AFTER_MS } else { 0 },
         }),
     };

@@ -87,6 +87,70 @@ BEGIN
     closed := nullif(closed, '-infinity');
 END $$;
 
+-- On which date the network settles what was booked without one, told later and once.
+CREATE TABLE ledger.settlements (
+    transaction_id  uuid PRIMARY KEY,
+    settlement_date date NOT NULL,
+    caller          text NOT NULL,
+    batch_number    bigint NOT NULL,
+    told_at         timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX ON ledger.settlements (batch_number);
+CREATE FUNCTION ledger.settlements_are_told_once() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
+SET enable_mergejoin = off SET enable_seqscan = off AS $$
+DECLARE
+    wrong uuid;
+BEGIN
+    SELECT s.transaction_id INTO wrong FROM added s
+     WHERE (SELECT t.caller = s.caller AND t.settlement_date IS NULL
+              FROM ledger.all_transactions t WHERE t.transaction_id = s.transaction_id) IS NOT TRUE LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '% is no transaction of its caller without a settlement date', wrong
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER whole AFTER INSERT ON ledger.settlements REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.settlements_are_told_once();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.settlements
+    FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.settlements
+    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
+
+-- Tells the settlement dates of the caller's transactions, and for each whether it was
+-- refused and why. Telling the date that is known changes nothing.
+CREATE FUNCTION ledger.set_settlement_dates(p_caller text, p_key_dates date[], p_keys text[], p_dates date[],
+    OUT reasons text[], OUT messages text[])
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s'
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+DECLARE
+    ids uuid[];
+    batch bigint;
+BEGIN
+    IF (p_caller ~ '^[a-z0-9-]{1,63}$' AND cardinality(p_dates) BETWEEN 1 AND 100 AND cardinality(p_key_dates) = cardinality(p_dates)
+        AND cardinality(p_keys) = cardinality(p_dates)) IS NOT TRUE
+        OR EXISTS (SELECT FROM unnest(p_dates) d WHERE (d BETWEEN '1970-01-01' AND '9999-12-31') IS NOT TRUE) THEN
+        RAISE EXCEPTION 'settlement dates with such arguments are refused' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM ledger.take_fence(false);
+    ids := ARRAY(SELECT (SELECT t.transaction_id FROM ledger.identities k JOIN ledger.all_transactions t ON t.transaction_id = k.decision
+                          WHERE k.key_date = w.key_date AND k.caller = p_caller AND k.key_digest = ledger.key_digest(w.key))
+                   FROM unnest(p_key_dates, p_keys) WITH ORDINALITY AS w (key_date, key, n) ORDER BY w.n);
+    batch := ledger.record_batch(0);
+    INSERT INTO ledger.settlements (transaction_id, settlement_date, caller, batch_number)
+    SELECT DISTINCT ON (w.id) w.id, w.date, p_caller, batch FROM unnest(ids, p_dates) WITH ORDINALITY AS w (id, date, n)
+     WHERE (SELECT t.settlement_date IS NULL FROM ledger.all_transactions t WHERE t.transaction_id = w.id) ORDER BY w.id, w.n
+        ON CONFLICT DO NOTHING;
+    SELECT array_agg(CASE WHEN w.id IS NULL THEN 'UNKNOWN_ORIGINAL' WHEN k.date <> w.date THEN 'INVALID' END ORDER BY w.n),
+           array_agg(CASE WHEN w.id IS NULL THEN 'the transaction is not in the books'
+                          WHEN k.date <> w.date THEN format('it is settled on %s', k.date) END ORDER BY w.n)
+      INTO reasons, messages
+      FROM unnest(ids, p_dates) WITH ORDINALITY AS w (id, date, n), LATERAL (
+           SELECT coalesce((SELECT s.settlement_date FROM ledger.settlements s WHERE s.transaction_id = w.id),
+                           (SELECT t.settlement_date FROM ledger.all_transactions t WHERE t.transaction_id = w.id)) AS date) k;
+END $$;
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ledger.close_day TO ledger;
-GRANT SELECT ON ledger.day_closings, ledger.day_starts, ledger.day_moves TO ledger;
+GRANT EXECUTE ON FUNCTION ledger.close_day, ledger.set_settlement_dates TO ledger;
+GRANT SELECT ON ledger.settlements, ledger.day_closings, ledger.day_starts, ledger.day_moves TO ledger;

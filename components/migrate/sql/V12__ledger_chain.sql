@@ -59,6 +59,9 @@ SET enable_seqscan = off SET work_mem = '64MB' AS $$
         SELECT c.position, json_build_array('day', d.day, d.state, (extract(epoch FROM d.decided_at) * 1000000)::bigint)::text
           FROM cut c JOIN ledger.day_closings d USING (batch_number)
         UNION ALL
+        SELECT c.position, json_build_array('settlement', s.transaction_id, s.settlement_date, s.caller, (extract(epoch FROM s.told_at) * 1000000)::bigint)::text
+          FROM cut c JOIN ledger.settlements s USING (batch_number)
+        UNION ALL
         SELECT c.position, json_build_array('state', s.account_id, s.state, s.caller, (extract(epoch FROM s.decided_at) * 1000000)::bigint)::text
           FROM cut c JOIN ledger.account_states s USING (batch_number)
         UNION ALL

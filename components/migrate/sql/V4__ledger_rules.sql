@@ -3,7 +3,7 @@
 -- tables and on each partition (V15), which somebody could write directly.
 
 -- Entries come whole: all that their transaction counts, in one statement with
--- it, and they balance in every currency. With lines unique and counted nothing
+-- it, they balance in every currency, and no account is shut on that side. With lines unique and counted nothing
 -- can be added later, not even by two sessions at once. Their transactions are looked
 -- up all at once, in the partitions that the ids lie in.
 CREATE FUNCTION ledger.entries_are_whole() RETURNS trigger
@@ -22,19 +22,24 @@ BEGIN
     IF known.n <> cardinality(ids) THEN
         RAISE EXCEPTION 'entries are not the whole of a transaction' USING ERRCODE = 'integrity_constraint_violation';
     END IF;
-    SELECT g.transaction_id, known.counts[g.place] AS entry_count, sum(g.n) AS n, min(g.currency) FILTER (WHERE g.total <> 0) AS currency
+    SELECT g.transaction_id, known.counts[g.place] AS entry_count, sum(g.n) AS n, min(g.currency) FILTER (WHERE g.total <> 0) AS currency,
+           bool_or(g.shut) AS shut
       INTO wrong
       FROM (SELECT e.transaction_id, a.currency, count(*) AS n, max(e.line) AS line, dense_rank() OVER (ORDER BY e.transaction_id) AS place,
                    CASE WHEN min(e.batch_number) = max(e.batch_number) THEN min(e.batch_number) END AS batch, bool_or(e.was_held) AS was_held,
-                   sum(CASE e.side WHEN 'debit' THEN e.amount_minor ELSE -e.amount_minor END) AS total
+                   sum(CASE e.side WHEN 'debit' THEN e.amount_minor ELSE -e.amount_minor END) AS total,
+                   bool_or(a.state <> 'open' AND a.state IN ('closed', 'frozen', 'frozen_' || e.side)) AS shut
               FROM added e LEFT JOIN ledger.accounts a USING (account_id)
              GROUP BY e.transaction_id, a.currency) g
      GROUP BY g.transaction_id, g.place
     HAVING sum(g.n) IS DISTINCT FROM known.counts[g.place] OR max(g.line) > known.counts[g.place]
-        OR bool_or(g.currency IS NULL) OR bool_or(g.total <> 0)
+        OR bool_or(g.currency IS NULL) OR bool_or(g.total <> 0) OR bool_or(g.shut)
         OR bool_or((g.batch = known.batches[g.place] AND (known.captures[g.place] OR NOT g.was_held)) IS NOT TRUE)
      LIMIT 1;
-    IF FOUND THEN
+    IF wrong.shut THEN
+        RAISE EXCEPTION 'transaction % moves on an account that is frozen or closed', wrong.transaction_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    ELSIF wrong.transaction_id IS NOT NULL THEN
         RAISE EXCEPTION '% entries of transaction % are not the % that it counts, or do not balance (%)',
             wrong.n, wrong.transaction_id, wrong.entry_count, wrong.currency
             USING ERRCODE = 'integrity_constraint_violation';
@@ -43,18 +48,22 @@ BEGIN
 END $$;
 
 -- A transaction comes with its entries, or with what it holds, was decided under
--- its identity, and is of a day that is not closed.
+-- its identity and on a config epoch in force, and is of a day that is not closed.
 CREATE FUNCTION ledger.transactions_are_whole() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
 SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     wrong record;
     batch record;
+    in_force record;
     ids uuid[];
 BEGIN
-    SELECT min(t.accounting_date) AS earliest, bool_or(t.kind = 'hold') AS holds INTO batch FROM added t;
-    IF batch.earliest <= (SELECT c.closed_through FROM ledger.control c) THEN
+    SELECT min(t.accounting_date) AS earliest, min(t.config_epoch) AS epoch, bool_or(t.kind = 'hold') AS holds INTO batch FROM added t;
+    SELECT c.closed_through, c.config_epoch_min INTO STRICT in_force FROM ledger.control c;
+    IF batch.earliest <= in_force.closed_through THEN
         RAISE EXCEPTION 'a closed day takes no transaction' USING ERRCODE = 'integrity_constraint_violation';
+    ELSIF batch.epoch < in_force.config_epoch_min THEN
+        RAISE EXCEPTION 'nothing is booked on a config epoch that is in force no more' USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     IF batch.holds THEN
         IF EXISTS (SELECT FROM added t WHERE t.kind = 'hold'

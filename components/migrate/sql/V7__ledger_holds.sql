@@ -24,7 +24,7 @@ CREATE TABLE ledger.hold_ends (
 ) PARTITION BY RANGE (transaction_id);
 CREATE INDEX ON ledger.hold_ends (account_id, batch_number);
 
--- What is held is a hold's, on an account with a floor. It comes in one statement
+-- What is held is a hold's, on an account with a floor that may be lowered. It comes in one statement
 -- with its transaction, which looks for it.
 CREATE FUNCTION ledger.holds_are_whole() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off
@@ -39,7 +39,9 @@ BEGIN
     SELECT h.hold_id INTO wrong FROM added h
      WHERE (SELECT t.kind FROM ledger.transactions t WHERE t.transaction_id = h.hold_id AND t.batch_number = h.batch_number)
            IS DISTINCT FROM 'hold'
-        OR (SELECT b.account_id FROM ledger.balances b WHERE b.account_id = h.account_id) IS NULL LIMIT 1;
+        OR (SELECT b.account_id FROM ledger.balances b WHERE b.account_id = h.account_id) IS NULL
+        OR (SELECT a.state IN ('closed', 'frozen', 'frozen_' || CASE a.normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END)
+              FROM ledger.accounts a WHERE a.account_id = h.account_id) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '% is no hold', wrong USING ERRCODE = 'integrity_constraint_violation';
     END IF;

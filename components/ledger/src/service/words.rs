@@ -1,6 +1,6 @@
 //! From gRPC's words to ours and back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use payplane_api::ledger::v1::{
 use payplane_common::telemetry;
 use tokio::time::Instant;
 use tonic::{Code, Request, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{ACCOUNTS_MAX, DEADLINE_MAX, RETRY_AFTER};
 use crate::books::{AccountColumns, Answer, BooksError, Refused};
@@ -18,7 +19,18 @@ use crate::reads::ReadError;
 use crate::request::{self, refusal};
 
 pub(crate) fn argument(refusal: &Refusal) -> Status {
-    Status::invalid_argument(format!("{}: {}", refusal.subject, refusal.message))
+    wrong(&refusal.subject, refusal.message.clone())
+}
+
+/// Names the field and the remedy, to people and, as `google.rpc.BadRequest`, to programs.
+pub(crate) fn wrong(field: &str, why: impl Into<String>) -> Status {
+    let why = why.into();
+    let message = format!("{field}: {why}");
+    Status::with_error_details(
+        Code::InvalidArgument,
+        message,
+        ErrorDetails::with_bad_request_violation(field, why),
+    )
 }
 
 pub(super) const REASON_PREFIX: &str = "REFUSAL_REASON_";
@@ -40,7 +52,7 @@ pub(super) fn account_state(state: AccountState) -> Option<&'static str> {
 }
 
 /// Why the books refused a call.
-pub(super) fn why((name, subject, message): Refused) -> Refusal {
+pub(crate) fn why((name, subject, message): Refused) -> Refusal {
     refusal(reason(&name), subject, message)
 }
 
@@ -131,18 +143,18 @@ fn timeout(text: &str) -> Option<Duration> {
     })
 }
 
-pub(super) fn books_status(error: &BooksError) -> Status {
-    let code = match error {
-        BooksError::Full => Code::ResourceExhausted,
-        BooksError::TooLate => Code::DeadlineExceeded,
-        BooksError::Rejected { .. } => Code::Internal,
-        BooksError::Unreachable { .. }
-        | BooksError::Demoted { .. }
-        | BooksError::Busy { .. }
+pub(crate) fn books_status(error: &BooksError) -> Status {
+    let (code, reason) = match error {
+        BooksError::Full => (Code::ResourceExhausted, "QUEUE_FULL"),
+        BooksError::TooLate => (Code::DeadlineExceeded, "DEADLINE_BEFORE_SENDING"),
+        BooksError::Rejected { .. } => (Code::Internal, "REJECTED"),
+        BooksError::Unreachable { .. } => (Code::Unavailable, "DATABASE_UNREACHABLE"),
+        BooksError::Demoted { .. } => (Code::Unavailable, "DATABASE_DEMOTED"),
+        BooksError::Busy { .. }
         | BooksError::Locked
         | BooksError::Unknown { .. }
         | BooksError::Waited
-        | BooksError::Ended => Code::Unavailable,
+        | BooksError::Ended => (Code::Unavailable, "OUTCOME_UNKNOWN"),
     };
     match error {
         BooksError::Rejected { .. } => tracing::error!(error = telemetry::chain(error), "call rejected"),
@@ -151,9 +163,17 @@ pub(super) fn books_status(error: &BooksError) -> Status {
         _ => {}
     }
     let pause = matches!(error, BooksError::Full | BooksError::Busy { .. } | BooksError::Locked);
-    let status = Status::new(code, error.to_string());
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
+    if pause {
+        details.set_retry_info(Some(PAUSE));
+    }
+    let status = Status::with_error_details(code, error.to_string(), details);
     if pause { with_pause(status) } else { status }
 }
+
+/// Whose the reasons in `google.rpc.ErrorInfo` are.
+const ERROR_DOMAIN: &str = "ledger.payplane.io";
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Tells the caller to wait a second before it asks again.
 fn with_pause(mut status: Status) -> Status {

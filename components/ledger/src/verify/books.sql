@@ -76,8 +76,12 @@ SELECT 'what was decided is of a batch', l.subject
         SELECT 'state ' || s.account_id, s.batch_number FROM ledger.account_states s UNION ALL
         SELECT 'config epoch ' || e.config_epoch, e.batch_number FROM ledger.config_epochs e UNION ALL
         SELECT 'departure ' || d.upto, d.batch_number FROM ledger.departures d UNION ALL
+        SELECT 'settlement ' || s.transaction_id, s.batch_number FROM ledger.settlements s UNION ALL
         SELECT 'day ' || d.day, d.batch_number FROM ledger.day_closings d) l
   LEFT JOIN ledger.batches b USING (batch_number) WHERE b.batch_number IS NULL;
+SELECT 'a settlement date is told of a transaction that had none', s.transaction_id::text
+  FROM ledger.settlements s LEFT JOIN transactions t USING (transaction_id)
+ WHERE (t.caller = s.caller AND t.settlement_date IS NULL) IS NOT TRUE;
 SELECT 'a cap is of its original', coalesce(c.original_id, o.transaction_id)::text || ' ' || coalesce(c.currency, o.currency)
   FROM ledger.caps c FULL JOIN (
        SELECT t.transaction_id, a.currency, sum(e.amount_minor) AS moved

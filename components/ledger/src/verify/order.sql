@@ -47,6 +47,16 @@ SELECT 'an account is in the state that it was put in', a.code || ' ' || a.curre
  WHERE a.state <> coalesce(s.state, 'open');
 SELECT 'the config epoch is the last that was raised', c.config_epoch_min::text
   FROM ledger.control c WHERE c.config_epoch_min <> (SELECT coalesce(max(e.config_epoch), 0) FROM ledger.config_epochs e);
+SELECT 'an account takes nothing in a state that forbids it', e.transaction_id::text
+  FROM (SELECT s.account_id, s.state, s.batch_number,
+               lead(s.batch_number) OVER (PARTITION BY s.account_id ORDER BY s.batch_number) AS next_batch FROM ledger.account_states s) s
+  JOIN entries e USING (account_id)
+ WHERE s.state IN ('closed', 'frozen', 'frozen_' || e.side) AND e.batch_number > s.batch_number
+   AND (e.batch_number < s.next_batch) IS NOT FALSE;
+SELECT 'a transaction was decided on a config epoch in force', t.transaction_id::text
+  FROM (SELECT b.batch_number, (SELECT max(e.config_epoch) FROM ledger.config_epochs e WHERE e.batch_number < b.batch_number) AS epoch
+          FROM ledger.batches b) b
+  JOIN transactions t USING (batch_number) WHERE t.config_epoch < b.epoch;
 SELECT 'the epoch of the books never falls', e.position::text
   FROM (SELECT p.position, p.epoch, lag(p.epoch) OVER (ORDER BY p.position) AS before FROM ledger.positions p) e
  WHERE e.epoch < e.before;

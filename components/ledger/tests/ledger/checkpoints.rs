@@ -6,6 +6,7 @@ use std::time::Duration;
 use payplane_api::ledger::v1::get_balances_request::At;
 use payplane_api::ledger::v1::*;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use crate::harness::*;
 use crate::hostile::post_sql;
@@ -140,7 +141,11 @@ async fn balances_name_their_position_and_entries_are_paged() {
         (ask(&both, Some(At::AtTime("9999-01-01T00:00:00Z".into()))), Code::OutOfRange),
         (ask(&[], None), Code::InvalidArgument),
     ] {
-        assert_eq!(gateway.get_balances(wrong.clone()).await.unwrap_err().code(), code, "{wrong:?}");
+        let status = gateway.get_balances(wrong.clone()).await.unwrap_err();
+        assert_eq!(status.code(), code, "{wrong:?}");
+        // Programs are told the field as well.
+        let fields = status.get_details_bad_request().map(|wrong| wrong.field_violations).unwrap_or_default();
+        assert_eq!(fields.len(), usize::from(code == Code::InvalidArgument), "{status:?}");
     }
     assert_eq!(
         served.client("operator").get_balances(ask(&both, None)).await.unwrap_err().code(),
@@ -187,7 +192,14 @@ async fn balances_name_their_position_and_entries_are_paged() {
     ] {
         assert_eq!(gateway.list_entries(wrong.clone()).await.unwrap_err().code(), code, "{wrong:?}");
     }
-    let sums = gateway.get_trial_balance(GetTrialBalanceRequest::default()).await.unwrap().into_inner();
+    let sums = loop {
+        let sums = gateway.get_trial_balance(GetTrialBalanceRequest::default()).await.unwrap().into_inner();
+        if !sums.provisional {
+            break sums;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!((sums.epoch, sums.position) >= (1, sealed.position), "{sums:?}");
     let fee = sums.lines.iter().find(|line| line.account == "income:fee").unwrap();
     assert!(sums.balanced && fee.credit_minor == MANY + 1, "{sums:?}");
 }

@@ -82,6 +82,7 @@ const DENIED: &[&str] = &[
     "SELECT ledger.roll_days(0, 7, '{}')",
     "INSERT INTO ledger.day_moves VALUES (1, '2024-01-15', 1, 5, 5)",
     "DELETE FROM ledger.day_starts",
+    "INSERT INTO ledger.settlements VALUES (gen_random_uuid(), '2024-01-18', 'gateway', 1)",
     "SELECT ledger.write_holds('{}', '{}', '{}', '{}', '{}', '{}')",
     "SELECT ledger.write_balances('{1}', '{1000000}', '{0}')",
     "SELECT ledger.take_keys('{}', '{}')",
@@ -124,6 +125,8 @@ const DENIED: &[&str] = &[
 /// Calls that are its own, and refuse their arguments.
 const INVALID: &[&str] = &[
     "SELECT ledger.close_day('infinity', 'closing')",
+    "SELECT ledger.set_settlement_dates('gateway', '{2024-01-15}', '{a,b}', '{2024-01-15}')",
+    "SELECT ledger.set_settlement_dates('gateway', '{2024-01-15}', '{a}', '{infinity}')",
     "SELECT ledger.close_day('2024-01-15', 'open')",
     r#"SELECT ledger.open_accounts('{x}', '{CNY}', '{debit}', '{f}', ARRAY['{"owner": 1}'::jsonb])"#,
     r#"SELECT ledger.open_accounts('{x}', '{CNY}', '{debit}', '{f}', ARRAY['["owner"]'::jsonb])"#,

@@ -29,6 +29,7 @@ mod rules;
 mod rust_plants;
 mod sealed;
 mod service;
+mod settlements;
 mod sql_plants;
 mod states;
 mod unknown;

@@ -64,6 +64,8 @@ impl Sealed {
         }
         let (link, more) = (format!("refund:{}", keys[0]), format!("more:{}", keys[0]));
         assert_eq!(word(&post(&books, refund(&link, keys[0], 0, 40)).await.unwrap()), "booked");
+        let told = books.set_settlement_dates("gateway", &[(key(&link), today())], soon()).await.unwrap();
+        assert_eq!(told, [None]);
         let (held, part) = (format!("hold:{}", keys[0]), format!("part:{}", keys[0]));
         let expires_at = Some("2024-02-01T00:00:00.5Z".parse().unwrap());
         let set_aside = Posting { expires_at, ..hold(&held, 0, 20) };
@@ -224,6 +226,13 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
         "UPDATE ledger.accounts SET metadata = '{\"owner\": \"thief\"}' WHERE account_id = 1",
         "the chain breaks: at position 1",
         "the chain breaks at position 1",
+    ),
+    (
+        "a settlement date that was told later",
+        "UPDATE ledger.settlements s SET settlement_date = s.settlement_date + 1
+           FROM ledger.transactions t WHERE t.transaction_id = s.transaction_id AND t.key = 'refund:sale:4'",
+        "the chain breaks: at position {told}",
+        "the chain breaks at position {told}",
     ),
     (
         "a day opened again",
@@ -388,11 +397,13 @@ const SUBJECTS: &str = "
       JOIN ledger.transactions t USING (batch_number) WHERE t.key = 'sale:6';
     CREATE TEMP TABLE gone AS SELECT b.batch_number AS n FROM ledger.batches b LEFT JOIN ledger.positions p USING (batch_number)
      WHERE coalesce(p.position, 1000000) > (SELECT position FROM third);
+    CREATE TEMP TABLE told AS SELECT p.position FROM ledger.settlements s JOIN ledger.transactions t USING (transaction_id)
+      JOIN ledger.positions p ON p.batch_number = s.batch_number WHERE t.key = 'refund:sale:4';
     CREATE TEMP TABLE day AS SELECT p.position FROM ledger.positions p JOIN ledger.day_closings d USING (batch_number);
     CREATE TEMP TABLE unsealed AS SELECT transaction_id AS id, batch_number AS batch FROM ledger.transactions
      WHERE key = 'sale:unsealed'";
 const NAMES: &str = "
-    SELECT replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace($1, '{day}', (SELECT position FROM day)::text), '{back}', (SELECT id FROM back)::text), '{held}', (SELECT id FROM held)::text),
+    SELECT replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace($1, '{told}', (SELECT position FROM told)::text), '{day}', (SELECT position FROM day)::text), '{back}', (SELECT id FROM back)::text), '{held}', (SELECT id FROM held)::text),
            '{frozen}', (SELECT position FROM frozen)::text), '{config}', (SELECT position FROM config)::text), '{ended}', (SELECT id FROM ended)::text), '{checkpoint}', (SELECT position FROM point)::text), '{victim}', v.id::text), '{position}', v.position::text),
            '{unsealed}', u.id::text), '{batch}', u.batch::text), '{lost}', (t.position + 1)::text),
            '{end}', (SELECT max(position) FROM ledger.positions)::text) FROM victim v, unsealed u, third t";

@@ -278,6 +278,35 @@ const PLANTS: &[Plant] = &[
         "credit_minor = l.credit_minor",
         checkpoints::an_account_at_a_position_is_the_fold_up_to_there,
     ),
+    // A busy account gets a checkpoint that does not know of the one before it.
+    (
+        "roll",
+        "WHERE rolled.whole_upto IS NULL",
+        "WHERE true",
+        checkpoints::an_account_at_a_position_is_the_fold_up_to_there,
+    ),
+    // Nobody remembers the lowest number of what came while all got their checkpoints.
+    (
+        "roll_all",
+        "SELECT min(p.batch_number) FROM (",
+        "SELECT max(p.batch_number) FROM (",
+        checkpoints::an_account_at_a_position_is_the_fold_up_to_there,
+    ),
+    // What is of another day than most goes to the day of most.
+    (
+        "roll_days",
+        "m.day <> main.day",
+        "false",
+        days::a_days_statement_is_the_fold_of_its_entries_wherever_checkpoints_lie,
+    ),
+    // Nothing stands behind the functions when an account is shut, or an epoch over.
+    ("entries_are_whole", "OR bool_or(g.shut)", "", rules::rules_stand_behind_the_functions),
+    (
+        "transactions_are_whole",
+        "batch.epoch < in_force.config_epoch_min",
+        "false",
+        rules::rules_stand_behind_the_functions,
+    ),
     // The cap that a reversed link gives back to is not locked with the others.
     (
         "touched_caps",

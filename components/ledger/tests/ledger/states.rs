@@ -36,6 +36,21 @@ pub(crate) async fn once_an_account_is_frozen_nothing_under_way_gets_onto_it() {
     assert_eq!(ledger.word(sale("sale:after", 0, 5)).await, "ACCOUNT_NOT_OPEN", "decided for ever");
     assert_eq!(ledger.word(sale("sale:again", 0, 5)).await, "booked");
     ledger.check().await;
+    // What was booked since is found where the account was never opened again, or nothing decided so late.
+    let admin = ledger.postgres.connect("postgres").await.unwrap();
+    let forged = "ALTER TABLE ledger.account_states DISABLE TRIGGER USER;
+        DELETE FROM ledger.account_states WHERE state = 'open';
+        UPDATE ledger.accounts SET state = 'frozen' WHERE code = 'merchant:m0:pending';
+        INSERT INTO ledger.config_epochs (config_epoch, batch_number) VALUES (2, 1);
+        UPDATE ledger.control SET config_epoch_min = 2";
+    admin.batch_execute(forged).await.unwrap();
+    let found = payplane_ledger::verify::invariants(&ledger.owner).await.unwrap();
+    let found: std::collections::BTreeSet<_> = found.iter().map(|finding| finding.what.as_str()).collect();
+    let wanted = [
+        "a transaction was decided on a config epoch in force",
+        "an account takes nothing in a state that forbids it",
+    ];
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), wanted);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -7,6 +7,7 @@ use payplane_api::ledger::v1::Outcome;
 use payplane_ledger::books::BooksError;
 use tokio_postgres::Client;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use crate::harness::*;
 use crate::service::{Served, open, sale as request};
@@ -24,6 +25,8 @@ async fn an_identity_that_is_committing_elsewhere_is_unknown() {
     assert_eq!(told.code(), Code::Unavailable, "{told:?}");
     assert!(told.message().contains("unknown"), "{told:?}");
     assert_eq!(told.metadata().get("retry-after").unwrap(), "1");
+    assert_eq!(told.get_details_error_info().unwrap().reason, "OUTCOME_UNKNOWN");
+    assert_eq!(told.get_details_retry_info().unwrap().retry_delay, Some(Duration::from_secs(1)));
     elsewhere.batch_execute("COMMIT").await.unwrap();
     // The key was not unused: what the other call asked for stands under it.
     let refusal = gateway.post(request("sale:1")).await.unwrap().into_inner().refusal.unwrap();

@@ -5,7 +5,6 @@ import base64, hashlib, json, subprocess, sys, tempfile
 conninfo, heads_file, key_file = sys.argv[1:]
 key = base64.b64decode("".join(line for line in open(key_file) if "-----" not in line))[-32:].hex()
 wrong = []
-
 both = ", ".join(f"{table} AS (TABLE ledger.{table} UNION ALL TABLE ledger_archive.{table})"
                  for table in ("transactions", "entries", "external_references", "holds"))  # what was archived too
 def rows(sql):  # each as JSON
@@ -56,6 +55,7 @@ decided, left = {t["transaction_id"]: t["key_date"] for t in known.values()}, ["
 for kind, table, columns in (
         ("account", "accounts", f"account_id, code, currency, normal_side, floor_minor, metadata, {micros('opened_at')}"),
         ("day", "day_closings", f"day, state, {micros('decided_at')}"),
+        ("settlement", "settlements", f"transaction_id, settlement_date, caller, {micros('told_at')}"),
         ("state", "account_states", f"account_id, state, caller, {micros('decided_at')}"),
         ("config", "config_epochs", f"config_epoch, {micros('raised_at')}"),
         ("departure", "departures", f"what, upto, {micros('decided_at')}"),
