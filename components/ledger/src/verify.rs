@@ -23,12 +23,12 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// First: no partition leaves meanwhile, of which the snapshot would not know. Whatever the login's
 /// or the tables' settings say, names are the server's own and every row is seen. A question
 /// is planned for the range that it is asked of, and sorting has a sixteenth of the server's
-/// cache, which grows with its memory.
+/// cache, which grows with its memory. One connection waits for the other.
 const SETTINGS: &str = "
     LOCK TABLE ONLY ledger.identities, ONLY ledger.transactions, ONLY ledger.entries,
         ONLY ledger.external_references, ONLY ledger.holds, ONLY ledger.hold_ends IN ACCESS SHARE MODE;
     SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL row_security = off;
-    SET LOCAL plan_cache_mode = force_custom_plan;
+    SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL idle_in_transaction_session_timeout = 0;
     SELECT set_config('work_mem', greatest(4096, setting::bigint / 2) || 'kB', true)
       FROM pg_settings WHERE name = 'shared_buffers'";
 
@@ -102,13 +102,20 @@ pub async fn run(args: Args) -> Result<(), VerifyError> {
     if walked.findings.is_empty() { Ok(()) } else { RefutedSnafu.fail() }
 }
 
-/// Walks the chain on one connection and every invariant on the other, in one snapshot.
+/// Walks the chain and then all transactions on one connection, and what is said of the whole
+/// books on the other, in one snapshot.
 pub async fn prove(one: &Client, two: &Client, heads: &[Head]) -> Result<Walked, Error> {
     one.batch_execute(&format!("{BEGIN}; {SETTINGS}")).await?;
     let snapshot: String = one.query_one("SELECT pg_export_snapshot()", &[]).await?.get(0);
     two.batch_execute(&format!("{BEGIN}; SET TRANSACTION SNAPSHOT '{snapshot}'; {SETTINGS}")).await?;
-    let (mut walked, found) = tokio::try_join!(chain::walk(one, heads), invariants::walk(two))?;
-    walked.findings.extend(found);
+    let chain = async {
+        let walked = chain::walk(one, heads).await?;
+        Ok((walked, invariants::of_transactions(one).await?))
+    };
+    let ((mut walked, of_transactions), of_the_whole) =
+        tokio::try_join!(chain, invariants::of_the_whole(two))?;
+    walked.findings.extend(of_the_whole);
+    walked.findings.extend(of_transactions);
     let left = "SELECT max(upto)::text FROM ledger.departures WHERE what = 'identities'";
     walked.keys_from = one.query_one(left, &[]).await?.get(0);
     tokio::try_join!(one.batch_execute("COMMIT"), two.batch_execute("COMMIT"))?;

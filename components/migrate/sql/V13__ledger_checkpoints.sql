@@ -265,7 +265,8 @@ $$;
 
 -- Gives every account its checkpoint where `roll` said that it is time; true: it did.
 -- That takes seconds: busy accounts get theirs from `roll` meanwhile, and after each
--- part it rests for five times as long as that took, so that postings have the processors.
+-- part it rests for as long as that took, so that postings have the processors. Not for
+-- longer: while it lasts, what was deleted stays in the way of whoever folds.
 CREATE FUNCTION ledger.roll_all() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off AS $$
 DECLARE
@@ -311,9 +312,12 @@ BEGIN
     RETURN true;
 END $$;
 
+-- No rest while `roll` waits for this with more and more before it.
 CREATE FUNCTION ledger.rest_after(p_since timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_sleep(5 * extract(epoch FROM clock_timestamp() - p_since));
+    IF (SELECT max(c.position) FROM ledger.chain c) < (SELECT r.position + 1000 FROM ledger.rollup r) THEN
+        PERFORM pg_sleep(extract(epoch FROM clock_timestamp() - p_since));
+    END IF;
     RETURN clock_timestamp();
 END $$;
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use payplane_api::ledger::v1::GetTrialBalanceRequest;
+use payplane_api::ledger::v1::{GetDayStatementRequest, GetTrialBalanceRequest};
 use payplane_ledger::writer::POST;
 
 use crate::machine::peak_mb_of;
@@ -31,6 +31,8 @@ const UNSEALED_MAX: i64 = 2_000;
 const WORST: usize = 10;
 /// Every fourth batch of the large book is this merchant's alone.
 const HOT: usize = 0;
+/// Of all that is booked.
+const DAY: &str = "2024-01-15";
 
 pub(crate) async fn run(args: &BookArgs) -> Result<()> {
     for (name, value) in SETTINGS {
@@ -54,6 +56,10 @@ pub(crate) async fn run(args: &BookArgs) -> Result<()> {
     let since = Instant::now();
     let rows = rig.client()?.get_trial_balance(GetTrialBalanceRequest::default()).await?.into_inner().lines;
     figure(&format!("trial_balance({} accounts)", rows.len()), since.elapsed().as_secs_f64(), "s");
+    let since = Instant::now();
+    let asked = GetDayStatementRequest { day: DAY.into(), after: String::new() };
+    let rows = rig.client()?.get_day_statement(asked).await?.into_inner().lines;
+    figure(&format!("day_statement(page of {} accounts)", rows.len()), since.elapsed().as_secs_f64(), "s");
     verify(&rig).await
 }
 

@@ -31,18 +31,25 @@ const BLOCK: &str = "SET LOCAL enable_nestloop = off";
 /// Walks every invariant over the books: no finding is good.
 pub async fn invariants(client: &Client) -> Result<Vec<Finding>, Error> {
     client.batch_execute(&format!("{BEGIN}; {SETTINGS}")).await?;
-    let findings = walk(client).await?;
+    let mut findings = of_the_whole(client).await?;
+    findings.extend(of_transactions(client).await?);
     client.batch_execute("COMMIT").await?;
     Ok(findings)
 }
 
-/// In a transaction that has begun.
-pub(super) async fn walk(client: &Client) -> Result<Vec<Finding>, Error> {
+/// In a transaction that has begun, as the next one.
+pub(super) async fn of_the_whole(client: &Client) -> Result<Vec<Finding>, Error> {
     let mut findings = vec![];
     for questions in INVARIANTS {
         findings.extend(ask(client, questions, &[]).await?);
     }
+    Ok(findings)
+}
+
+/// Block by block.
+pub(super) async fn of_transactions(client: &Client) -> Result<Vec<Finding>, Error> {
     client.batch_execute(BLOCK).await?;
+    let mut findings = vec![];
     let mut first = Uuid::nil();
     loop {
         let end = client.query_opt(&format!("{BOTH} {BLOCK_END}"), &[&first]).await?;
