@@ -25,8 +25,9 @@ use crate::request::{Key, Posting};
 use crate::seal::Tip;
 use crate::writer::{Item, Writer};
 
-/// Connections that batches leave alone: for accounts, the fence, folding and checkpoints.
-const OTHER_CALLS: usize = 3;
+/// Connections that batches leave alone: for accounts, the fence and folding.
+/// One more is for the checkpoints of all accounts.
+const OTHER_CALLS: usize = 2;
 /// Calls that run or wait for a connection. One more is refused at once.
 const CALLS_MAX: usize = 512;
 const TEND_MAX: Duration = Duration::from_secs(10);
@@ -116,11 +117,11 @@ pub struct Books {
 }
 
 impl Books {
-    /// Starts the writers: as many as the pool has connections, but two.
+    /// Starts the writers: as many as the pool has connections, but three.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
         let calls = TaskTracker::new();
-        let writers = pool.status().max_size.saturating_sub(OTHER_CALLS).max(1);
+        let writers = pool.status().max_size.saturating_sub(OTHER_CALLS + 1).max(1);
         let writer = Writer::start(&pool, writers, &calls);
         let places = Arc::new(Semaphore::new(CALLS_MAX));
         let others = Arc::new(Semaphore::new(OTHER_CALLS));
@@ -245,9 +246,13 @@ impl Books {
         Ok(self.tend("SELECT ledger.roll($1, $2, $3, $4)", params).await?.get(0))
     }
 
-    /// Makes checkpoints of all accounts that moved, where `roll` said that it is time; true: it did.
+    /// Makes checkpoints of all accounts that moved, where `roll` said that it is time; true: it
+    /// did. That takes a while: it may be broken off, and nobody waits for it.
     pub async fn roll_all(&self) -> Result<bool, BooksError> {
-        Ok(self.tend("SELECT ledger.roll_all()", vec![]).await?.get(0))
+        let connection = self.pool.get().await;
+        let connection = connection.map_err(|source| BooksError::Unreachable { source: Arc::new(source) })?;
+        let rows = query(connection, "SELECT ledger.roll_all()", &[]).await.map_err(classify)?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 
     /// Makes the partitions that are needed soon; says of how many months.

@@ -36,6 +36,7 @@ const STATEMENT: &str = "
         SELECT x.account_id, x.day, x.debit_minor AS debit, x.credit_minor AS credit,
                CASE WHEN x.position <= s.first THEN 'before' WHEN x.position <= s.last THEN 'on' ELSE 'after' END AS about
           FROM s, page JOIN ledger.day_moves x USING (account_id)
+         WHERE x.day = $1 OR (x.day > $1 AND x.position <= s.last) OR (x.day < $1 AND x.position > s.first)
         UNION ALL
         SELECT m.account_id, m.day, m.debit_minor, m.credit_minor, 'after'
           FROM s, ledger.movements(ARRAY(

@@ -31,7 +31,7 @@ const ROTATE_EVERY: Duration = Duration::from_secs(3600);
 pub(crate) async fn fold(books: Books) {
     loop {
         let mut folded = 0_i64;
-        let raised = books.raised(RAISED_MAX).await.unwrap_or_default();
+        let raised = said("nothing was folded", books.raised(RAISED_MAX).await).unwrap_or_default();
         for accounts in raised.chunks(FOLDED_MAX) {
             let since = Instant::now();
             let gone = books.fold_raisings(accounts.to_vec()).await;
@@ -40,7 +40,8 @@ pub(crate) async fn fold(books: Books) {
             // So that postings have the processors.
             tokio::time::sleep(since.elapsed()).await;
         }
-        if folded < RAISED_MAX {
+        // Others may have folded some of it meanwhile.
+        if folded < RAISED_MAX / 2 {
             tokio::time::sleep(FOLD_EVERY).await;
         }
     }

@@ -33,6 +33,7 @@ CREATE TABLE ledger.day_moves (
     credit_minor numeric NOT NULL,
     PRIMARY KEY (account_id, day, position)
 );
+CREATE INDEX ON ledger.day_moves (account_id, position);
 DO $$
 DECLARE name text;
 BEGIN

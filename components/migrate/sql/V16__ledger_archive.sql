@@ -42,6 +42,8 @@ CREATE FUNCTION ledger.archive(p_upto date) RETURNS SETOF text
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM ledger.check_archivable(p_upto);
+    -- As long as all accounts are getting their checkpoints, every month is read.
+    RETURN QUERY SELECT 'SELECT pg_advisory_lock(7813575007)';
     RETURN QUERY SELECT 'SET lock_timeout = ''100ms''';
     RETURN QUERY SELECT s.sql FROM ledger.old_partitions(p_upto) o, LATERAL (VALUES
            (1, format('ALTER TABLE %s ADD CONSTRAINT archived_span CHECK (%s) NOT VALID', o.partition, o.rule)),
@@ -49,6 +51,7 @@ BEGIN
      WHERE o.sure IS NOT TRUE AND (s.n = 2 OR o.sure IS NULL) ORDER BY o.partition, s.n;
     RETURN QUERY SELECT format('SELECT ledger.move_to_archive(%L)', p_upto);
     RETURN QUERY SELECT 'RESET lock_timeout';
+    RETURN QUERY SELECT 'SELECT pg_advisory_unlock(7813575007)';
 END $$;
 
 -- Moves them, all at once: no reader sees a part. Postings wait at the fence, for

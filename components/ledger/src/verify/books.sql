@@ -82,6 +82,7 @@ SELECT 'what was decided is of a batch', l.subject
 SELECT 'a settlement date is told of a transaction that had none', s.transaction_id::text
   FROM ledger.settlements s LEFT JOIN transactions t USING (transaction_id)
  WHERE (t.caller = s.caller AND t.settlement_date IS NULL) IS NOT TRUE;
+SELECT 'a reference is of a transaction', 'none' FROM external_references WHERE transaction_id IS NULL;
 SELECT 'a cap is of its original', coalesce(c.original_id, o.transaction_id)::text || ' ' || coalesce(c.currency, o.currency)
   FROM ledger.caps c FULL JOIN (
        SELECT t.transaction_id, a.currency, sum(e.amount_minor) AS moved
@@ -134,7 +135,7 @@ SELECT 'what is of another day than most is known', coalesce(x.account_id, m.acc
   FULL JOIN (
        SELECT e.account_id, t.accounting_date AS day, b.day AS main_day, coalesce(sum(e.amount_minor) FILTER (WHERE e.side = 'debit'), 0) AS debit,
               coalesce(sum(e.amount_minor) FILTER (WHERE e.side = 'credit'), 0) AS credit
-         FROM (SELECT p.batch_number, (SELECT max(s.day) FROM ledger.day_starts s WHERE s.position < p.position) AS day
+         FROM (SELECT p.batch_number, (SELECT s.day FROM ledger.day_starts s WHERE s.position < p.position ORDER BY s.position DESC LIMIT 1) AS day
                  FROM ledger.positions p WHERE p.position <= (SELECT r.whole_position FROM ledger.rollup r)) b
          JOIN transactions t USING (batch_number) JOIN entries e USING (transaction_id)
         WHERE t.accounting_date IS DISTINCT FROM b.day GROUP BY e.account_id, t.accounting_date, b.day) m USING (account_id, day, main_day)

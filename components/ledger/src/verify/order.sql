@@ -50,11 +50,16 @@ SELECT 'the config epoch is the last that was raised', c.config_epoch_min::text
 SELECT 'an account takes nothing in a state that forbids it', e.transaction_id::text
   FROM (SELECT s.account_id, s.state, s.batch_number,
                lead(s.batch_number) OVER (PARTITION BY s.account_id ORDER BY s.batch_number) AS next_batch FROM ledger.account_states s) s
-  JOIN entries e USING (account_id)
+  JOIN (SELECT e.transaction_id, e.account_id, e.batch_number, e.side::text FROM entries e UNION ALL
+        SELECT h.hold_id, h.account_id, h.batch_number, CASE a.normal_side WHEN 'debit' THEN 'credit' ELSE 'debit' END
+          FROM holds h JOIN ledger.accounts a USING (account_id)) e USING (account_id)
  WHERE s.state IN ('closed', 'frozen', 'frozen_' || e.side) AND e.batch_number > s.batch_number
    AND (e.batch_number < s.next_batch) IS NOT FALSE;
+SELECT 'a settlement date is told after its transaction', t.transaction_id::text
+  FROM ledger.settlements s JOIN transactions t USING (transaction_id) WHERE s.batch_number <= t.batch_number;
 SELECT 'a transaction was decided on a config epoch in force', t.transaction_id::text
-  FROM (SELECT b.batch_number, (SELECT max(e.config_epoch) FROM ledger.config_epochs e WHERE e.batch_number < b.batch_number) AS epoch
+  FROM (SELECT b.batch_number, (SELECT e.config_epoch FROM ledger.config_epochs e
+                                    WHERE e.batch_number < b.batch_number ORDER BY e.batch_number DESC LIMIT 1) AS epoch
           FROM ledger.batches b) b
   JOIN transactions t USING (batch_number) WHERE t.config_epoch < b.epoch;
 SELECT 'the epoch of the books never falls', e.position::text
