@@ -88,6 +88,30 @@ pub(crate) async fn an_account_at_a_position_is_the_fold_up_to_there() {
     ledger.check().await;
 }
 
+/// All are getting their checkpoints, and have not committed yet, when a quiet one gets busy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+pub(crate) async fn an_account_that_gets_busy_meanwhile_has_no_two_checkpoints_side_by_side() {
+    let ledger = Ledger::start().await;
+    ledger.owner.batch_execute(MOVEMENTS).await.unwrap();
+    let replica = [books(&ledger.postgres, 4)];
+    ledger.post(sale("sale:quiet", 0, 50)).await;
+    ledger.chain().await;
+    while ledger.books.roll(1_000, 0, 1, 0).await.unwrap() {}
+    let paused = ledger.postgres.connect("ledger").await.unwrap();
+    paused.batch_execute("BEGIN; SELECT ledger.roll_all()").await.unwrap();
+    at_once(&replica, (0..40).map(|n| sale(&format!("sale:{n}"), 0, 7)).collect()).await;
+    ledger.chain().await;
+    let rolling = tokio::spawn({
+        let books = ledger.books.clone();
+        async move { books.roll(1_000, 0, 1_000, 3_600).await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    paused.batch_execute("COMMIT").await.unwrap();
+    rolling.await.unwrap().unwrap();
+    assert_eq!(ledger.number(DIFFERENT).await, 0);
+    ledger.check().await;
+}
+
 fn ask(accounts: &[&str], at: Option<At>) -> GetBalancesRequest {
     let accounts = accounts.iter().map(|code| (*code).to_owned()).collect();
     GetBalancesRequest { accounts, currency: "CNY".into(), at }

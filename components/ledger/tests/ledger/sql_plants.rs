@@ -283,7 +283,7 @@ const PLANTS: &[Plant] = &[
         "roll",
         "WHERE rolled.whole_upto IS NULL",
         "WHERE true",
-        checkpoints::an_account_at_a_position_is_the_fold_up_to_there,
+        checkpoints::an_account_that_gets_busy_meanwhile_has_no_two_checkpoints_side_by_side,
     ),
     // Nobody remembers the lowest number of what came while all got their checkpoints.
     (
