@@ -225,6 +225,16 @@ END $$;
 CREATE TYPE ledger.moved AS (account_id bigint, day date, debit_minor numeric, credit_minor numeric, held_minor numeric,
     moves bigint, low_batch bigint, high_batch bigint);
 
+-- Adds up account by account, in order, each day apart or not.
+CREATE FUNCTION ledger.together(p_moves ledger.moved[], p_days_apart boolean) RETURNS ledger.moved[] LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT ROW (m.account_id, d.day, sum(m.debit_minor), sum(m.credit_minor), sum(m.held_minor), sum(m.moves), min(m.low_batch),
+               max(m.high_batch))::ledger.moved
+          FROM unnest(p_moves) m, LATERAL (SELECT CASE WHEN p_days_apart THEN m.day END AS day) d
+         GROUP BY m.account_id, d.day ORDER BY m.account_id, d.day);
+END $$;
+
 -- Keeps what of it is of another day than most. Days begin one after the other.
 CREATE FUNCTION ledger.roll_days(p_after bigint, p_upto bigint, p_moves ledger.moved[]) RETURNS void LANGUAGE sql AS $$
     WITH main AS MATERIALIZED (
@@ -294,17 +304,13 @@ BEGIN
                    max(m.batch_number))::ledger.moved FROM ledger.movements(batches[n : n + 11]) m GROUP BY m.account_id, m.day);
         -- No more of them than accounts that moved, or twice as many.
         IF cardinality(moves) > 2 * kept THEN
-            moves := ARRAY(
-                SELECT ROW (m.account_id, m.day, sum(m.debit_minor), sum(m.credit_minor), sum(m.held_minor), sum(m.moves), min(m.low_batch),
-                       max(m.high_batch))::ledger.moved FROM unnest(moves) m GROUP BY m.account_id, m.day);
+            moves := ledger.together(moves, true);
             kept := greatest(kept, cardinality(moves));
         END IF;
         since := ledger.rest_after(since);
     END LOOP;
     PERFORM ledger.roll_days(rolled.whole_position, rolled.whole_upto, moves);
-    moved := ARRAY(
-        SELECT ROW (m.account_id, NULL, sum(m.debit_minor), sum(m.credit_minor), sum(m.held_minor), sum(m.moves), min(m.low_batch),
-               max(m.high_batch))::ledger.moved FROM unnest(moves) m GROUP BY m.account_id ORDER BY m.account_id);
+    moved := ledger.together(moves, false);
     since := ledger.rest_after(since);
     FOR n IN 1 .. cardinality(moved) BY 200 LOOP
         PERFORM ledger.roll_whole(rolled.whole_position, rolled.whole_upto, moved[n : n + 199]);

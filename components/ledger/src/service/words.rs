@@ -9,6 +9,7 @@ use payplane_api::ledger::v1::{
 };
 use payplane_common::telemetry;
 use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -164,22 +165,18 @@ pub(crate) fn books_status(error: &BooksError) -> Status {
     }
     let pause = matches!(error, BooksError::Full | BooksError::Busy { .. } | BooksError::Locked);
     let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
+    let mut metadata = MetadataMap::new();
     if pause {
         details.set_retry_info(Some(PAUSE));
+        metadata.insert(RETRY_AFTER, PAUSE.as_secs().into());
     }
-    let status = Status::with_error_details(code, error.to_string(), details);
-    if pause { with_pause(status) } else { status }
+    Status::with_error_details_and_metadata(code, error.to_string(), details, metadata)
 }
 
 /// Whose the reasons in `google.rpc.ErrorInfo` are.
 const ERROR_DOMAIN: &str = "ledger.payplane.io";
+/// How long the caller is to wait before it asks again.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Tells the caller to wait a second before it asks again.
-fn with_pause(mut status: Status) -> Status {
-    status.metadata_mut().insert(RETRY_AFTER, tonic::metadata::MetadataValue::from_static("1"));
-    status
-}
 
 fn once_a_second() -> bool {
     static LAST: AtomicI64 = AtomicI64::new(0);
