@@ -1,6 +1,6 @@
 //! Whoever asks for the balance of a busy account meanwhile, each at its moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -50,17 +50,22 @@ async fn check(rig: &Rig, account: &str, answers: &[GetBalancesResponse]) -> Res
         anyhow::Ok((i64::try_from(answer.position)?, of))
     };
     let told = answers.iter().step_by((answers.len() / CHECKED).max(1)).map(told);
-    let told = told.collect::<Result<BTreeMap<_, _>>>()?;
-    let positions: Vec<i64> = told.keys().copied().collect();
+    let told = told.collect::<Result<Vec<_>>>()?;
+    let positions: Vec<i64> =
+        told.iter().map(|(position, _)| *position).collect::<BTreeSet<_>>().into_iter().collect();
     let owner = rig.postgres.connect("payplane_owner").await?;
     let rows = owner.query(FOLD, &[&account, &positions]).await?;
-    for (row, (position, told)) in rows.iter().zip(&told) {
+    let right = rows.iter().map(|row| {
         let (posted, held): (i64, i64) = (row.get(1), row.get(2));
-        let right = (row.get::<_, i64>(0), Some((posted, held, posted - held)));
-        ensure!((*position, *told) == right, "told was {told:?} at {position}, and right is {right:?}");
+        (row.get::<_, i64>(0), (posted, held, posted - held))
+    });
+    let right: BTreeMap<_, _> = right.collect();
+    for (position, told) in &told {
+        let right = right.get(position).copied();
+        ensure!(right.is_some() && *told == right, "told was {told:?} at {position}, and right is {right:?}");
     }
     let (entries, held): (i64, i64) = rows.last().map_or((0, 0), |row| (row.get(3), row.get(2)));
-    figure("ledger_balance_checked", precise(u64::try_from(rows.len())?), "positions");
+    figure("ledger_balance_checked", precise(u64::try_from(told.len())?), "answers");
     figure("ledger_balance_entries", precise(u64::try_from(entries)?), "entries");
     figure("ledger_balance_held", precise(u64::try_from(held)?), "minor units");
     Ok(())
