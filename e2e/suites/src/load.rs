@@ -13,8 +13,7 @@ use payplane_client::load::{Entry, Outcome, Record};
 use crate::merchant::{self, App};
 use crate::{books, wait};
 
-/// Payments of all requests, at least: nine in ten, less the chance of their draw (of
-/// 1,000 requests four standard deviations). Of 58 a second it is 50.
+/// Payments of all requests at least: of 58 a second 50. The plan has nine in ten.
 const LEAST_SHARE: f64 = 0.863;
 
 /// How the load is put on.

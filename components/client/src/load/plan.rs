@@ -65,13 +65,18 @@ pub(super) fn plan(args: &RunArgs, seed: u64, index: u64) -> Planned {
     let AmountRange { least, greatest } = args.amount_range;
     let span = greatest.abs_diff(least).saturating_add(1);
     let amount = least.saturating_add_unsigned(random.below(span));
-    let refund = random.below(100) < args.refund_share;
+    let refund = refunds_before(args, index.saturating_add(1)) > refunds_before(args, index);
     Planned {
         merchant: random.pick(&args.merchants),
         method: random.pick(&args.methods),
         amount_minor: if args.faults { amount } else { harmless(amount) },
         refund: refund.then(|| random.next()),
     }
+}
+
+/// Spread evenly, not drawn: a short run has its share too.
+fn refunds_before(args: &RunArgs, index: u64) -> u64 {
+    index.saturating_mul(args.refund_share) / 100
 }
 
 /// An amount near this one that asks for no fault.
@@ -104,9 +109,18 @@ mod tests {
         let all = |seed| (0..1000).map(|n| plan(&args, seed, n)).collect::<Vec<_>>();
         assert_eq!(all(7), all(7));
         assert_ne!(all(7), all(8));
-        let refunds = all(7).iter().filter(|planned| planned.refund.is_some()).count();
-        assert!((150..250).contains(&refunds), "{refunds} of 1000 at 20 percent");
         assert!(all(7).iter().any(|p| p.method == "qr") && all(7).iter().any(|p| p.method == "card"));
+    }
+
+    #[test]
+    fn each_stretch_has_its_share_of_refunds() {
+        for (share, of_50) in [("0", 0), ("10", 5), ("20", 10), ("100", 50)] {
+            let args = args(&["--refund-share", share]);
+            for from in 0..200 {
+                let refunds = (from..from + 50).filter(|n| plan(&args, 7, *n).refund.is_some()).count();
+                assert_eq!(refunds, of_50, "{share} percent from request {from}");
+            }
+        }
     }
 
     #[test]
