@@ -20,7 +20,7 @@ const ROLL_EVERY: Duration = Duration::from_millis(500);
 /// Whichever replica did it last.
 const ROLL_PAUSE_MS: i32 = 200;
 /// Every account that moved gets a checkpoint after so many transactions, or seconds.
-const WHOLE_AFTER: i32 = 100_000;
+const WHOLE_AFTER: i32 = 250_000;
 const WHOLE_SECONDS: i32 = 60;
 /// A month is prepared a month before.
 const ROTATE_EVERY: Duration = Duration::from_secs(3600);
@@ -38,7 +38,7 @@ pub(crate) async fn fold(books: Books) {
             let Some(gone) = said("nothing was folded", gone) else { break };
             folded = folded.saturating_add(gone);
             // So that postings have the processors.
-            tokio::time::sleep(since.elapsed()).await;
+            tokio::time::sleep(since.elapsed().saturating_mul(3)).await;
         }
         // Others may have folded some of it meanwhile.
         if folded < RAISED_MAX / 2 {

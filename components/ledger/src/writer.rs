@@ -1,5 +1,5 @@
 //! The writer: postings of all callers gather in a queue and leave in batches.
-//! A batch leaves when a connection is free and the batch is 2 ms old (12 ms for each
+//! A batch leaves when a connection is free and the batch is 2 ms old (20 ms for each
 //! another one is under way) or holds 256; while all connections are busy it grows
 //! to at most 1,024.
 

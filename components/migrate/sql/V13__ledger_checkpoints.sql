@@ -275,8 +275,8 @@ $$;
 
 -- Gives every account its checkpoint where `roll` said that it is time; true: it did.
 -- That takes seconds: busy accounts get theirs from `roll` meanwhile, and after each
--- part it rests for as long as that took, so that postings have the processors. Not for
--- longer: while it lasts, what was deleted stays in the way of whoever folds.
+-- part it rests for twice as long as that took, so that postings have the processors. Not
+-- for longer: while it lasts, what was deleted stays in the way of whoever folds.
 CREATE FUNCTION ledger.roll_all() RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off AS $$
 DECLARE
@@ -330,7 +330,7 @@ END $$;
 CREATE FUNCTION ledger.rest_after(p_since timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS $$
 BEGIN
     IF (SELECT max(c.position) FROM ledger.chain c) < (SELECT r.position + 1000 FROM ledger.rollup r) THEN
-        PERFORM pg_sleep(extract(epoch FROM clock_timestamp() - p_since));
+        PERFORM pg_sleep(2 * extract(epoch FROM clock_timestamp() - p_since));
     END IF;
     RETURN clock_timestamp();
 END $$;

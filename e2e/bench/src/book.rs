@@ -12,9 +12,9 @@ use payplane_ledger::writer::POST;
 use crate::machine::peak_mb_of;
 use crate::mix::{self, Mix};
 use crate::open_loop::{self, Outcomes};
-use crate::report::{figure, precise, say};
+use crate::report::{figure, precise, say, settings};
 use crate::rig::Rig;
-use crate::{BookArgs, limits, pace, reads, wal};
+use crate::{BookArgs, limits, machine, pace, reads, wal};
 
 /// What differs from PostgreSQL's defaults. The log stays, to be counted after a run.
 const SETTINGS: &[(&str, &str)] = &[
@@ -35,9 +35,8 @@ const HOT: usize = 0;
 const DAY: &str = "2024-01-15";
 
 pub(crate) async fn run(args: &BookArgs) -> Result<()> {
-    for (name, value) in SETTINGS {
-        say(&format!("postgresql: {name} = {value}"));
-    }
+    settings(SETTINGS);
+    let _early = machine::WritesEarly::set()?;
     let rig = Rig::start_with(args.accounts, SETTINGS).await?;
     let empty = under_load(&rig, args, "empty").await?;
     load(&rig, args).await?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::pace;
-use crate::report::precise;
+use crate::report::{precise, say};
 
 /// Overwrites one page and waits for the disk, again and again: how often in a
 /// second, and the 99th percentile in milliseconds.
@@ -24,6 +24,36 @@ pub(crate) fn fdatasync(at_least: Duration) -> Result<(f64, f64)> {
         took.saturating_record(u64::try_from(one.elapsed().as_micros()).unwrap_or(u64::MAX));
     }
     Ok((precise(took.len()) / started.elapsed().as_secs_f64(), pace::ms(&took, 0.99)))
+}
+
+/// While this lives the kernel writes early what nobody waits for. By default it
+/// gathers a tenth of the memory, and a commit waits behind all of it.
+pub(crate) struct WritesEarly {
+    before: (&'static str, String),
+}
+
+const DIRTY: &str = "/proc/sys/vm/dirty_background_bytes";
+/// One of the two holds, the other is 0.
+const DIRTY_SHARE: &str = "/proc/sys/vm/dirty_background_ratio";
+const DIRTY_BYTES: &str = "33554432";
+
+impl WritesEarly {
+    pub(crate) fn set() -> Result<Self> {
+        let bytes = std::fs::read_to_string(DIRTY)?;
+        let by_share = bytes.trim() == "0";
+        let before =
+            if by_share { (DIRTY_SHARE, std::fs::read_to_string(DIRTY_SHARE)?) } else { (DIRTY, bytes) };
+        std::fs::write(DIRTY, DIRTY_BYTES).context("vm.dirty_background_bytes is root's to set")?;
+        say(&format!("kernel: vm.dirty_background_bytes = {DIRTY_BYTES}"));
+        Ok(Self { before })
+    }
+}
+
+impl Drop for WritesEarly {
+    fn drop(&mut self) {
+        let (file, value) = &self.before;
+        let _ = std::fs::write(file, value);
+    }
 }
 
 /// Seconds of CPU that processes have used whose command line has this text.

@@ -89,6 +89,8 @@ fn main() -> Result<()> {
 }
 
 async fn ledger(args: &LedgerArgs) -> Result<()> {
+    report::settings(rig::SETTINGS);
+    let _early = machine::WritesEarly::set()?;
     let (syncs, p99_ms) = machine::fdatasync(Duration::from_secs(3))?;
     report::figure("fdatasync", syncs, "1/s");
     report::figure("fdatasync_p99", p99_ms, "ms");

@@ -5,6 +5,13 @@ pub(crate) fn figure(name: &str, value: f64, unit: &str) {
     println!("figure: {name}={value:.2} {unit}");
 }
 
+/// What differs from PostgreSQL's defaults.
+pub(crate) fn settings(settings: &[(&str, &str)]) {
+    for (name, value) in settings {
+        say(&format!("postgresql: {name} = {value}"));
+    }
+}
+
 pub(crate) fn say(text: &str) {
     println!("{text}");
 }

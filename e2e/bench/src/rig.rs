@@ -18,6 +18,7 @@ use crate::mix;
 pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("shared_buffers", "1GB"),
     ("max_wal_size", "16GB"),
+    ("min_wal_size", "8GB"),
     ("checkpoint_timeout", "15min"),
     ("wal_compression", "lz4"),
 ];
@@ -40,6 +41,7 @@ impl Rig {
         tls::install_provider();
         let postgres = Postgres::start_with(settings).await?;
         postgres.migrate().await?;
+        wear_in(&postgres).await?;
         let folder = tempfile::tempdir()?;
         let pki = Pki::create(folder.path())?;
         let config = serde_json::json!({
@@ -137,6 +139,21 @@ impl Rig {
         }
         Ok(())
     }
+}
+
+/// Log files that were written before, as in a database that has run for some days: it
+/// writes them again, where a new one must first have them made.
+async fn wear_in(postgres: &Postgres) -> Result<()> {
+    /// As much as `min_wal_size` says.
+    const MESSAGES: u32 = 8 << 10;
+    let database = postgres.connect("postgres").await?;
+    let message = "SELECT count(pg_logical_emit_message(false, 'log', repeat('x', 1 << 20)))";
+    for messages in (0..MESSAGES).step_by(256) {
+        let upto = messages + 255;
+        database.query_one(&format!("{message} FROM generate_series({messages}, {upto})"), &[]).await?;
+    }
+    database.batch_execute("CHECKPOINT").await?;
+    Ok(())
 }
 
 impl Drop for Rig {

@@ -17,7 +17,7 @@ const SIZE_ENOUGH: usize = 256;
 const AGE_ENOUGH: Duration = Duration::from_millis(2);
 /// The age for each other batch that is under way: a batch costs the database some
 /// milliseconds of its own, so fewer and larger ones are sooner done.
-const AGE_BUSY: Duration = Duration::from_millis(12);
+const AGE_BUSY: Duration = Duration::from_millis(20);
 /// A batch that lowers leaves when the one before it has ended, or this much later:
 /// two at once would wait for each other's rows.
 const LOWERING_APART: Duration = Duration::from_millis(50);
