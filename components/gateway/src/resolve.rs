@@ -2,13 +2,16 @@
 //! for, postings that are owed are made. Every replica runs one; they share by
 //! skipping what another has locked. An outcome is never failed by time alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::FutureExt;
 use payplane_common::shutdown::Shutdown;
 use payplane_common::telemetry::chain;
 use payplane_common::trace::Trace;
+use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use crate::channel::{Found, Outcome};
 use crate::gateway::Gateway;
@@ -22,60 +25,108 @@ use crate::store::attempts::{Attempt, Ending};
 use crate::store::orders::Order;
 use crate::store::refunds::Refund;
 
-/// Orders and refunds, each, worked on at once by one replica.
-const BATCH_MAX: i64 = 16;
+/// Orders and refunds, each, taken in one look.
+const TAKEN_MAX: usize = 8;
+/// Worked on at once by one replica. A channel that has this share of it gets no more:
+/// a network that says nothing leaves the others their places.
+const WORK_MAX: usize = 64;
+const CHANNEL_MAX: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What is away is asked again for so long, in one go.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Work on one order ends within its lease.
-const WORK_MAX: Duration = Duration::from_secs(15);
+const ONE_MAX: Duration = Duration::from_secs(15);
 /// Every so many looks the nonces are purged and the gauges are set.
 const CHORES_EVERY: u32 = 10;
 
-/// Runs until the process closes.
+/// What is worked on, and over which channel.
+#[derive(Default)]
+struct Works {
+    tasks: JoinSet<()>,
+    channels: HashMap<tokio::task::Id, String>,
+}
+
+/// Runs until the process closes, and what it has begun has ended.
 pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
-    let mut look = 0u32;
+    let (mut works, mut look) = (Works::default(), 0u32);
     while !shutdown.closing.is_cancelled() {
-        let full = match batch(&gateway).await {
-            Ok(taken) => taken >= BATCH_MAX,
-            Err(error) => {
-                settle::log_unfinished(&error, uuid::Uuid::nil());
-                false
-            }
-        };
+        let more = works.take(&gateway).await.unwrap_or_else(|error| {
+            settle::log_unfinished(&error, Uuid::nil());
+            false
+        });
         look = look.wrapping_add(1);
         if look.is_multiple_of(CHORES_EVERY) {
             chores(&gateway).await;
         }
-        if !full {
-            // Jitter, so that replicas do not look at the same moment.
-            let jitter = Duration::from_millis(u64::from(uuid::Uuid::new_v4().as_bytes()[0]));
-            let pause = LOOK_EVERY.saturating_add(jitter);
-            let _ = tokio::time::timeout(pause, shutdown.closing.cancelled()).await;
+        // Jitter, so that replicas do not look at the same moment.
+        let jitter = Duration::from_millis(u64::from(Uuid::new_v4().as_bytes()[0]));
+        let pause = LOOK_EVERY.saturating_add(jitter);
+        tokio::select! {
+            () = shutdown.closing.cancelled() => {}
+            () = tokio::time::sleep(pause), if !more => {}
+            _ = works.one_ends(), if more && works.room() == 0 => {}
+            () = std::future::ready(()), if more && works.room() > 0 => {}
         }
+        while works.one_ends().now_or_never() == Some(true) {}
     }
+    while works.one_ends().await {}
 }
 
-/// Takes what is due, and works on all of it at once. Says how much it was.
-async fn batch(gateway: &Gateway) -> Result<i64, SettleError> {
-    let orders = gateway.store.claim_orders(BATCH_MAX).await?;
-    let refunds = gateway.store.claim_refunds(BATCH_MAX).await?;
-    let taken = orders.len().max(refunds.len());
-    let orders = orders.into_iter().map(|order| async move {
-        let id = order.order_id;
-        (id, tokio::time::timeout(WORK_MAX, resolve_order(gateway, order)).await)
-    });
-    let refunds = refunds.into_iter().map(|refund| async move {
-        let id = refund.refund_id;
-        (id, tokio::time::timeout(WORK_MAX, resolve_refund(gateway, refund)).await)
-    });
-    let (orders, refunds) = tokio::join!(join_all(orders), join_all(refunds));
-    for (id, ended) in orders.into_iter().chain(refunds) {
-        if let Ok(Err(error)) = ended {
-            settle::log_unfinished(&error, id);
+impl Works {
+    /// Takes what is due, as far as there is room. True: there may be more.
+    async fn take(&mut self, gateway: &Arc<Gateway>) -> Result<bool, SettleError> {
+        let limit = self.room().min(TAKEN_MAX);
+        let most = i64::try_from(limit).unwrap_or_default();
+        let orders = gateway.store.claim_orders(most, &self.busy()).await?;
+        let mut taken = orders.len();
+        for (order, channel) in orders {
+            let (id, gateway) = (order.order_id, gateway.clone());
+            self.start(channel.unwrap_or_default(), id, async move { resolve_order(&gateway, order).await });
         }
+        let most = i64::try_from(self.room().min(TAKEN_MAX)).unwrap_or_default();
+        let refunds = gateway.store.claim_refunds(most, &self.busy()).await?;
+        taken = taken.max(refunds.len());
+        for refund in refunds {
+            let (id, channel, gateway) = (refund.refund_id, refund.channel.clone(), gateway.clone());
+            self.start(channel, id, async move { resolve_refund(&gateway, refund).await });
+        }
+        Ok(taken >= limit)
     }
-    Ok(i64::try_from(taken).unwrap_or(BATCH_MAX))
+
+    fn start(
+        &mut self,
+        channel: String,
+        id: Uuid,
+        work: impl Future<Output = Result<(), SettleError>> + Send + 'static,
+    ) {
+        let task = self.tasks.spawn(async move {
+            if let Ok(Err(error)) = tokio::time::timeout(ONE_MAX, work).await {
+                settle::log_unfinished(&error, id);
+            }
+        });
+        self.channels.insert(task.id(), channel);
+    }
+
+    /// False where nothing is worked on.
+    async fn one_ends(&mut self) -> bool {
+        let Some(ended) = self.tasks.join_next_with_id().await else { return false };
+        self.channels.remove(&ended.map_or_else(|error| error.id(), |(id, ())| id));
+        true
+    }
+
+    fn room(&self) -> usize {
+        WORK_MAX.saturating_sub(self.tasks.len())
+    }
+
+    /// Channels that have their share.
+    fn busy(&self) -> Vec<String> {
+        let mut counts = HashMap::<&String, usize>::new();
+        for channel in self.channels.values() {
+            let count = counts.entry(channel).or_default();
+            *count = count.saturating_add(1);
+        }
+        counts.into_iter().filter(|(_, count)| *count >= CHANNEL_MAX).map(|(name, _)| name.clone()).collect()
+    }
 }
 
 async fn resolve_order(gateway: &Gateway, order: Order) -> Result<(), SettleError> {

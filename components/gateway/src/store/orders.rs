@@ -235,18 +235,28 @@ impl Store {
         Ok(order)
     }
 
-    /// Takes up to `limit` orders that are due, for [`LEASE_SECONDS`]. Replicas
-    /// share: what one has locked, another skips.
-    pub async fn claim_orders(&self, limit: i64) -> Result<Vec<Order>, StoreError> {
+    /// Takes up to `limit` orders that are due, for [`LEASE_SECONDS`], and says which channel
+    /// each waits for; none that waits for one of `busy`. Replicas share: what one has
+    /// locked, another skips.
+    pub async fn claim_orders(
+        &self,
+        limit: i64,
+        busy: &[String],
+    ) -> Result<Vec<(Order, Option<String>)>, StoreError> {
+        const OPEN: &str = "SELECT a.channel FROM gateway.attempts a
+            WHERE a.order_id = o.order_id AND a.status IN ('Sending', 'Processing', 'Unknown')";
         let sql = format!(
-            "UPDATE gateway.orders SET next_check_at = now() + $2 * interval '1 second', checks = checks + 1
-             WHERE order_id IN (SELECT order_id FROM gateway.orders
-                WHERE status = 'Processing' AND next_check_at <= now()
-                ORDER BY next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING {COLUMNS}"
+            "UPDATE gateway.orders o SET next_check_at = now() + $2 * interval '1 second', checks = checks + 1
+             WHERE order_id IN (SELECT o.order_id FROM gateway.orders o
+                WHERE o.status = 'Processing' AND o.next_check_at <= now()
+                  AND NOT EXISTS ({OPEN} AND a.channel = ANY ($3))
+                ORDER BY o.next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+             RETURNING {COLUMNS}, ({OPEN}) AS waits_for"
         );
         let client = self.client().await?;
-        let rows = rows(&client, "claim orders", &sql, &[&limit, &LEASE_SECONDS]).await?;
-        rows.iter().map(Order::read).collect()
+        let rows = rows(&client, "claim orders", &sql, &[&limit, &LEASE_SECONDS, &busy]).await?;
+        let read = |row: &Row| Ok((Order::read(row)?, row.try_get("waits_for").context(ReadSnafu)?));
+        rows.iter().map(read).collect()
     }
 
     /// Hands an unfinished order back, to be looked at after an interval that

@@ -260,14 +260,15 @@ impl Store {
     }
 
     /// Takes up to `limit` refunds that are due, as [`Store::claim_orders`] does.
-    pub async fn claim_refunds(&self, limit: i64) -> Result<Vec<Refund>, StoreError> {
+    pub async fn claim_refunds(&self, limit: i64, busy: &[String]) -> Result<Vec<Refund>, StoreError> {
         let sql = format!(
             "UPDATE gateway.refunds SET next_check_at = now() + $2 * interval '1 second', checks = checks + 1
-             WHERE refund_id IN (SELECT refund_id FROM gateway.refunds WHERE next_check_at <= now()
+             WHERE refund_id IN (SELECT refund_id FROM gateway.refunds
+                WHERE next_check_at <= now() AND channel <> ALL ($3)
                 ORDER BY next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING {COLUMNS}"
         );
         let client = self.client().await?;
-        let rows = rows(&client, "claim refunds", &sql, &[&limit, &LEASE_SECONDS]).await?;
+        let rows = rows(&client, "claim refunds", &sql, &[&limit, &LEASE_SECONDS, &busy]).await?;
         rows.iter().map(Refund::read).collect()
     }
 

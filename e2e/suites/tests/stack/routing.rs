@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use futures_util::future::join_all;
 use payplane_client::message::PaymentStatus::{Failed, Processing, Succeeded};
 use payplane_testkit::port;
 use serde_json::json;
 
-use crate::harness::{Stack, payment};
+use crate::harness::{Stack, ended, payment};
 
 /// What an attempt was sent over, and what became of it, in order.
 async fn attempts(stack: &Stack, number: &str) -> Result<Vec<String>> {
@@ -77,5 +78,37 @@ async fn a_channel_that_is_taken_out_meanwhile_takes_nothing() -> Result<()> {
     let paid = under_way.await??;
     assert_eq!((paid.status, paid.failure_code.as_deref()), (Failed, Some("ChannelUnavailable")));
     assert_eq!(attempts(&stack, "taken-out").await?, ["mute NotSent", "sim NotSent"]);
+    Ok(())
+}
+
+/// Many payments wait for a network that says nothing any more, not even to the resolver:
+/// one of another channel is resolved beside them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_network_keeps_no_other_channel_waiting() -> Result<()> {
+    const SILENT: usize = 96;
+    let mut stack = Stack::start().await?;
+    let app = stack.app("app1", 8)?;
+    stack.configure_channels(&[stack.channel("quiet", 1, 10)?])?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let silent: Vec<_> = (0..SILENT).map(|n| payment(&format!("silent-{n}"), 19_003)).collect();
+    let paid = join_all(silent.iter().map(|request| app.pay(request)));
+    let mute = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let go_mute = async {
+        // The network has the requests by now, and nobody has asked for them yet.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let mut quiet = stack.channel("quiet", 2, 10)?;
+        quiet["network"]["endpoint"] = json!(format!("https://localhost:{}", mute.local_addr()?.port()));
+        stack.configure_channels(&[stack.channel("sim", 1, 60)?, quiet])
+    };
+    let (paid, configured) = tokio::join!(paid, go_mute);
+    configured?;
+    for paid in paid {
+        assert_eq!(paid?.status, Processing);
+    }
+    assert_eq!(app.pay(&payment("other", 19_002)).await?.status, Processing);
+    assert_eq!(ended(&app, "other", Duration::from_secs(15)).await?.status, Succeeded);
+    let left =
+        "SELECT count(*) FROM gateway.orders WHERE order_number LIKE 'silent-%' AND status = 'Processing'";
+    assert_eq!(stack.count(left).await?, i64::try_from(SILENT)?, "nothing is known of them");
     Ok(())
 }
