@@ -47,12 +47,8 @@ BEGIN
 END $$;
 CREATE TRIGGER follow AFTER INSERT ON ledger.positions REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.positions_follow();
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.positions
-    FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change();
-CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.positions
-    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
-CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.unsealed_batches
-    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
+SELECT payplane.append_only('ledger.positions');
+SELECT payplane.no_truncate('ledger.unsealed_batches');
 
 -- Gives positions to up to so many committed batches that have none, and says to
 -- how many. One at a time: whoever comes second finds nothing to do. A

@@ -12,10 +12,7 @@ CREATE TABLE ledger.day_closings (
     PRIMARY KEY (day, state)
 );
 CREATE INDEX ON ledger.day_closings (batch_number);
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.day_closings
-    FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change();
-CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.day_closings
-    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
+SELECT payplane.append_only('ledger.day_closings');
 
 -- What moved on a day, as checkpoints (V13) know it. Most of what is booked after a
 -- position, and up to the next one here, is of its day; what of it is of another day
@@ -34,16 +31,7 @@ CREATE TABLE ledger.day_moves (
     PRIMARY KEY (account_id, day, position)
 );
 CREATE INDEX ON ledger.day_moves (account_id, position);
-DO $$
-DECLARE name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['day_starts', 'day_moves'] LOOP
-        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
-            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
-        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
-            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
-    END LOOP;
-END $$;
+SELECT payplane.append_only('ledger.day_starts', 'ledger.day_moves');
 
 -- Refuses postings that demand a day which takes them no more. A day that is
 -- closing takes only what was effective before its cut-off.
@@ -114,10 +102,7 @@ BEGIN
 END $$;
 CREATE TRIGGER whole AFTER INSERT ON ledger.settlements REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.settlements_are_told_once();
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.settlements
-    FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change();
-CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.settlements
-    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
+SELECT payplane.append_only('ledger.settlements');
 
 -- Tells the settlement dates of the caller's transactions, and for each whether it was
 -- refused and why. Telling the date that is known changes nothing.

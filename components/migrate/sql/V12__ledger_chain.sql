@@ -26,10 +26,7 @@ BEGIN
 END $$;
 CREATE TRIGGER follow AFTER INSERT ON ledger.chain REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.chain_follows();
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.chain
-    FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change();
-CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.chain
-    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
+SELECT payplane.append_only('ledger.chain');
 
 -- What the batches at these positions hold: one line for each record, a JSON
 -- array, in the order of its bytes, and of all lines of a batch the SHA-256.

@@ -341,12 +341,8 @@ CREATE FUNCTION ledger.has_money(p_account bigint) RETURNS boolean LANGUAGE sql 
       FROM ledger.account_at(p_account, 9223372036854775807) a;
 $$;
 
-CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.checkpoints
-    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
-CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.rollup
-    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
-CREATE TRIGGER no_delete BEFORE DELETE ON ledger.rollup
-    FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
+SELECT payplane.no_truncate('ledger.checkpoints');
+SELECT payplane.no_delete('ledger.rollup');
 CREATE INDEX ON ledger.positions (given_at, position);
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ledger FROM PUBLIC;

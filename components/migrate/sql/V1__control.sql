@@ -31,6 +31,37 @@ BEGIN
         USING ERRCODE = 'integrity_constraint_violation';
 END $$;
 
+-- Tables that cannot be emptied at once; those whose rows stay; those whose rows are only added.
+CREATE FUNCTION payplane.no_truncate(VARIADIC p_tables regclass[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE name regclass;
+BEGIN
+    FOREACH name IN ARRAY p_tables LOOP
+        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %s
+            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
+    END LOOP;
+END $$;
+CREATE FUNCTION payplane.no_delete(VARIADIC p_tables regclass[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE name regclass;
+BEGIN
+    FOREACH name IN ARRAY p_tables LOOP
+        EXECUTE format('CREATE TRIGGER no_delete BEFORE DELETE ON %s
+            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
+    END LOOP;
+    PERFORM payplane.no_truncate(VARIADIC p_tables);
+END $$;
+CREATE FUNCTION payplane.append_only(VARIADIC p_tables regclass[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE name regclass;
+BEGIN
+    FOREACH name IN ARRAY p_tables LOOP
+        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %s
+            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
+    END LOOP;
+    PERFORM payplane.no_truncate(VARIADIC p_tables);
+END $$;
+
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON payplane.control_changes
     FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();
 CREATE TRIGGER keeps BEFORE DELETE OR TRUNCATE ON payplane.control

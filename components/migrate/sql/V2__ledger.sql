@@ -178,24 +178,10 @@ INSERT INTO ledger.control (config_epoch_min) VALUES (0);
 
 -- Append-only: the rows of partitions by row triggers, which also catch a
 -- partition that is written directly, and TRUNCATE on each table of its own.
-DO $$
-DECLARE name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['batches', 'identities', 'refusals', 'transactions', 'entries',
-                                'external_references'] LOOP
-        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
-            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
-    END LOOP;
-    FOREACH name IN ARRAY ARRAY['batches', 'identities', 'refusals', 'transactions', 'entries', 'external_references',
-        'accounts', 'balances', 'raisings', 'caps', 'control'] LOOP
-        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
-            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
-    END LOOP;
-    FOREACH name IN ARRAY ARRAY['accounts', 'balances', 'caps', 'control'] LOOP
-        EXECUTE format('CREATE TRIGGER no_delete BEFORE DELETE ON ledger.%I
-            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
-    END LOOP;
-END $$;
+SELECT payplane.append_only('ledger.batches', 'ledger.identities', 'ledger.refusals', 'ledger.transactions', 'ledger.entries',
+    'ledger.external_references');
+SELECT payplane.no_truncate('ledger.raisings');
+SELECT payplane.no_delete('ledger.accounts', 'ledger.balances', 'ledger.caps', 'ledger.control');
 
 -- What an account is never changes; its state does, behind the fence.
 CREATE FUNCTION ledger.account_stays() RETURNS trigger

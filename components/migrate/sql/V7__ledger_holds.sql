@@ -67,14 +67,11 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+SELECT payplane.append_only('ledger.holds', 'ledger.hold_ends');
 DO $$
 DECLARE name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['holds', 'hold_ends'] LOOP
-        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
-            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
-        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
-            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
         EXECUTE format('CREATE TRIGGER whole AFTER INSERT ON ledger.%I REFERENCING NEW TABLE AS added
             FOR EACH STATEMENT EXECUTE FUNCTION ledger.%s_are_whole()', name, name);
     END LOOP;

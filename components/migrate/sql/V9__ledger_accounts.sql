@@ -99,16 +99,7 @@ CREATE TABLE ledger.departures (
     PRIMARY KEY (what, upto)
 );
 CREATE INDEX ON ledger.departures (batch_number);
-DO $$
-DECLARE name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['account_states', 'config_epochs', 'departures'] LOOP
-        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.%I
-            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
-        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
-            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
-    END LOOP;
-END $$;
+SELECT payplane.append_only('ledger.account_states', 'ledger.config_epochs', 'ledger.departures');
 
 -- Once it returns, no posting decided on an older config can commit. It never
 -- goes down: asking for less answers with what is in force.
