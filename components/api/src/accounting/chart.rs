@@ -51,7 +51,7 @@ chart! {
     MerchantAvailable: "merchant:{merchant}:available", Credit, true, "Owed to the merchant, and due: it may be paid out.";
     MerchantFrozen: "merchant:{merchant}:frozen", Credit, true, "Owed to the merchant, kept back while a dispute is open.";
     MerchantReserve: "merchant:{merchant}:reserve", Credit, true, "Owed to the merchant, kept back as security.";
-    MerchantDebt: "merchant:{merchant}:debt", Debit, true, "Owed by the merchant: refunds beyond what he had.";
+    MerchantDebt: "merchant:{merchant}:debt", Debit, true, "Owed by the merchant: refunds and lost disputes beyond what he had.";
     Wallet: "wallet:{customer}", Credit, true, "A customer's prepaid money.";
     ChannelReceivable: "channel:{channel}:receivable", Debit, false, "What the network owes us.";
     ChannelPayable: "channel:{channel}:payable", Credit, false, "What we owe the network.";

@@ -64,7 +64,7 @@ events! {
         at "the merchant's request", key "refund:<refund>", "The same, where the network takes nothing back: the bank transfers it.";
     REFUND_ARRIVED = "refund by transfer arrived" ("refund-arrived" of "refund by transfer"), [debit(RefundsInTransit, Amount), credit(BankClient, Amount)],
         at "the bank's booking", key "refund-arrived:<bank line>", "The bank transferred it.";
-    REFUND_FEE_RETURNED = "fee returned on refund" ("fee-returned"), [debit(FeeIncome, Fee), debit(FeeVat, Vat), credit(MerchantPending, FeeAndVat)],
+    REFUND_FEE_RETURNED = "fee returned on refund" ("fee-returned" of "refund"), [debit(FeeIncome, Fee), debit(FeeVat, Vat), credit(MerchantPending, FeeAndVat)],
         at "the merchant's request", key "fee-returned:<refund>", "Where the contract says so, the merchant gets the fee of what was refunded back.";
     REFUND_FAILED = "refund failed" ("reversal" of "refund"), [debit(ChannelReceivable, Amount), credit(MerchantPending, Amount)],
         at "the merchant's request", key "refund-reversal:<refund>", "The network declined: the refund is reversed, and its part may be refunded again. Another kind of refund is reversed in the same way: its own entries on the other sides.";
@@ -86,14 +86,22 @@ events! {
         at "the network's notice", key "chargeback:<dispute>", "The network took the money back, whatever the merchant still has.";
     DISPUTED_FROZEN = "disputed money frozen" ("freeze"), [debit(MerchantAvailable, Amount), credit(MerchantFrozen, Amount)],
         at "the network's notice", key "freeze:<dispute>", "As much of the merchant's is kept until it is settled whose it is, or as much as he has.";
-    REPRESENTED = "chargeback re-presented" ("re-presentment"), [debit(ChannelReceivable, Amount), credit(Dispute, Amount)],
+    REPRESENTED = "chargeback re-presented" ("re-presentment" of "chargeback received"), [debit(ChannelReceivable, Amount), credit(Dispute, Amount)],
         at "the network's notice", key "re-presentment:<dispute>", "We objected, and the network gave the money back for the time being.";
-    CHARGEBACK_WON = "chargeback won" ("chargeback-won"), [debit(MerchantFrozen, Amount), credit(MerchantAvailable, Amount)],
+    CHARGEBACK_WON = "chargeback won" ("chargeback-won" of "disputed money frozen"), [debit(MerchantFrozen, Amount), credit(MerchantAvailable, Amount)],
         at "the network's decision", key "chargeback-won:<dispute>", "The merchant keeps it.";
-    CHARGEBACK_LOST = "chargeback lost" ("chargeback-lost"), [debit(MerchantFrozen, Amount), credit(Dispute, Amount)],
+    REPRESENTED_REVERSED = "re-presentment reversed" ("reversal" of "chargeback re-presented"), [debit(Dispute, Amount), credit(ChannelReceivable, Amount)],
+        at "the network's decision", key "re-presentment-reversal:<dispute>", "Won, and the network had given the money back for the time being: with the next one this cancels out.";
+    CHARGEBACK_REVERSED = "chargeback reversed" ("reversal" of "chargeback received"), [debit(ChannelReceivable, Amount), credit(Dispute, Amount)],
+        at "the network's decision", key "chargeback-reversal:<dispute>", "Won: the network owes us the money again, and its part of the sale may be refunded again. One that was lost, or whose re-presentment stands, cannot be reversed.";
+    CHARGEBACK_LOST = "chargeback lost" ("chargeback-lost" of "chargeback received"), [debit(MerchantFrozen, Amount), credit(Dispute, Amount)],
         at "the network's decision, or our acceptance", key "chargeback-lost:<dispute>", "The customer keeps it; nothing was re-presented.";
-    CHARGEBACK_LOST_AFTER = "chargeback lost after re-presentment" ("chargeback-lost"), [debit(MerchantFrozen, Amount), credit(ChannelReceivable, Amount)],
+    CHARGEBACK_LOST_AFTER = "chargeback lost after re-presentment" ("chargeback-lost" of "chargeback re-presented"), [debit(MerchantFrozen, Amount), credit(ChannelReceivable, Amount)],
         at "the network's decision", key "chargeback-lost:<dispute>", "The customer keeps it: the network takes back what it gave for the time being.";
+    CHARGEBACK_LOST_DEBT = "chargeback lost on debt" ("chargeback-lost-debt" of "chargeback received"), [debit(MerchantDebt, Amount), credit(Dispute, Amount)],
+        at "the network's decision, or our acceptance", key "chargeback-lost-debt:<dispute>", "Lost, for what could not be frozen as the merchant did not have it: he owes it.";
+    CHARGEBACK_LOST_DEBT_AFTER = "chargeback lost on debt after re-presentment" ("chargeback-lost-debt" of "chargeback re-presented"), [debit(MerchantDebt, Amount), credit(ChannelReceivable, Amount)],
+        at "the network's decision", key "chargeback-lost-debt:<dispute>", "The same, where the network takes back what it gave for the time being.";
     RESERVE_WITHHELD = "reserve withheld" ("reserve"), [debit(MerchantAvailable, Amount), credit(MerchantReserve, Amount)],
         at "the release", key "reserve:<merchant>:<due date>", "A part of what became due is kept as security.";
     RESERVE_RELEASED = "reserve released" ("reserve-released"), [debit(MerchantReserve, Amount), credit(MerchantAvailable, Amount)],
