@@ -17,7 +17,7 @@ use snafu::{ResultExt, Snafu};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::AsyncMessage;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use self::failure::{failure, is_read_only};
@@ -130,8 +130,26 @@ pub async fn connect(
     tls: &DatabaseTls,
     application: &str,
 ) -> Result<(tokio_postgres::Client, JoinHandle<()>), DatabaseError> {
-    let options = options(config, application)?;
-    Connector::new(config, tls).connect(&options).await.context(ConnectSnafu { host: &config.host })
+    connect_with(config, tls, &options(config, application)?).await
+}
+
+/// The same for who only reads: a standby will do.
+pub async fn connect_to_read(
+    config: &DatabaseConfig,
+    tls: &DatabaseTls,
+    application: &str,
+) -> Result<(tokio_postgres::Client, JoinHandle<()>), DatabaseError> {
+    let mut options = options(config, application)?;
+    options.target_session_attrs(TargetSessionAttrs::Any);
+    connect_with(config, tls, &options).await
+}
+
+async fn connect_with(
+    config: &DatabaseConfig,
+    tls: &DatabaseTls,
+    options: &tokio_postgres::Config,
+) -> Result<(tokio_postgres::Client, JoinHandle<()>), DatabaseError> {
+    Connector::new(config, tls).connect(options).await.context(ConnectSnafu { host: &config.host })
 }
 
 fn options(config: &DatabaseConfig, application: &str) -> Result<tokio_postgres::Config, DatabaseError> {
@@ -144,7 +162,7 @@ fn options(config: &DatabaseConfig, application: &str) -> Result<tokio_postgres:
         .application_name(application)
         .options(SESSION)
         .ssl_mode(SslMode::Require)
-        .target_session_attrs(tokio_postgres::config::TargetSessionAttrs::ReadWrite)
+        .target_session_attrs(TargetSessionAttrs::ReadWrite)
         .connect_timeout(CONNECT_MAX)
         .keepalives_idle(KEEPALIVE_AFTER)
         .keepalives_interval(KEEPALIVE_EVERY)

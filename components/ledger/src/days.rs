@@ -8,7 +8,7 @@ use payplane_api::ledger::v1::{
 use tokio_postgres::Row;
 
 use crate::books::Closing;
-use crate::reads::{ReadError, direction, query};
+use crate::reads::{ReadError, direction, query, sealed};
 use crate::request::{self, invalid};
 
 /// How far before the day of its effective time a posting may demand one.
@@ -19,8 +19,9 @@ const LINES_ASKED: i64 = LINES_MAX as i64 + 1;
 
 /// Of one day: its state, whether it can still change, and so many accounts. Beyond the
 /// last checkpoints of all accounts it adds up what moved.
-const STATEMENT: &str = "
-    WITH s AS MATERIALIZED (
+const STATEMENT: &str = concat!("
+    WITH ", sealed!(), ",
+    s AS MATERIALIZED (
         SELECT CASE WHEN $1 <= c.closed_through THEN 'closed' WHEN $1 <= c.closing_through THEN 'closing' ELSE 'open' END AS state,
                EXISTS (SELECT FROM ledger.chain h JOIN ledger.positions p USING (position)
                         WHERE p.batch_number = (SELECT d.batch_number FROM ledger.day_closings d
@@ -50,14 +51,15 @@ const STATEMENT: &str = "
                sum(CASE WHEN o.day = $1 AND o.about <> 'on' THEN o.credit WHEN o.day <> $1 AND o.about = 'on' THEN -o.credit ELSE 0 END) AS credit
           FROM other o GROUP BY o.account_id)
     SELECT s.state, s.final, l.code, l.currency, l.side, (l.sign * (l.before_debit - l.before_credit))::bigint,
-           l.debit::bigint, l.credit::bigint, l.before_debit + l.before_credit + l.debit + l.credit > 0
-      FROM s LEFT JOIN (
+           l.debit::bigint, l.credit::bigint, l.before_debit + l.before_credit + l.debit + l.credit > 0,
+           z.epoch, z.position, z.provisional AND NOT s.final
+      FROM sealed z, s LEFT JOIN (
            SELECT a.code, a.currency, a.normal_side::text AS side, CASE a.normal_side WHEN 'debit' THEN 1 ELSE -1 END AS sign,
                   f.debit_minor + coalesce(m.before_debit, 0) AS before_debit, f.credit_minor + coalesce(m.before_credit, 0) AS before_credit,
                   t.debit_minor - f.debit_minor + coalesce(m.debit, 0) AS debit, t.credit_minor - f.credit_minor + coalesce(m.credit, 0) AS credit
              FROM s, page a LEFT JOIN moved m USING (account_id), LATERAL ledger.account_at(a.account_id, s.first) f,
                   LATERAL ledger.account_at(a.account_id, s.last) t) l ON true
-     ORDER BY l.code, l.currency";
+     ORDER BY l.code, l.currency");
 
 /// What speaks against the day that a posting demands, before the books are asked.
 pub(crate) fn check_demanded(demanded: Date, own: Date, present: Date) -> Result<(), Refusal> {
@@ -108,6 +110,9 @@ pub async fn statement(pool: &Pool, day: Date, after: &str) -> Result<GetDayStat
         r#final: first.get(1),
         next: next.unwrap_or_default(),
         lines,
+        epoch: u64::try_from(first.get::<_, i32>(9)).unwrap_or(0),
+        position: u64::try_from(first.get::<_, i64>(10)).unwrap_or(0),
+        provisional: first.get(11),
     })
 }
 

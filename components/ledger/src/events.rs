@@ -1,4 +1,4 @@
-//! What was booked, as a stream in the order of the books. It tells only what is
+//! What was booked or told later, as a stream in the order of the books. It tells only what is
 //! in the chain, so a reader that keeps its place never meets another order.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::booked::{self, BOOKED_COLUMNS, booked_columns, booked_joins};
 use crate::reads::query;
 use crate::seal::head::Head;
 use crate::service::{read_status, wrong};
+use crate::settlements::{self, SETTLED};
 
 /// Readers at once of one pod.
 pub(crate) const READERS_MAX: usize = 16;
@@ -34,9 +35,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How far a look reaches, and whether the place before it is still in the books.
 const REACH: &str = "
     SELECT (SELECT max(n.position) FROM (
-                SELECT c.position, sum(b.booked) OVER (ORDER BY c.position) - b.booked AS before
-                  FROM (SELECT c.position FROM ledger.chain c WHERE c.position > $1 ORDER BY c.position LIMIT $2) c
-                  JOIN ledger.positions p USING (position) JOIN ledger.batches b USING (batch_number)) n
+                SELECT m.position, (sum(m.many) OVER (ORDER BY m.position) - m.many)::bigint AS before
+                  FROM (SELECT c.position, CASE b.booked WHEN 0 THEN (SELECT count(*) FROM ledger.settlements s
+                                                                      WHERE s.batch_number = b.batch_number) ELSE b.booked END AS many
+                          FROM (SELECT c.position FROM ledger.chain c WHERE c.position > $1 ORDER BY c.position LIMIT $2) c
+                          JOIN ledger.positions p USING (position) JOIN ledger.batches b USING (batch_number)) m) n
              WHERE n.before < $3),
            $4::bigint = 0 OR EXISTS (SELECT FROM ledger.chain c JOIN ledger.positions p USING (position)
                                       WHERE c.position = $4 AND c.hash = $5 AND p.epoch = $6)";
@@ -127,7 +130,11 @@ impl Reading {
         #[cfg(feature = "plants")]
         let sql = crate::plants::events(sql);
         let rows = query(&self.pool, "events", sql, &[&after, &last]).await.map_err(|e| read_status(&e))?;
-        Ok((responses(&rows), last))
+        let settled = query(&self.pool, "settlements", SETTLED, &[&after, &last]).await;
+        let settled = settlements::answers(&settled.map_err(|e| read_status(&e))?);
+        let mut told: Vec<_> = responses(&rows).into_iter().chain(settled).collect();
+        told.sort_by_key(|answer| answer.position);
+        Ok((told, last))
     }
 
     /// The last head that was said, where a look from `place` on reached it.

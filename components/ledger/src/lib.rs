@@ -98,9 +98,9 @@ pub enum LedgerError {
     Serve { source: ServeError },
 }
 
-/// Two batches at once, and the three connections that other calls have: more batches
+/// Two batches at once, and the six connections that other calls have: more batches
 /// are only smaller ones.
-const WRITERS: usize = 5;
+const WRITERS: usize = 8;
 /// Reads have connections of their own, so that they never delay a posting.
 const READERS: usize = 4;
 const FIRST_CONTACT_RETRY: Duration = Duration::from_millis(500);

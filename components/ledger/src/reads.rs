@@ -21,20 +21,28 @@ pub enum ReadError {
     Query { what: &'static str, source: tokio_postgres::Error },
 }
 
+/// The end of the chain, and whether anything was booked beyond it.
+macro_rules! sealed {
+    () => {
+        "sealed AS MATERIALIZED (
+            SELECT s.*, EXISTS (SELECT FROM ledger.positions p JOIN ledger.batches b USING (batch_number)
+                                 WHERE p.position > s.position AND b.booked > 0)
+                        OR EXISTS (SELECT FROM ledger.unsealed_batches u JOIN ledger.batches b USING (batch_number) WHERE b.booked > 0) AS provisional
+              FROM (SELECT coalesce(max(c.position), 0) AS position, coalesce(max(p.epoch), 0) AS epoch FROM (
+                    SELECT c.position FROM ledger.chain c ORDER BY c.position DESC LIMIT 1) c JOIN ledger.positions p USING (position)) s)"
+    };
+}
+pub(crate) use sealed;
+
 /// Checkpoints of all accounts that moved, and what moved since.
-const TRIAL_BALANCE: &str = "
+const TRIAL_BALANCE: &str = concat!("
     WITH rest AS MATERIALIZED (
         SELECT m.account_id, sum(m.debit_minor) AS debit, sum(m.credit_minor) AS credit
           FROM ledger.movements(ARRAY(
                    SELECT unnest(ledger.batches_between(r.whole_position, 9223372036854775807)) FROM ledger.rollup r
                    UNION ALL SELECT u.batch_number FROM ledger.unsealed_batches u)) m
          GROUP BY m.account_id),
-    sealed AS MATERIALIZED (
-        SELECT s.*, EXISTS (SELECT FROM ledger.positions p JOIN ledger.batches b USING (batch_number)
-                             WHERE p.position > s.position AND b.booked > 0)
-                    OR EXISTS (SELECT FROM ledger.unsealed_batches u JOIN ledger.batches b USING (batch_number) WHERE b.booked > 0) AS provisional
-          FROM (SELECT coalesce(max(c.position), 0) AS position, coalesce(max(p.epoch), 0) AS epoch FROM (
-                SELECT c.position FROM ledger.chain c ORDER BY c.position DESC LIMIT 1) c JOIN ledger.positions p USING (position)) s)
+    ", sealed!(), "
     SELECT a.code, a.currency, (coalesce(c.debit_minor, 0) + coalesce(r.debit, 0))::bigint,
            (coalesce(c.credit_minor, 0) + coalesce(r.credit, 0))::bigint, s.epoch, s.position, s.provisional
       FROM sealed s, ledger.accounts a LEFT JOIN rest r USING (account_id)
@@ -43,7 +51,7 @@ const TRIAL_BALANCE: &str = "
             WHERE c.account_id = a.account_id AND c.position <= (SELECT r.whole_position FROM ledger.rollup r)
             ORDER BY c.position DESC LIMIT 1) c ON true
      WHERE $1 OR NOT a.reserved
-     ORDER BY a.currency, a.code";
+     ORDER BY a.currency, a.code");
 
 /// A hold's one line is what it holds; the end of one has none.
 const TRANSACTION: &str = "

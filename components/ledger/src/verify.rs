@@ -94,7 +94,7 @@ pub async fn run(args: Args) -> Result<(), VerifyError> {
     let (heads, others) = heads::read(&input(&args.heads)?, &heads::keys(&args.key)?)?;
     snafu::ensure!(!heads.is_empty(), NoHeadSnafu { path: &args.heads });
     let tls = DatabaseTls::found(&args.database_tls, &args.database_trust).context(ConnectSnafu)?;
-    let connect = || database::connect(&found.database, &tls, "payplane-verify");
+    let connect = || database::connect_to_read(&found.database, &tls, "payplane-verify");
     let (one, _driver) = connect().await.context(ConnectSnafu)?;
     let (two, _driver) = connect().await.context(ConnectSnafu)?;
     let walked = prove(&one, &two, &heads).await?;

@@ -159,6 +159,13 @@ impl Postgres {
         Ok(())
     }
 
+    /// Goes on as a standby, which replays what there is and can be read.
+    pub async fn stand_by(&mut self) -> Result<()> {
+        self.kill_9()?;
+        std::fs::write(self.folder.path().join("data/standby.signal"), "")?;
+        self.launch().await
+    }
+
     /// Cuts the power of its disk: the server ends, and of what it had not synced each
     /// page is kept or lost, as the seed has it; without one all is lost. Returns how
     /// many there were.

@@ -145,6 +145,7 @@ async fn a_days_statement_is_final_once_it_is_sealed() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!((statement.state(), statement.r#final), (DayState::Closed, true));
+    assert!(statement.epoch == 1 && statement.position > 0 && !statement.provisional, "{statement:?}");
     let lines: Vec<_> = statement
         .lines
         .iter()

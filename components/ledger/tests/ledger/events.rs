@@ -11,7 +11,8 @@ use tonic::transport::Channel;
 use crate::harness;
 use crate::service::{Served, open, sale};
 
-async fn read(
+/// Reads on until so many transactions and settlement dates were told.
+pub(crate) async fn read(
     client: &mut LedgerClient<Channel>,
     (after_epoch, after_position, after_hash): (u64, u64, Vec<u8>),
     many: usize,
@@ -29,7 +30,7 @@ async fn read(
     while count < many {
         let next = tokio::time::timeout(Duration::from_secs(20), events.message()).await;
         let next = next.unwrap().unwrap().unwrap();
-        count += next.transactions.len();
+        count += next.transactions.len() + next.settled.len();
         told.push(next);
     }
     told

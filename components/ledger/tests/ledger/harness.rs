@@ -191,10 +191,10 @@ impl Ledger {
     }
 }
 
-/// A pool of its own, over TLS, as the ledger's login: batches leave three of it alone.
+/// A pool of its own, over TLS, as the ledger's login: batches leave six of it alone.
 pub(crate) fn books(postgres: &Postgres, size: usize) -> Books {
     let tls = postgres.tls("ledger").unwrap();
-    Books::new(database::pool(&postgres.config("ledger"), &tls, "test", size + 1).unwrap())
+    Books::new(database::pool(&postgres.config("ledger"), &tls, "test", size + 4).unwrap())
 }
 
 pub(crate) fn soon() -> Instant {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use payplane_ledger::books::BooksError;
 use payplane_ledger::request::Posting;
 
 use crate::harness::*;
@@ -86,4 +87,38 @@ pub(crate) async fn a_held_row_keeps_no_neighbour() {
         assert_eq!(word(&kept.await.unwrap()), "booked", "{n}");
     }
     ledger.check().await;
+}
+
+/// Callers' calls wait for each other; what the ledger does by itself waits for none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_flood_of_calls_does_not_delay_positions() {
+    let ledger = Ledger::start().await;
+    let (books, before) = (books(&ledger.postgres, 3), ledger.chain().await);
+    post(&books, sale("sale:1", 0, 1)).await.unwrap();
+    let answered = books.answered();
+    ledger.owner.batch_execute("BEGIN; LOCK TABLE ledger.settlements IN SHARE MODE").await.unwrap();
+    let calls: Vec<_> = (0..600)
+        .map(|_| {
+            let books = books.clone();
+            tokio::spawn(async move {
+                books.set_settlement_dates("gateway", &[(key("sale:1"), today())], soon()).await
+            })
+        })
+        .collect();
+    let refused = || calls.iter().filter(|call| call.is_finished()).count();
+    while refused() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(books.give_positions(10).await.unwrap(), 1, "all others wait");
+    assert_eq!(books.seal(10, None).await.unwrap().position, before + 1);
+    ledger.owner.batch_execute("COMMIT").await.unwrap();
+    let mut told = 0;
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(answers) => told += usize::from(answers == [None]),
+            Err(error) => assert!(matches!(error, BooksError::Full | BooksError::Busy { .. }), "{error}"),
+        }
+    }
+    assert!(told > 500, "{told}");
+    assert!(books.answered() > answered, "what is published covers them");
 }

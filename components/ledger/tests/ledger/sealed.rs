@@ -593,3 +593,26 @@ async fn heads_of_a_former_key_prove_on_beside_those_of_its_successor() {
     assert_eq!(walked.findings, vec![]);
     assert_eq!(Some(walked.proven), heads.iter().map(|head| head.position).max());
 }
+
+/// Verifying takes minutes of a large book: a standby has them to spare.
+#[tokio::test]
+async fn a_standby_proves_the_books() {
+    let mut sealed = Sealed::create().await;
+    sealed.postgres.stand_by().await.unwrap();
+    let read = sealed.postgres.connect("ledger").await.unwrap();
+    assert!(read.query_one("SELECT pg_is_in_recovery()", &[]).await.unwrap().get::<_, bool>(0));
+    let config = sealed.folder.path().join("standby.json");
+    let database = sealed.postgres.config("ledger");
+    std::fs::write(&config, serde_json::json!({"database": database}).to_string()).unwrap();
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let args = |heads: &str| verify::Args {
+        config: config.clone(),
+        database_tls: text(sealed.postgres.identity("ledger").unwrap()),
+        database_trust: text(sealed.postgres.pki.trust()),
+        heads: sealed.heads(heads),
+        key: sealed.folder.path().join("seal.pub"),
+    };
+    verify::run(args("heads")).await.unwrap();
+    let refuted = verify::run(args("fork")).await.unwrap_err();
+    assert!(matches!(refuted, verify::VerifyError::Refuted), "{refuted}");
+}

@@ -3,6 +3,7 @@
 use payplane_api::ledger::v1::*;
 use tonic::Code;
 
+use crate::events;
 use crate::harness::today;
 use crate::service::{Served, open, sale};
 
@@ -46,6 +47,13 @@ pub(crate) async fn a_settlement_date_is_told_once() {
     let found = gateway.find_transactions(found).await.unwrap().into_inner();
     let found = found.transactions[0].transaction.as_ref().unwrap();
     assert_eq!([&read.settlement_date, &found.settlement_date], ["2024-01-18"; 2]);
+    let told = events::read(&mut gateway, (0, 0, vec![]), 5).await;
+    assert!(told.iter().all(|answer| answer.transactions.is_empty() || answer.settled.is_empty()));
+    let settled = told.iter().flat_map(|answer| &answer.settled);
+    let settled = settled.map(|s| (s.identity.clone(), s.settlement_date.as_str(), s.caller.as_str()));
+    let expected = [("sale:1", "2024-01-18"), ("sale:2", "2024-01-20")];
+    let expected = expected.map(|(key, date)| (sale(key).identity, date, "gateway"));
+    assert_eq!(settled.collect::<Vec<_>>(), expected, "each once, in the order of the books");
     for dates in [vec![], vec![date("sale:1", "soon")], vec![SettlementDate::default()]] {
         let refused = gateway.set_settlement_dates(SetSettlementDatesRequest { dates }).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
