@@ -28,8 +28,7 @@ DECLARE
     whole text;
 BEGIN
     EXECUTE format('CREATE TABLE ledger.%I (LIKE ledger.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name, p_table);
-    EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger.%I
-        FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
+    PERFORM payplane.no_truncate(format('ledger.%I', name)::regclass);
     SELECT t.tgfoid::regproc INTO whole FROM pg_trigger t
      WHERE t.tgrelid = format('ledger.%I', p_table)::regclass AND t.tgname = 'whole';
     IF whole IS NOT NULL THEN

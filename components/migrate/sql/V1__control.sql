@@ -32,35 +32,26 @@ BEGIN
 END $$;
 
 -- Tables that cannot be emptied at once; those whose rows stay; those whose rows are only added.
-CREATE FUNCTION payplane.no_truncate(VARIADIC p_tables regclass[]) RETURNS void
+CREATE FUNCTION payplane.guard(p_trigger text, p_when text, p_each text, p_tables regclass[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE name regclass;
 BEGIN
     FOREACH name IN ARRAY p_tables LOOP
-        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %s
-            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
+        EXECUTE format('CREATE TRIGGER %I BEFORE %s ON %s FOR EACH %s EXECUTE FUNCTION payplane.refuse_change()',
+            p_trigger, p_when, name, p_each);
     END LOOP;
 END $$;
-CREATE FUNCTION payplane.no_delete(VARIADIC p_tables regclass[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE name regclass;
-BEGIN
-    FOREACH name IN ARRAY p_tables LOOP
-        EXECUTE format('CREATE TRIGGER no_delete BEFORE DELETE ON %s
-            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
-    END LOOP;
-    PERFORM payplane.no_truncate(VARIADIC p_tables);
-END $$;
-CREATE FUNCTION payplane.append_only(VARIADIC p_tables regclass[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE name regclass;
-BEGIN
-    FOREACH name IN ARRAY p_tables LOOP
-        EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %s
-            FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
-    END LOOP;
-    PERFORM payplane.no_truncate(VARIADIC p_tables);
-END $$;
+CREATE FUNCTION payplane.no_truncate(VARIADIC p_tables regclass[]) RETURNS void LANGUAGE sql AS $$
+    SELECT payplane.guard('no_truncate', 'TRUNCATE', 'STATEMENT', p_tables);
+$$;
+CREATE FUNCTION payplane.no_delete(VARIADIC p_tables regclass[]) RETURNS void LANGUAGE sql AS $$
+    SELECT payplane.guard('no_delete', 'DELETE', 'STATEMENT', p_tables);
+    SELECT payplane.no_truncate(VARIADIC p_tables);
+$$;
+CREATE FUNCTION payplane.append_only(VARIADIC p_tables regclass[]) RETURNS void LANGUAGE sql AS $$
+    SELECT payplane.guard('append_only', 'UPDATE OR DELETE', 'ROW', p_tables);
+    SELECT payplane.no_truncate(VARIADIC p_tables);
+$$;
 
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON payplane.control_changes
     FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change();

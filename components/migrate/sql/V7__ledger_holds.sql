@@ -90,8 +90,7 @@ BEGIN
             CASE name WHEN 'holds' THEN 'hold_id' ELSE 'transaction_id' END);
         EXECUTE format('CREATE TRIGGER append_only BEFORE INSERT OR UPDATE OR DELETE ON ledger_archive.%I
             FOR EACH ROW EXECUTE FUNCTION payplane.refuse_change()', name);
-        EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON ledger_archive.%I
-            FOR EACH STATEMENT EXECUTE FUNCTION payplane.refuse_change()', name);
+        PERFORM payplane.no_truncate(format('ledger_archive.%I', name)::regclass);
         EXECUTE format('CREATE VIEW ledger.all_%I AS SELECT * FROM ledger.%I UNION ALL SELECT * FROM ledger_archive.%I', name, name, name);
         EXECUTE format('GRANT SELECT ON ledger_archive.%I, ledger.all_%I TO ledger', name, name);
     END LOOP;
