@@ -41,9 +41,7 @@ impl Rig {
         tls::install_provider();
         let postgres = Postgres::start_with(settings).await?;
         postgres.migrate().await?;
-        if settings.iter().any(|(name, _)| *name == "min_wal_size") {
-            wear_in(&postgres).await?;
-        }
+        wear_in(&postgres).await?;
         let folder = tempfile::tempdir()?;
         let pki = Pki::create(folder.path())?;
         let config = serde_json::json!({
@@ -146,14 +144,10 @@ impl Rig {
 /// Log files that were written before, as in a database that has run for some days: it
 /// writes them again, where a new one must first have them made.
 async fn wear_in(postgres: &Postgres) -> Result<()> {
-    /// As much as `min_wal_size` says.
-    const MESSAGES: u32 = 16 << 10;
     let database = postgres.connect("postgres").await?;
-    let message = "SELECT count(pg_logical_emit_message(false, 'log', repeat('x', 1 << 20)))";
-    for messages in (0..MESSAGES).step_by(256) {
-        let upto = messages + 255;
-        database.query_one(&format!("{message} FROM generate_series({messages}, {upto})"), &[]).await?;
-    }
+    let as_much_as_is_kept = "SELECT count(pg_logical_emit_message(false, 'log', repeat('x', 1 << 20)))
+          FROM pg_settings s, generate_series(1, s.setting::int) WHERE s.name = 'min_wal_size' AND s.unit = 'MB'";
+    database.query_one(as_much_as_is_kept, &[]).await?;
     database.batch_execute("CHECKPOINT").await?;
     Ok(())
 }
