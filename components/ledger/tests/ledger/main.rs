@@ -4,6 +4,7 @@
 
 mod accounting;
 mod byhand;
+mod changes;
 mod checkpoints;
 mod circles;
 mod crash;
