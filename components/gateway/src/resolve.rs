@@ -50,6 +50,7 @@ struct Works {
 pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
     let (mut works, mut look) = (Works::default(), 0u32);
     while !shutdown.closing.is_cancelled() {
+        while works.one_ends().now_or_never() == Some(true) {}
         let more = works.take(&gateway).await.unwrap_or_else(|error| {
             settle::log_unfinished(&error, Uuid::nil());
             false
@@ -58,16 +59,17 @@ pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
         if look.is_multiple_of(CHORES_EVERY) {
             chores(&gateway).await;
         }
+        if more && works.room() > 0 {
+            continue;
+        }
         // Jitter, so that replicas do not look at the same moment.
         let jitter = Duration::from_millis(u64::from(Uuid::new_v4().as_bytes()[0]));
         let pause = LOOK_EVERY.saturating_add(jitter);
         tokio::select! {
             () = shutdown.closing.cancelled() => {}
             () = tokio::time::sleep(pause), if !more => {}
-            _ = works.one_ends(), if more && works.room() == 0 => {}
-            () = std::future::ready(()), if more && works.room() > 0 => {}
+            _ = works.one_ends(), if more => {}
         }
-        while works.one_ends().now_or_never() == Some(true) {}
     }
     while works.one_ends().await {}
 }

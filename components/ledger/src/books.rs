@@ -23,8 +23,8 @@ pub use self::answers::{AccountColumns, Answer, Closing, Opened, Refused};
 pub use self::error::BooksError;
 use self::error::{EndedSnafu, WaitedSnafu, classify};
 use crate::accounts::Accounts;
-use crate::place::{Answered, PLACE, Place};
-use crate::query::{query, query_then};
+use crate::place::{PLACE, Place};
+use crate::query::query_then;
 use crate::request::{Key, Posting};
 use crate::writer::{Item, Writer};
 
@@ -181,54 +181,48 @@ impl Books {
 
     async fn call(&self, sql: &'static str, params: Params, deadline: Instant) -> Result<Row, BooksError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| BooksError::Full)?;
-        self.in_turn(&self.others, Some(place), sql, params, deadline).await
+        let (turn, connection) = self.turn(&self.others, deadline).await?;
+        let answered = self.writer.answered.clone();
+        let call = async move {
+            let _held = (place, turn);
+            let (rows, place) = rows_and_place(connection, sql, params).await?;
+            // Before anybody is told, so that what is published covers it.
+            answered.reached(place);
+            Ok(rows)
+        };
+        self.to_its_end(call, deadline).await
     }
 
-    /// Until the call is sent the deadline ends it; from then on only the wait
-    /// for it. Nothing cancels a call that may be committing: it runs in a task
-    /// of its own, which a caller that goes away does not take with it.
-    async fn in_turn(
+    /// A connection, as soon as it is this call's turn: however many these calls are,
+    /// batches keep theirs.
+    async fn turn(
         &self,
         turns: &Arc<Semaphore>,
-        place: Option<OwnedSemaphorePermit>,
-        sql: &'static str,
-        params: Params,
         deadline: Instant,
-    ) -> Result<Row, BooksError> {
-        // However many these calls are, batches keep their connections.
+    ) -> Result<(OwnedSemaphorePermit, Object), BooksError> {
         let turn = tokio::time::timeout_at(deadline, turns.clone().acquire_owned()).await;
         let turn = turn.ok().and_then(Result::ok).ok_or(BooksError::TooLate)?;
         let connection = tokio::time::timeout_at(deadline, self.pool.get())
             .await
             .map_err(|_| BooksError::TooLate)?
             .map_err(|source| BooksError::Unreachable { source: Arc::new(source) })?;
-        let answered = place.is_some().then(|| self.writer.answered.clone());
-        let task = self.calls.spawn(send(connection, sql, params, answered, (place, turn)));
-        match tokio::time::timeout_at(deadline, task).await {
-            Ok(Ok(answer)) => answer,
+        Ok((turn, connection))
+    }
+
+    /// Until the call is sent the deadline ends it; from then on only the wait
+    /// for it. Nothing cancels a call that may be committing: it runs in a task
+    /// of its own, which a caller that goes away does not take with it.
+    async fn to_its_end(
+        &self,
+        call: impl Future<Output = Result<Vec<Row>, BooksError>> + Send + 'static,
+        deadline: Instant,
+    ) -> Result<Row, BooksError> {
+        match tokio::time::timeout_at(deadline, self.calls.spawn(call)).await {
+            Ok(Ok(rows)) => rows?.pop().ok_or(BooksError::Ended),
             Ok(Err(_)) => EndedSnafu.fail(),
             Err(_) => WaitedSnafu.fail(),
         }
     }
-}
-
-/// One call, to its end. What a caller is told is covered by what is published: see
-/// [`Answered`].
-async fn send(
-    connection: Object,
-    sql: &'static str,
-    params: Params,
-    answered: Option<Answered>,
-    _held: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
-) -> Result<Row, BooksError> {
-    let mut rows = if let Some(answered) = answered {
-        let (rows, place) = rows_and_place(connection, sql, params).await?;
-        answered.reached(place);
-        rows
-    } else {
-        query(connection, sql, &borrowed(&params)).await.map_err(classify)?
-    };
-    rows.pop().ok_or(BooksError::Ended)
 }
 
 /// The rows of a call, and the place that it had committed by.

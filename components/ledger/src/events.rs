@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::booked::{self, BOOKED_COLUMNS, booked_columns, booked_joins};
+use crate::booked::{self, booked_columns, booked_joins};
 use crate::reads::query;
 use crate::seal::head::Head;
 use crate::service::{read_status, wrong};
@@ -44,13 +44,25 @@ const REACH: &str = "
            $4::bigint = 0 OR EXISTS (SELECT FROM ledger.chain c JOIN ledger.positions p USING (position)
                                       WHERE c.position = $4 AND c.hash = $5 AND p.epoch = $6)";
 
+/// The places between two positions whose batches booked so much.
+macro_rules! cut {
+    ($booked:literal) => {
+        concat!(
+            "WITH cut AS MATERIALIZED (
+                SELECT p.position, p.epoch, p.batch_number, c.hash
+                  FROM ledger.chain c JOIN ledger.positions p USING (position) JOIN ledger.batches b USING (batch_number)
+                 WHERE c.position > $1 AND c.position <= $2 AND b.booked ",
+            $booked,
+            ")"
+        )
+    };
+}
+pub(crate) use cut;
+
 /// Positions without a transaction are passed over: refusals and replays have such.
 const EVENTS: &str = concat!(
-    "WITH cut AS MATERIALIZED (
-        SELECT p.position, p.epoch, p.batch_number, c.hash
-          FROM ledger.chain c JOIN ledger.positions p USING (position) JOIN ledger.batches b USING (batch_number)
-         WHERE c.position > $1 AND c.position <= $2 AND b.booked > 0)
-    SELECT ",
+    cut!("> 0"),
+    " SELECT ",
     booked_columns!(),
     ", c.position, c.epoch, c.hash FROM cut c JOIN ledger.all_transactions t USING (batch_number) ",
     booked_joins!(),
@@ -190,20 +202,25 @@ impl Reading {
     }
 }
 
+/// An answer of a row's place, and nothing in it yet.
+pub(crate) fn empty(row: &Row) -> ReadEventsResponse {
+    ReadEventsResponse {
+        epoch: u64::try_from(row.get::<_, i32>("epoch")).unwrap_or(0),
+        position: u64::try_from(row.get::<_, i64>("position")).unwrap_or(0),
+        hash: row.get("hash"),
+        ..ReadEventsResponse::default()
+    }
+}
+
 /// One answer for each position, or several for a large one.
 fn responses(rows: &[Row]) -> Vec<ReadEventsResponse> {
-    let of = |row: &Row| row.get::<_, i64>(BOOKED_COLUMNS);
+    let of = |row: &Row| row.get::<_, i64>("position");
     let mut told: Vec<ReadEventsResponse> = vec![];
     for same in rows.chunk_by(|a, b| of(a) == of(b)) {
         for part in same.chunks(TRANSACTIONS_MAX) {
             let Some(first) = part.first() else { continue };
-            told.push(ReadEventsResponse {
-                epoch: u64::try_from(first.get::<_, i32>(BOOKED_COLUMNS + 1)).unwrap_or(0),
-                position: u64::try_from(of(first)).unwrap_or(0),
-                hash: first.get(BOOKED_COLUMNS + 2),
-                transactions: part.iter().map(booked::transaction).collect(),
-                ..ReadEventsResponse::default()
-            });
+            let transactions = part.iter().map(booked::transaction).collect();
+            told.push(ReadEventsResponse { transactions, ..empty(first) });
         }
     }
     let next: Vec<u64> = told.iter().skip(1).map(|answer| answer.position).collect();

@@ -11,6 +11,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::books::Books;
+use crate::events::{self, cut};
 use crate::request::{self, Key};
 use crate::service::{argument, books_status, why, wrong};
 
@@ -42,29 +43,19 @@ fn read(asked: &SetSettlementDatesRequest) -> Result<Vec<(Key, Date)>, Refusal> 
 }
 
 /// What was told between two positions: batches that do so book nothing.
-pub(crate) const SETTLED: &str = "
-    WITH cut AS MATERIALIZED (
-        SELECT p.position, p.epoch, p.batch_number, c.hash
-          FROM ledger.chain c JOIN ledger.positions p USING (position) JOIN ledger.batches b USING (batch_number)
-         WHERE c.position > $1 AND c.position <= $2 AND b.booked = 0)
+pub(crate) const SETTLED: &str = concat!(cut!("= 0"), "
     SELECT s.transaction_id, s.caller, t.key_date, t.key, s.settlement_date, c.position, c.epoch, c.hash
       FROM cut c, LATERAL (SELECT * FROM ledger.settlements s WHERE s.batch_number = c.batch_number OFFSET 0) s
       LEFT JOIN LATERAL (
            SELECT t.key_date, t.key FROM ledger.all_transactions t WHERE t.transaction_id = s.transaction_id OFFSET 0) t ON true
-     ORDER BY c.position, s.transaction_id";
+     ORDER BY c.position, s.transaction_id");
 
 /// One answer for each position.
 pub(crate) fn answers(rows: &[Row]) -> Vec<ReadEventsResponse> {
-    let position = |row: &Row| row.get::<_, i64>(5);
+    let position = |row: &Row| row.get::<_, i64>("position");
     let of_one = |same: &[Row]| {
-        let first = same.first()?;
-        Some(ReadEventsResponse {
-            epoch: u64::try_from(first.get::<_, i32>(6)).unwrap_or(0),
-            position: u64::try_from(position(first)).unwrap_or(0),
-            hash: first.get(7),
-            settled: same.iter().map(settled).collect(),
-            ..ReadEventsResponse::default()
-        })
+        let settled = same.iter().map(settled).collect();
+        Some(ReadEventsResponse { settled, ..events::empty(same.first()?) })
     };
     rows.chunk_by(|a, b| position(a) == position(b)).filter_map(of_one).collect()
 }

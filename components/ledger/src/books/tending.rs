@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
-use super::{Books, BooksError, Params, classify};
+use super::{Books, BooksError, Params, borrowed, classify};
 use crate::query::query;
 use crate::seal::Tip;
 
@@ -77,6 +77,11 @@ impl Books {
     async fn tend(&self, sql: &'static str, params: Params) -> Result<Row, BooksError> {
         let now = Instant::now();
         let by = now.checked_add(TEND_MAX).unwrap_or(now);
-        self.in_turn(&self.tending, None, sql, params, by).await
+        let (turn, connection) = self.turn(&self.tending, by).await?;
+        let call = async move {
+            let _held = turn;
+            query(connection, sql, &borrowed(&params)).await.map_err(classify)
+        };
+        self.to_its_end(call, by).await
     }
 }
