@@ -44,17 +44,24 @@ fn is_linearizable(calls: &[Call]) -> bool {
 }
 
 async fn client(books: Books, history: usize, client: usize) -> Vec<Call> {
-    let mut calls = vec![];
+    let (mut calls, mut held) = (vec![], Vec::<(String, i64)>::new());
     for n in 0..CALLS {
         let dice = i64::from(uuid::Uuid::new_v4().as_bytes()[0]);
         let (amount, key) = (1 + dice % 40, format!("history:{history}:{client}:{n}"));
-        let lowers = dice % 5 < 3;
-        let posting = if lowers { payout(&key, history, amount) } else { sale(&key, history, amount) };
+        // What is held is not available any more, and is again once it is let go.
+        let (change, posting) = match (dice % 6, held.pop()) {
+            (0..=2, Some((open, amount))) => (amount, end("void", &key, &open)),
+            (0 | 1, None) => (amount, sale(&key, history, amount)),
+            (2 | 3, None) => (-amount, hold(&key, history, amount)),
+            _ => (-amount, payout(&key, history, amount)),
+        };
+        let holds = posting.kind == "hold";
         let sent = Instant::now();
         let answer = word(&post(&books, posting).await.unwrap());
         assert!(["booked", "INSUFFICIENT"].contains(&answer.as_str()), "{answer}");
-        let change = if lowers { -amount } else { amount };
-        calls.push(Call { change, booked: answer == "booked", sent, answered: Instant::now() });
+        let booked = answer == "booked";
+        calls.push(Call { change, booked, sent, answered: Instant::now() });
+        held.extend((holds && booked).then_some((key, amount)));
         tokio::time::sleep(Duration::from_millis(u64::from(dice % 3 == 0))).await;
     }
     calls
