@@ -15,7 +15,7 @@ older "$go" 1.26.4 && fail "go $go is too old: Go 1.26.4 or newer is needed"
 
 missing=()
 for package in gcc libc6-dev containerd runc containernetworking-plugins nftables iptables iproute2 conntrack postgresql-15 postgresql-client-15 \
-  python3 openssl; do
+  python3 openssl curl; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

@@ -68,17 +68,35 @@ pub fn issue(authority: &Pair, leaf: &Leaf, lifetime: SignedDuration) -> Result<
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// Makes a key that signs heads of books: Ed25519, private and public part, PEM.
-pub fn seal_key() -> Result<(String, String), PkiError> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).context(MakeSnafu { subject: "seal-key" })?;
-    Ok((key.serialize_pem(), key.public_key_pem()))
+/// What a key signs, and so which kind it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signs {
+    /// Heads of the books: Ed25519.
+    Heads,
+    /// Notifications of apps: ECDSA P-256, as their own requests are signed.
+    Notifications,
 }
 
-/// The public part of such a key, as PEM.
-#[must_use]
-pub fn seal_public(key: &str) -> Option<String> {
-    let key = KeyPair::from_pem(key).ok()?;
-    (key.algorithm() == &rcgen::PKCS_ED25519).then(|| key.public_key_pem())
+impl Signs {
+    fn algorithm(self) -> &'static rcgen::SignatureAlgorithm {
+        match self {
+            Self::Heads => &rcgen::PKCS_ED25519,
+            Self::Notifications => &rcgen::PKCS_ECDSA_P256_SHA256,
+        }
+    }
+
+    /// Makes such a key: private and public part, PEM.
+    pub fn make(self) -> Result<(String, String), PkiError> {
+        let key = KeyPair::generate_for(self.algorithm()).context(MakeSnafu { subject: "signing key" })?;
+        Ok((key.serialize_pem(), key.public_key_pem()))
+    }
+
+    /// The public part of such a key, as PEM.
+    #[must_use]
+    pub fn public(self, key: &str) -> Option<String> {
+        let key = KeyPair::from_pem(key).ok()?;
+        (key.algorithm() == self.algorithm()).then(|| key.public_key_pem())
+    }
 }
 
 fn named(subject: &str) -> CertificateParams {

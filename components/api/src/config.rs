@@ -127,6 +127,8 @@ pub struct FeeConfig {
     pub currency: Currency,
     pub basis_points: i64,
     pub fixed_minor: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_minor: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

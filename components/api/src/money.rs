@@ -87,17 +87,19 @@ fn narrow(minor: Option<i128>, currency: Currency) -> Result<Money, MoneyError> 
 }
 
 /// The fee on an amount: basis points of it, rounded half up to a minor unit,
-/// plus a fixed part, never above the amount itself.
+/// plus a fixed part, never above `max_minor` nor the amount itself.
 ///
 /// # Errors
-/// Only where `basis_points` or `fixed_minor` is negative.
-pub fn fee(amount: Money, basis_points: i64, fixed_minor: i64) -> Result<Money, MoneyError> {
-    let out_of_range = |minor: i64| MoneyError::OutOfRange { minor: minor.into() };
-    if basis_points < 0 {
-        return Err(out_of_range(basis_points));
-    }
-    if fixed_minor < 0 {
-        return Err(out_of_range(fixed_minor));
+/// Only where a part of the rule is negative.
+pub fn fee(
+    amount: Money,
+    basis_points: i64,
+    fixed_minor: i64,
+    max_minor: Option<i64>,
+) -> Result<Money, MoneyError> {
+    let max_minor = max_minor.unwrap_or(AMOUNT_MINOR_MAX);
+    if let Some(minor) = [basis_points, fixed_minor, max_minor].into_iter().find(|minor| *minor < 0) {
+        return Err(MoneyError::OutOfRange { minor: minor.into() });
     }
     let whole = i128::from(BASIS_POINTS);
     let half = whole.checked_div(2).unwrap_or(0);
@@ -107,7 +109,7 @@ pub fn fee(amount: Money, basis_points: i64, fixed_minor: i64) -> Result<Money, 
         .and_then(|product| product.checked_div(whole))
         .and_then(|share| share.checked_add(fixed_minor.into()))
         .unwrap_or(i128::MAX);
-    narrow(Some(share.min(amount.amount_minor.into())), amount.currency)
+    narrow(Some(share.min(max_minor.into()).min(amount.amount_minor.into())), amount.currency)
 }
 
 /// Writes an amount as people do: `12.34 CNY`.
@@ -136,20 +138,32 @@ mod tests {
 
     #[test]
     fn fees_round_half_up_and_never_exceed_the_amount() {
-        for (amount, basis_points, fixed, expected) in [
-            (10_000, 60, 0, 60),
-            (83, 60, 0, 0),
-            (84, 60, 0, 1),
-            (25, 200, 0, 1),
-            (1, 0, 30, 1),
-            (0, 60, 5, 0),
+        for (amount, basis_points, fixed, max, expected) in [
+            (10_000, 60, 0, None, 60),
+            (83, 60, 0, None, 0),
+            (84, 60, 0, None, 1),
+            (25, 200, 0, None, 1),
+            (1, 0, 30, None, 1),
+            (0, 60, 5, None, 0),
+            (10_000, 60, 5, Some(65), 65),
+            (10_000, 60, 5, Some(64), 64),
+            (10_000, 60, 5, Some(0), 0),
+            (3, 10_000, 5, Some(4), 3),
         ] {
             assert_eq!(
-                fee(cny(amount), basis_points, fixed).unwrap(),
+                fee(cny(amount), basis_points, fixed, max).unwrap(),
                 cny(expected),
                 "{amount} at {basis_points}"
             );
         }
+    }
+
+    #[test]
+    fn a_rule_without_sense_is_refused() {
+        for (basis_points, fixed, max) in [(-1, 0, None), (0, -1, None), (0, 0, Some(-1))] {
+            assert!(fee(cny(1), basis_points, fixed, max).is_err());
+        }
+        assert!(fee(cny(AMOUNT_MINOR_MAX), i64::MAX, i64::MAX, None).is_ok());
     }
 
     #[test]
@@ -168,12 +182,14 @@ mod tests {
     proptest! {
         #[test]
         fn a_fee_is_within_one_unit_of_the_exact_share(
-            amount in 0..=AMOUNT_MINOR_MAX, basis_points in 0..=10_000i64
+            amount in 0..=AMOUNT_MINOR_MAX, basis_points in 0..=10_000i64, max in 0..=AMOUNT_MINOR_MAX
         ) {
-            let fee = i128::from(fee(cny(amount), basis_points, 0).unwrap().minor());
+            let of = |max| i128::from(fee(cny(amount), basis_points, 0, max).unwrap().minor());
+            let (free, bound) = (of(None), of(Some(max)));
             let exact = i128::from(amount) * i128::from(basis_points);
-            prop_assert!((fee * 10_000 - exact).abs() <= 5_000);
-            prop_assert!(fee <= i128::from(amount));
+            prop_assert!((free * 10_000 - exact).abs() <= 5_000);
+            prop_assert!(free <= i128::from(amount));
+            prop_assert_eq!(bound, free.min(max.into()));
         }
 
         #[test]

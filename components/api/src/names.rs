@@ -50,6 +50,9 @@ pub const SEAL_KEY_FILE: &str = "/etc/payplane/seal/seal.key";
 /// Its public part, in the trust bundle.
 pub const SEAL_PUBLIC_FILE: &str = "/etc/payplane/trust/seal.pub";
 
+/// The key that the gateway signs notifications with.
+pub const NOTIFY_KEY_FILE: &str = "/etc/payplane/notify/notify.key";
+
 /// Code prefix of the accounts that the operator's probe moves money between.
 /// They stay outside statements and the trial balance.
 pub const RESERVED_ACCOUNTS: &str = "reserved:";

@@ -63,6 +63,15 @@ pub struct AppArgs {
     /// The app's public key (SPKI PEM)
     #[arg(long)]
     public: PathBuf,
+    /// Where the app is notified, e.g. `https://shop.example/paid`; left out, where it was
+    #[arg(long)]
+    notify_url: Option<String>,
+    /// Notify the app nowhere any more
+    #[arg(long, conflicts_with = "notify_url")]
+    notify_nowhere: bool,
+    /// The CA certificates (PEM) that the address is believed by; left out, the public ones
+    #[arg(long, requires = "notify_url")]
+    notify_ca: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +85,7 @@ pub enum AdminError {
     #[snafu(display("the gateway did not do it"))]
     Call { source: CallError },
     #[snafu(display("cannot read {}", path.display()))]
-    Public { path: PathBuf, source: std::io::Error },
+    Pem { path: PathBuf, source: std::io::Error },
 }
 
 /// A connection to a gateway's admin API.
@@ -116,11 +125,17 @@ pub(crate) async fn register_merchant(args: MerchantArgs) -> Result<(), AdminErr
 }
 
 pub(crate) async fn register_app(args: AppArgs) -> Result<(), AdminError> {
-    let path = &args.public;
-    let pem = std::fs::read_to_string(path).context(PublicSnafu { path })?;
+    let read = |path: &PathBuf| std::fs::read_to_string(path).context(PemSnafu { path });
+    let pem = read(&args.public)?;
+    let ca_pem = args.notify_ca.as_ref().map(read).transpose()?;
     let admin = Admin::new(&args.admin).context(CallSnafu)?;
     let keys = json!([{"keyId": args.key_id, "publicKeyPem": pem}]);
-    let body = json!({"displayName": args.name, "keys": keys});
+    let mut body = json!({"displayName": args.name, "keys": keys});
+    if args.notify_nowhere {
+        body["notification"] = Value::Null;
+    } else if let Some(url) = args.notify_url {
+        body["notification"] = json!({"url": url, "caPem": ca_pem});
+    }
     let answer = admin.put(&format!("/admin/v1/apps/{}", args.app), &body).await.context(CallSnafu)?;
     said(args.admin.output, &format!("app {} is registered with key {}", args.app, args.key_id), &answer);
     Ok(())

@@ -10,6 +10,7 @@ pub mod key;
 pub mod load;
 pub mod message;
 mod network;
+pub mod notification;
 mod order;
 pub mod print;
 mod probe;

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::problem::{Code, Problem};
 use crate::books::Books;
+use crate::breaker::Breakers;
 use crate::keys::KeyCache;
 use crate::metrics::Metrics;
 use crate::patience::Patience;
@@ -25,6 +26,7 @@ pub struct Gateway {
     pub store: Store,
     pub books: Books,
     pub keys: KeyCache,
+    pub breakers: Breakers,
     pub metrics: Metrics,
     /// Payments and refunds under way. They end even where the caller went away,
     /// and the drain waits for them.

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::signature::ParsedPublicKey;
+use aws_lc_rs::signature::{EcdsaKeyPair, EcdsaSigningAlgorithm, ParsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 
 use crate::store::{Store, StoreError};
 
@@ -49,6 +49,13 @@ pub fn pem(point: &[u8]) -> String {
     let text = STANDARD.encode([SPKI_P256.as_slice(), point].concat());
     let (first, second) = text.split_at(text.len().min(64));
     format!("-----BEGIN PUBLIC KEY-----\n{first}\n{second}\n-----END PUBLIC KEY-----\n")
+}
+
+/// Reads an ECDSA P-256 private key, PKCS#8 PEM, to sign in one of the two forms.
+#[must_use]
+pub fn signing_key(pem: &[u8], form: &'static EcdsaSigningAlgorithm) -> Option<EcdsaKeyPair> {
+    let der = PrivatePkcs8KeyDer::from_pem_slice(pem).ok()?;
+    EcdsaKeyPair::from_pkcs8(form, der.secret_pkcs8_der()).ok()
 }
 
 type Cached = HashMap<(String, String), (Instant, Arc<ParsedPublicKey>)>;

@@ -9,10 +9,12 @@
 
 pub mod api;
 pub mod books;
+pub mod breaker;
 pub mod channel;
 pub mod gateway;
 pub mod keys;
 pub mod metrics;
+pub mod notify;
 pub mod patience;
 pub mod pay;
 pub mod refund;
@@ -24,6 +26,7 @@ pub mod settle;
 pub mod signature;
 pub mod state;
 pub mod store;
+pub mod works;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +49,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::books::{Books, BooksError};
 use crate::gateway::Gateway;
+use crate::notify::sign::{NotifyKey, NotifyKeyError};
 use crate::settings::Settings;
 
 const DATABASE_CONNECTIONS: usize = 16;
@@ -79,6 +83,9 @@ pub struct Args {
     /// ca.crt of the database
     #[arg(long, default_value = names::DATABASE_TRUST_DIR)]
     database_trust: String,
+    /// The key that notifications are signed with: ECDSA P-256, PKCS#8 PEM; it is followed
+    #[arg(long, default_value = names::NOTIFY_KEY_FILE)]
+    notify_key: PathBuf,
     /// Requests worked on at once; more are refused with 503
     #[arg(long, default_value_t = 1024, env = "PAYPLANE_IN_FLIGHT_MAX")]
     in_flight_max: usize,
@@ -92,6 +99,8 @@ pub enum Error {
     Config { source: ConfigError },
     #[snafu(display("the gateway has no usable certificates"))]
     Tls { source: TlsError },
+    #[snafu(display("the gateway has no key to sign notifications with"))]
+    Notify { source: NotifyKeyError },
     #[snafu(display("the gateway cannot prepare its database"))]
     Database { source: DatabaseError },
     #[snafu(display("the gateway cannot prepare its ledger client"))]
@@ -105,6 +114,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let shutdown = Shutdown::on_signals().context(SignalsSnafu)?;
     let settings = Live::load(&args.config, Settings::parse).context(ConfigSnafu)?;
     let following = tokio::spawn(settings.clone().follow());
+    let notify_key = NotifyKey::load(&args.notify_key).context(NotifySnafu)?;
     let mut registry = Registry::default();
     let gateway = Arc::new(prepare(&args, settings, &mut registry)?);
 
@@ -125,7 +135,9 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let ready = move || is_ready(ready.clone(), met.clone()).boxed();
     let health = health::serve(health_listener, registry, &shutdown, ready, axum::Router::new());
     let resolver = resolve::run(gateway.clone(), shutdown.clone());
-    tokio::join!(app, admin, health, resolver);
+    let notifier = notify::run(gateway.clone(), notify_key, shutdown.clone());
+    let asker = breaker::run(gateway.clone(), shutdown.clone());
+    tokio::join!(app, admin, health, resolver, notifier, asker);
 
     // Payments whose callers have gone are finished as well.
     gateway.work.close();
@@ -153,6 +165,7 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
         store: store::Store::new(pool),
         books,
         keys: keys::KeyCache::default(),
+        breakers: breaker::Breakers::default(),
         metrics: metrics::Metrics::new(registry),
         work: TaskTracker::new(),
         places: Arc::new(Semaphore::new(args.in_flight_max)),

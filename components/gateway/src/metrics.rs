@@ -21,6 +21,17 @@ pub struct Outcome {
     pub outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Name {
+    pub channel: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Tried {
+    /// `taken` or `failed`.
+    pub outcome: &'static str,
+}
+
 /// Seconds from 5 ms to 10 s.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 
@@ -29,10 +40,15 @@ pub struct Metrics {
     pub requests: Family<Call, Counter>,
     pub request_seconds: Histogram,
     pub attempts: Family<Outcome, Counter>,
+    pub channel_rests: Family<Name, Gauge>,
     pub in_flight: Gauge,
     pub orders_open: Gauge,
     pub orders_open_oldest_seconds: Gauge<f64, AtomicU64>,
     pub postings_owed: Counter,
+    pub notifications: Family<Tried, Counter>,
+    pub notifications_pending: Gauge,
+    pub notifications_pending_oldest_seconds: Gauge<f64, AtomicU64>,
+    pub notifications_dead: Gauge,
     pub config_epoch: Gauge,
 }
 
@@ -44,10 +60,15 @@ impl Metrics {
             requests: Family::default(),
             request_seconds: Histogram::new(BUCKETS),
             attempts: Family::default(),
+            channel_rests: Family::default(),
             in_flight: Gauge::default(),
             orders_open: Gauge::default(),
             orders_open_oldest_seconds: Gauge::default(),
             postings_owed: Counter::default(),
+            notifications: Family::default(),
+            notifications_pending: Gauge::default(),
+            notifications_pending_oldest_seconds: Gauge::default(),
+            notifications_dead: Gauge::default(),
             config_epoch: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("payplane_gateway");
@@ -61,6 +82,11 @@ impl Metrics {
             "attempts",
             "Requests to networks by channel and outcome",
             metrics.attempts.clone(),
+        );
+        registry.register(
+            "channel_rests",
+            "1 while payments go to other channels first, as this one's network does not answer",
+            metrics.channel_rests.clone(),
         );
         registry.register("in_flight", "Requests being worked on", metrics.in_flight.clone());
         registry.register(
@@ -78,7 +104,27 @@ impl Metrics {
             "Postings left to the resolver, because the ledger was away",
             metrics.postings_owed.clone(),
         );
+        metrics.register_notifications(registry);
         registry.register("config_epoch", "Epoch of the config in force", metrics.config_epoch.clone());
         metrics
+    }
+
+    fn register_notifications(&self, registry: &mut Registry) {
+        registry.register("notifications", "Notifications sent, by outcome", self.notifications.clone());
+        registry.register(
+            "notifications_pending",
+            "Notifications that apps have not taken yet",
+            self.notifications_pending.clone(),
+        );
+        registry.register(
+            "notifications_pending_oldest_seconds",
+            "Age of the oldest such notification",
+            self.notifications_pending_oldest_seconds.clone(),
+        );
+        registry.register(
+            "notifications_dead",
+            "Notifications that are not tried any more",
+            self.notifications_dead.clone(),
+        );
     }
 }

@@ -43,7 +43,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
     let new = validate(&settings.value, caller, &request)?;
 
     // 2. Route: which channels can take it, by the config of this moment.
-    let routes = route::choose(&settings.value, &request.method, request.amount);
+    let routes = route::choose(&settings.value, &gateway.breakers, &request.method, request.amount);
     if routes.is_empty() {
         // What was accepted before stays accepted, whatever the config says now.
         let known = || gateway.store.find_order(&new.app_id, new.order_date, &new.order_number);
@@ -155,7 +155,9 @@ impl Gateway {
         // looked at after the attempt is stored: whoever counts a deleted channel's
         // open payments either sees this one, or has made us see the deletion.
         let outcome = if self.settings().value.channel(&channel.name).is_some_and(|now| now.enabled) {
-            channel.client.send(prepared, trace).await
+            let outcome = channel.client.send(prepared, trace).await;
+            self.note_outcome(&channel.name, &outcome);
+            outcome
         } else {
             Outcome::NotSent { why: "the channel takes no payments any more".to_owned() }
         };

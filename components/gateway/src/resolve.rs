@@ -2,15 +2,13 @@
 //! for, postings that are owed are made. Every replica runs one; they share by
 //! skipping what another has locked. An outcome is never failed by time alone.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use payplane_common::shutdown::Shutdown;
 use payplane_common::telemetry::chain;
 use payplane_common::trace::Trace;
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::channel::{Found, Outcome};
@@ -24,6 +22,7 @@ use crate::store::Store;
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::orders::Order;
 use crate::store::refunds::Refund;
+use crate::works::Works;
 
 /// Orders and refunds, each, taken in one look.
 const TAKEN_MAX: usize = 8;
@@ -31,27 +30,18 @@ const TAKEN_MAX: usize = 8;
 /// a network that says nothing leaves the others their places.
 const WORK_MAX: usize = 64;
 const CHANNEL_MAX: usize = 16;
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What is away is asked again for so long, in one go.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Work on one order ends within its lease.
-const ONE_MAX: Duration = Duration::from_secs(15);
 /// Every so many looks the nonces are purged and the gauges are set.
 const CHORES_EVERY: u32 = 10;
 
-/// What is worked on, and over which channel.
-#[derive(Default)]
-struct Works {
-    tasks: JoinSet<()>,
-    channels: HashMap<tokio::task::Id, String>,
-}
-
 /// Runs until the process closes, and what it has begun has ended.
 pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
-    let (mut works, mut look) = (Works::default(), 0u32);
+    let (mut works, mut look) = (Works::new(WORK_MAX, CHANNEL_MAX), 0u32);
+    // Nothing is due at once: a request works on its own order first.
+    let never = Notify::new();
     while !shutdown.closing.is_cancelled() {
-        while works.one_ends().now_or_never() == Some(true) {}
-        let more = works.take(&gateway).await.unwrap_or_else(|error| {
+        let more = take(&mut works, &gateway).await.unwrap_or_else(|error| {
             settle::log_unfinished(&error, Uuid::nil());
             false
         });
@@ -59,75 +49,35 @@ pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
         if look.is_multiple_of(CHORES_EVERY) {
             chores(&gateway).await;
         }
-        if more && works.room() > 0 {
-            continue;
-        }
-        // Jitter, so that replicas do not look at the same moment.
-        let jitter = Duration::from_millis(u64::from(Uuid::new_v4().as_bytes()[0]));
-        let pause = LOOK_EVERY.saturating_add(jitter);
-        tokio::select! {
-            () = shutdown.closing.cancelled() => {}
-            () = tokio::time::sleep(pause), if !more => {}
-            _ = works.one_ends(), if more => {}
-        }
+        works.pause(more, &never, &shutdown).await;
     }
-    while works.one_ends().await {}
+    works.end().await;
 }
 
-impl Works {
-    /// Takes what is due, as far as there is room. True: there may be more.
-    async fn take(&mut self, gateway: &Arc<Gateway>) -> Result<bool, SettleError> {
-        let limit = self.room().min(TAKEN_MAX);
-        let most = i64::try_from(limit).unwrap_or_default();
-        let orders = gateway.store.claim_orders(most, &self.busy()).await?;
-        let mut taken = orders.len();
-        for (order, channel) in orders {
-            let (id, gateway) = (order.order_id, gateway.clone());
-            self.start(channel.unwrap_or_default(), id, async move { resolve_order(&gateway, order).await });
-        }
-        let most = i64::try_from(self.room().min(TAKEN_MAX)).unwrap_or_default();
-        let refunds = gateway.store.claim_refunds(most, &self.busy()).await?;
-        taken = taken.max(refunds.len());
-        for refund in refunds {
-            let (id, channel, gateway) = (refund.refund_id, refund.channel.clone(), gateway.clone());
-            self.start(channel, id, async move { resolve_refund(&gateway, refund).await });
-        }
-        Ok(taken >= limit)
+/// Takes what is due, as far as there is room. True: there may be more.
+async fn take(works: &mut Works, gateway: &Arc<Gateway>) -> Result<bool, SettleError> {
+    let limit = works.room().min(TAKEN_MAX);
+    let most = i64::try_from(limit).unwrap_or_default();
+    let orders = gateway.store.claim_orders(most, &works.busy()).await?;
+    let mut taken = orders.len();
+    for (order, channel) in orders {
+        let (id, gateway) = (order.order_id, gateway.clone());
+        let work = async move { log(id, resolve_order(&gateway, order).await) };
+        works.start(channel.unwrap_or_default(), work);
     }
-
-    fn start(
-        &mut self,
-        channel: String,
-        id: Uuid,
-        work: impl Future<Output = Result<(), SettleError>> + Send + 'static,
-    ) {
-        let task = self.tasks.spawn(async move {
-            if let Ok(Err(error)) = tokio::time::timeout(ONE_MAX, work).await {
-                settle::log_unfinished(&error, id);
-            }
-        });
-        self.channels.insert(task.id(), channel);
+    let most = i64::try_from(works.room().min(TAKEN_MAX)).unwrap_or_default();
+    let refunds = gateway.store.claim_refunds(most, &works.busy()).await?;
+    taken = taken.max(refunds.len());
+    for refund in refunds {
+        let (id, channel, gateway) = (refund.refund_id, refund.channel.clone(), gateway.clone());
+        works.start(channel, async move { log(id, resolve_refund(&gateway, refund).await) });
     }
+    Ok(taken >= limit)
+}
 
-    /// False where nothing is worked on.
-    async fn one_ends(&mut self) -> bool {
-        let Some(ended) = self.tasks.join_next_with_id().await else { return false };
-        self.channels.remove(&ended.map_or_else(|error| error.id(), |(id, ())| id));
-        true
-    }
-
-    fn room(&self) -> usize {
-        WORK_MAX.saturating_sub(self.tasks.len())
-    }
-
-    /// Channels that have their share.
-    fn busy(&self) -> Vec<String> {
-        let mut counts = HashMap::<&String, usize>::new();
-        for channel in self.channels.values() {
-            let count = counts.entry(channel).or_default();
-            *count = count.saturating_add(1);
-        }
-        counts.into_iter().filter(|(_, count)| *count >= CHANNEL_MAX).map(|(name, _)| name.clone()).collect()
+fn log(id: Uuid, done: Result<(), SettleError>) {
+    if let Err(error) = done {
+        settle::log_unfinished(&error, id);
     }
 }
 

@@ -4,6 +4,7 @@ use payplane_api::config::Environment;
 use payplane_api::money::Money;
 use serde_json::{Value, json};
 
+use crate::breaker::Breakers;
 use crate::settings::{ChannelSettings, Settings};
 
 /// What an attempt is decided on. It is stored with the attempt, and booked.
@@ -17,23 +18,25 @@ pub struct Decision {
     pub explanation: Value,
 }
 
-/// The channels that can take a payment: by priority, then by name.
+/// The channels that can take a payment: by priority, then by name; those whose network
+/// does not answer at the moment after all others.
 #[must_use]
-pub fn choose(settings: &Settings, method: &str, amount: Money) -> Vec<Decision> {
-    let mut fit: Vec<(u32, &ChannelSettings, Money)> = Vec::new();
+pub fn choose(settings: &Settings, breakers: &Breakers, method: &str, amount: Money) -> Vec<Decision> {
+    let mut fit: Vec<(bool, u32, &ChannelSettings, Money)> = Vec::new();
     let mut explained = Vec::new();
     for channel in &settings.channels {
         match candidate(settings, channel, method, amount) {
             Ok((priority, fee)) => {
-                explained.push(json!({"channel": channel.name, "priority": priority}));
-                fit.push((priority, channel, fee));
+                let rests = breakers.rests(&channel.name);
+                explained.push(json!({"channel": channel.name, "priority": priority, "rests": rests}));
+                fit.push((rests, priority, channel, fee));
             }
             Err(why) => explained.push(json!({"channel": channel.name, "refused": why})),
         }
     }
-    fit.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
+    fit.sort_by(|a, b| (a.0, a.1, &a.2.name).cmp(&(b.0, b.1, &b.2.name)));
     let explanation = json!({ "candidates": explained });
-    let decided = fit.into_iter().map(|(_, channel, fee)| Decision {
+    let decided = fit.into_iter().map(|(_, _, channel, fee)| Decision {
         channel: channel.name.clone(),
         fee_minor: fee.minor(),
         config_hash: settings.hash.clone(),

@@ -25,6 +25,8 @@ pub struct Settings {
     pub currencies: Vec<Currency>,
     pub calendar: Calendar,
     pub channels: Vec<ChannelSettings>,
+    /// Neither networks nor apps' endpoints lie there.
+    pub denied: Arc<DeniedNetworks>,
     pub config: GatewayConfig,
 }
 
@@ -63,6 +65,7 @@ impl Settings {
             currencies: config.currencies.clone(),
             calendar,
             channels,
+            denied,
             config,
         })
     }
@@ -90,7 +93,7 @@ impl ChannelSettings {
     pub fn fee(&self, method: &str, amount: Money) -> Option<Money> {
         let fees = &self.method(method)?.fees;
         let rule = fees.iter().find(|rule| rule.currency == amount.currency())?;
-        fee(amount, rule.basis_points, rule.fixed_minor).ok()
+        fee(amount, rule.basis_points, rule.fixed_minor, rule.max_minor).ok()
     }
 }
 
@@ -102,7 +105,9 @@ fn build(
     payplane_api::id::check("channel name", &channel.name, 63).map_err(|e| e.to_string())?;
     for method in &channel.methods {
         for rule in &method.fees {
-            let in_range = (0..=BASIS_POINTS).contains(&rule.basis_points) && rule.fixed_minor >= 0;
+            let in_range = (0..=BASIS_POINTS).contains(&rule.basis_points)
+                && rule.fixed_minor >= 0
+                && rule.max_minor.is_none_or(|max| max >= 0);
             if !in_range {
                 return Err(format!("the fee of method {} is out of range", method.name));
             }

@@ -96,6 +96,17 @@ states!(
     }
 );
 
+states!(
+    /// A notification of an app.
+    DeliveryState, "a notification", {
+        /// It is tried until the app takes it.
+        Pending,
+        Delivered,
+        /// It is not tried any more, until somebody asks for it.
+        Dead,
+    }
+);
+
 /// From one state to another, and what causes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Transition<S> {
@@ -159,6 +170,22 @@ impl RefundState {
                     "declined, not sent, or not found after the request's window closed",
                 ),
                 when(Reversing, Failed, "the ledger acknowledged the reversal"),
+            ]
+        }
+    }
+}
+
+impl DeliveryState {
+    #[must_use]
+    pub fn transitions() -> &'static [Transition<Self>] {
+        use DeliveryState::{Dead, Delivered, Pending};
+        const {
+            &[
+                when(Pending, Delivered, "the app's endpoint answered 2xx"),
+                when(Pending, Dead, "the tenth try or a later one failed after 24 h, or it waited for 72 h"),
+                when(Dead, Delivered, "a try that was under way was answered 2xx"),
+                when(Delivered, Pending, "an administrator asked for it again"),
+                when(Dead, Pending, "an administrator asked for it again"),
             ]
         }
     }

@@ -2,14 +2,19 @@
 //! transaction; nothing here calls a network.
 
 pub mod attempts;
+pub mod deliveries;
+pub mod history;
 pub mod nonces;
 pub mod orders;
 pub mod outbox;
 pub mod refunds;
 pub mod registry;
 
+use std::sync::Arc;
+
 use deadpool_postgres::{GenericClient, Object, Pool};
 use snafu::{ResultExt, Snafu};
+use tokio::sync::Notify;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -54,6 +59,8 @@ impl StoreError {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
+    /// An event was committed here: its app can be told at once.
+    pub published: Arc<Notify>,
 }
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -61,7 +68,14 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 impl Store {
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self { pool }
+        Self { pool, published: Arc::default() }
+    }
+
+    /// After the commit of an event that an app is to be told.
+    fn wake(&self, told: bool) {
+        if told {
+            self.published.notify_one();
+        }
     }
 
     async fn client(&self) -> Result<Object, StoreError> {

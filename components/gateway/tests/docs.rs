@@ -1,6 +1,6 @@
 //! The table in docs/gateway.md is the one in the code. UPDATE=1 rewrites it.
 
-use payplane_gateway::state::{AttemptState, OrderState, RefundState, Transition};
+use payplane_gateway::state::{AttemptState, DeliveryState, OrderState, RefundState, Transition};
 
 const BEGIN: &str = "<!-- states -->\n";
 const END: &str = "<!-- /states -->\n";
@@ -23,6 +23,7 @@ fn the_documented_states_are_those_of_the_code() {
         table("order", OrderState::transitions()),
         table("attempt", AttemptState::transitions()),
         table("refund", RefundState::transitions()),
+        table("notification", DeliveryState::transitions()),
     ];
     let current = format!("{head}{BEGIN}{}{END}{tail}", tables.concat());
     if std::env::var_os("UPDATE").is_some() {

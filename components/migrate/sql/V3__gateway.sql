@@ -175,14 +175,16 @@ CREATE TRIGGER final_stays BEFORE UPDATE ON gateway.refunds FOR EACH ROW
     WHEN (OLD.status IN ('Succeeded', 'Failed') AND NEW.status IS DISTINCT FROM OLD.status)
     EXECUTE FUNCTION gateway.final_stays();
 
--- Events, written with the change that they tell of. Delivery comes later.
+-- Events, written with the change that they tell of. V17 has their delivery.
 CREATE TABLE gateway.outbox (
     event_id   uuid PRIMARY KEY,
+    app_id     text NOT NULL,
     kind       text NOT NULL,
     subject_id uuid NOT NULL,
     payload    jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX outbox_of_app ON gateway.outbox (app_id, event_id);
 GRANT SELECT, INSERT ON gateway.outbox TO gateway;
 
 -- The operator's probes: the date under which the ledger knows each.

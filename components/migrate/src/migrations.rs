@@ -33,6 +33,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V14__ledger_epoch",
     "V15__ledger_partitions",
     "V16__ledger_archive",
+    "V17__gateway_notifications",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

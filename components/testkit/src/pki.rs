@@ -55,8 +55,17 @@ impl Pki {
 
     /// Writes a key that signs heads of books into a folder: `seal.key` and `seal.pub`.
     pub fn seal_key(folder: &Path) -> Result<()> {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
-        std::fs::write(folder.join("seal.key"), key.serialize_pem())?;
-        Ok(std::fs::write(folder.join("seal.pub"), key.public_key_pem())?)
+        signing_key(folder, "seal", &rcgen::PKCS_ED25519)
     }
+
+    /// Writes a key that signs notifications into a folder: `notify.key` and `notify.pub`.
+    pub fn notify_key(folder: &Path) -> Result<()> {
+        signing_key(folder, "notify", &rcgen::PKCS_ECDSA_P256_SHA256)
+    }
+}
+
+fn signing_key(folder: &Path, name: &str, algorithm: &'static rcgen::SignatureAlgorithm) -> Result<()> {
+    let key = KeyPair::generate_for(algorithm)?;
+    std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem())?;
+    Ok(std::fs::write(folder.join(format!("{name}.pub")), key.public_key_pem())?)
 }

@@ -30,9 +30,14 @@ pub struct Method {
 }
 
 /// The fee on a payment: a share of it, rounded half up to a minor unit, plus a
-/// fixed part, together at most the payment itself.
+/// fixed part, together at most `maxMinor` and the payment itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.maxMinor) || self.maxMinor >= self.fixedMinor")
+        .field_path(".maxMinor")
+        .message("the most that a fee comes to is not less than its fixed part")
+)]
 pub struct Fee {
     /// The ISO 4217 code, one of the tenant's currencies.
     #[schemars(length(max = 3), regex(pattern = "^[A-Z]{3}$"))]
@@ -45,6 +50,11 @@ pub struct Fee {
     #[serde(default)]
     #[schemars(range(min = 0, max = 9007199254740991_i64))]
     pub fixed_minor: i64,
+    /// The most that the fee comes to, in minor units, from `fixedMinor` to 2^53-1.
+    /// Left out, the payment itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 9007199254740991_i64))]
+    pub max_minor: Option<i64>,
 }
 
 /// The largest payment that is taken.

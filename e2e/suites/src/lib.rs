@@ -28,6 +28,7 @@ pub mod manifests;
 pub mod merchant;
 pub mod metrics;
 pub mod outside;
+pub mod receiver;
 pub mod rights;
 pub mod snapshot;
 pub mod tenant;

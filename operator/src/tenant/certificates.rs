@@ -9,12 +9,12 @@ use snafu::{ResultExt, Snafu};
 
 use crate::framework::cluster::{Cluster, ClusterError};
 use crate::framework::object::{Object, resource};
-use crate::pki::{self, Leaf, Pair, PkiError};
+use crate::pki::{self, Leaf, Pair, PkiError, Signs};
 use crate::tenant::build::{database, metadata};
 use crate::tenant::credentials;
 use crate::tenant::validate::Tenant;
 
-/// Former CA certificates and seal keys that stay trusted beside the current one.
+/// Former CA certificates and signing keys that stay trusted beside the current one.
 const FORMER_MAX: usize = 2;
 
 #[derive(Debug, Snafu)]
@@ -41,8 +41,9 @@ pub async fn ensure(
     lifetime: SignedDuration,
 ) -> Result<Certificates, CertificateError> {
     let authority = ensure_authority(cluster, tenant).await?;
-    let seal = ensure_seal_key(cluster, tenant).await?;
-    let bundle = ensure_bundle(cluster, tenant, &authority.certificate, &seal).await?;
+    let seal = ensure_signing_key(cluster, tenant, "seal", Signs::Heads).await?;
+    let notify = ensure_signing_key(cluster, tenant, "notify", Signs::Notifications).await?;
+    let bundle = ensure_bundle(cluster, tenant, &authority.certificate, &seal, &notify).await?;
     let mut renew_at = pki::due(&authority.certificate).unwrap_or(Timestamp::MAX);
     let (mut operator, mut all) = (None, Vec::new());
     for (name, component, leaf) in leaves(tenant) {
@@ -186,20 +187,26 @@ async fn stored<T>(
     Ok(cluster.get(&secrets, home, name).await?.as_ref().and_then(&good))
 }
 
-/// The key that signs heads of the books; returns its public part. Whoever trusts
-/// what was published trusts it, so it is made once and kept with the books.
-async fn ensure_seal_key(cluster: &Cluster, tenant: &Tenant) -> Result<String, CertificateError> {
+/// A key that signs what others keep; returns its public part. Whoever trusts what was
+/// signed trusts it, so it is made once and kept with the books.
+async fn ensure_signing_key(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    name: &str,
+    signs: Signs,
+) -> Result<String, CertificateError> {
+    let (secret, file) = (format!("{name}-key"), format!("{name}.key"));
     let good = |secret: &Value| {
-        let key = text(secret, "seal.key")?;
-        pki::seal_public(&key).map(|public| (key, public))
+        let key = text(secret, &file)?;
+        signs.public(&key).map(|public| (key, public))
     };
-    let (key, public) = match stored(cluster, tenant, "seal-key", good).await? {
+    let (key, public) = match stored(cluster, tenant, &secret, good).await? {
         Some(found) => found,
-        None => pki::seal_key().context(IssueSnafu { tenant: &tenant.name })?,
+        None => signs.make().context(IssueSnafu { tenant: &tenant.name })?,
     };
     let object = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-        "metadata": metadata(tenant, "database", "seal-key", false), "data": {"seal.key": encode(&key)},
+        "metadata": metadata(tenant, "database", &secret, false), "data": {file: encode(&key)},
     });
     cluster.apply(&Object::new(object)).await?;
     Ok(public)
@@ -214,17 +221,19 @@ async fn ensure_bundle(
     tenant: &Tenant,
     current: &str,
     seal: &str,
+    notify: &str,
 ) -> Result<String, CertificateError> {
     let live = cluster.get(&resource("v1", "Secret"), Some(&tenant.namespace), "trust").await?;
     let former = |file: &str| live.as_ref().and_then(|live| text(live, file)).unwrap_or_default();
     let bundle = with_former(current, &former("ca.crt"), "-----END CERTIFICATE-----\n");
-    // Heads that a former key signed stay heads.
+    // What a former key signed stays signed.
     let seals = with_former(seal, &former("seal.pub"), "-----END PUBLIC KEY-----\n");
+    let notifies = with_former(notify, &former("notify.pub"), "-----END PUBLIC KEY-----\n");
     cluster
         .apply(&Object::new(json!({
             "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
             "metadata": metadata(tenant, "database", "trust", false),
-            "data": {"ca.crt": encode(&bundle), "seal.pub": encode(&seals)},
+            "data": {"ca.crt": encode(&bundle), "seal.pub": encode(&seals), "notify.pub": encode(&notifies)},
         })))
         .await?;
     cluster
@@ -232,7 +241,7 @@ async fn ensure_bundle(
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata(tenant, "tenant", "trust-bundle", true),
-            "data": {"ca.crt": bundle, "seal.pub": seals},
+            "data": {"ca.crt": bundle, "seal.pub": seals, "notify.pub": notifies},
         })))
         .await?;
     if tenant.managed().is_some() {

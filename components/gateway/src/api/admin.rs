@@ -21,6 +21,8 @@ use super::problem::{Code, Problem};
 use super::read_body;
 use crate::books::{BooksError, postings};
 use crate::gateway::Gateway;
+use crate::notify::endpoint;
+use crate::store::registry::{Endpoint, Notify};
 
 const NAME_CHARS_MAX: usize = 128;
 const KEYS_MAX: usize = 8;
@@ -30,6 +32,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/admin/v1/merchants/{merchant_id}", put(put_merchant).get(get_merchant))
         .route("/admin/v1/apps/{app_id}", put(put_app).get(get_app))
         .route("/admin/v1/trial-balance", get(trial_balance))
+        .merge(super::notifications::router())
         .layer(from_fn(|request, next| only(CN_ADMIN_CLIENT, request, next)))
         .with_state(gateway)
 }
@@ -111,6 +114,7 @@ async fn put_app(
     let mut fields = Fields::parse(&body)?;
     let display_name = fields.free_text("displayName", NAME_CHARS_MAX)?;
     let listed = fields.list("keys")?;
+    let notify = notify(&gateway, &mut fields)?;
     fields.end()?;
     if listed.len() > KEYS_MAX {
         return Err(Problem::field("keys", format!("an app has at most {KEYS_MAX} keys")));
@@ -126,7 +130,7 @@ async fn put_app(
         }
         keys.push((key_id, point));
     }
-    gateway.store.put_app(app.as_str(), &display_name, &keys).await?;
+    gateway.store.put_app(app.as_str(), &display_name, &keys, &notify).await?;
     tracing::info!(app_id = %app, keys = keys.len(), "app registered");
     app_view(&gateway, app.as_str()).await
 }
@@ -140,6 +144,24 @@ fn key(value: Value) -> Result<(String, Vec<u8>), Problem> {
     let point = crate::keys::read_pem(&pem).map_err(|why| Problem::field("publicKeyPem", why))?;
     fields.end()?;
     Ok((key_id, point))
+}
+
+/// Where the app is to be notified. It is looked at again whenever something is sent.
+fn notify(gateway: &Gateway, fields: &mut Fields) -> Result<Notify, Problem> {
+    let mut inner = match fields.nullable_object("notification")? {
+        None => return Ok(Notify::AsBefore),
+        Some(None) => return Ok(Notify::Nowhere),
+        Some(Some(inner)) => inner,
+    };
+    let named = |field: &str, why: &str| Problem::field(&format!("notification.{field}"), why);
+    let within = |problem: Problem| named(&problem.field.unwrap_or_default(), &problem.detail);
+    let url = inner.text("url").map_err(within)?;
+    let denied = gateway.settings().value.denied.clone();
+    let url = endpoint::parse(&url, &denied).map_err(|why| named("url", &why))?;
+    let ca_pem = inner.optional_text("caPem").map_err(within)?;
+    endpoint::client(ca_pem.as_deref(), &denied).map_err(|why| named("caPem", &why))?;
+    inner.end().map_err(within)?;
+    Ok(Notify::At(Endpoint { url: url.to_string(), ca_pem }))
 }
 
 async fn get_app(
@@ -159,6 +181,7 @@ async fn app_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {
         "displayName": app.display_name,
         "createdAt": app.created_at,
         "keys": keys.collect::<Vec<_>>(),
+        "notification": app.endpoint.map(|to| json!({"url": to.url, "caPem": to.ca_pem})),
     })))
 }
 

@@ -71,6 +71,26 @@ impl Fields {
         }
     }
 
+    pub(super) fn optional_text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        match self.optional(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Problem::field(name, "must be a string")),
+        }
+    }
+
+    /// Here null is not as good as absent: some of it is none.
+    pub(super) fn nullable_object(&mut self, name: &str) -> Result<Option<Option<Self>>, Problem> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(Value::Null) => Ok(Some(None)),
+            Some(value) => match Self::from_value(value) {
+                Some(fields) => Ok(Some(Some(fields))),
+                None => Err(Problem::field(name, "must be an object, or null")),
+            },
+        }
+    }
+
     pub(super) fn list(&mut self, name: &str) -> Result<Vec<Value>, Problem> {
         match self.required(name)? {
             Value::Array(list) => Ok(list),

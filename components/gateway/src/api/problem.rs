@@ -17,6 +17,7 @@ pub enum Code {
     OrderConflict,
     UnknownMerchant,
     NoChannel,
+    NoEndpoint,
     RefundExceedsPayment,
     InsufficientBalance,
     Overloaded,
@@ -38,6 +39,7 @@ impl Code {
             Self::OrderConflict => StatusCode::CONFLICT,
             Self::UnknownMerchant
             | Self::NoChannel
+            | Self::NoEndpoint
             | Self::RefundExceedsPayment
             | Self::InsufficientBalance => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Overloaded | Self::DatabaseUnreachable | Self::DatabaseReadOnly => {
@@ -59,6 +61,7 @@ impl Code {
             Self::OrderConflict => "The number is taken by another request",
             Self::UnknownMerchant => "The merchant is not registered",
             Self::NoChannel => "No channel can take this payment",
+            Self::NoEndpoint => "The app has no notification address",
             Self::RefundExceedsPayment => "Refunds would exceed the payment",
             Self::InsufficientBalance => "The merchant's balance does not cover it",
             Self::Overloaded => "Too busy, or a part is away: try again with the same request",

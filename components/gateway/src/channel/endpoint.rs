@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use payplane_api::error::chain;
 use reqwest::Url;
 
 /// Networks that no channel may reach.
@@ -39,6 +40,16 @@ pub fn parse(text: &str, denied: &DeniedNetworks) -> Result<Url, String> {
     match host.parse::<IpAddr>() {
         Ok(address) if denied.denies(address) => Err(format!("endpoint {text:?} lies in a denied network")),
         _ => Ok(url),
+    }
+}
+
+/// The error and its causes, without the URL.
+#[must_use]
+pub fn reason(error: &reqwest::Error) -> String {
+    let kind = if error.is_timeout() { "time-out" } else { "connection" };
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{kind}: {}", chain(cause)),
+        None => kind.to_owned(),
     }
 }
 

@@ -34,6 +34,12 @@ impl GuardedResolver {
         let is_service = endpoint.host_str().is_some_and(is_service_name);
         Self { last: Arc::default(), denied, is_service }
     }
+
+    /// For an address that somebody else chose: no Service is exempt.
+    #[must_use]
+    pub fn outside(denied: Arc<DeniedNetworks>) -> Self {
+        Self { last: Arc::default(), denied, is_service: false }
+    }
 }
 
 /// What DNS says; where it says nothing, what it said last.
@@ -54,7 +60,8 @@ async fn look_up(name: &str, last: &Mutex<Remembered>) -> std::io::Result<Vec<So
     }
 }
 
-fn is_service_name(host: &str) -> bool {
+#[must_use]
+pub fn is_service_name(host: &str) -> bool {
     host.ends_with(".svc") || host.ends_with(".svc.cluster.local")
 }
 
@@ -88,6 +95,8 @@ mod tests {
         };
         assert!(resolve("https://localhost").await.is_err());
         assert!(resolve("https://simulator.simnet.svc").await.unwrap() > 0);
+        let outside = GuardedResolver::outside(Arc::new(denied()));
+        assert!(outside.resolve("localhost".parse().unwrap()).await.is_err());
     }
 
     #[tokio::test]

@@ -13,7 +13,6 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use payplane_api::config::{KeyFile, SimulatorNetwork};
-use payplane_api::error::chain;
 use payplane_common::trace::Trace;
 use reqwest::{Client, Method, Url};
 use serde::Serialize;
@@ -21,7 +20,7 @@ use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 use self::message::{Answer, PayBody, QueryBody, RefundBody};
 use self::sign::{MerchantKey, NetworkKey};
-use super::endpoint::{self, DeniedNetworks};
+use super::endpoint::{self, DeniedNetworks, reason};
 use super::resolver::GuardedResolver;
 use super::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay};
 
@@ -236,13 +235,4 @@ fn read(folder: &Path, key: &KeyFile) -> Result<Vec<u8>, SimulatorError> {
     let bytes = std::fs::read(folder.join(file)).context(KeyReadSnafu { file })?;
     ensure!(payplane_api::config::hash(&bytes) == key.sha256, KeyDigestSnafu { file });
     Ok(bytes)
-}
-
-/// The error and its causes, without the URL.
-fn reason(error: &reqwest::Error) -> String {
-    let kind = if error.is_timeout() { "time-out" } else { "connection" };
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{kind}: {}", chain(cause)),
-        None => kind.to_owned(),
-    }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::attempts::{Attempt, latest};
 use super::nonces::{self, Nonce};
-use super::outbox::publish;
+use super::outbox::{Event, publish};
 use super::{
     INTERVAL_SECONDS_MAX, LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError,
     execute, one, optional, rows,
@@ -207,8 +207,9 @@ impl Store {
             return self.order(attempt.order_id).await;
         };
         let order = Order::read(&row)?;
-        publish(&transaction, "payment.succeeded", order.order_id, &event(&order)).await?;
+        let told = publish(&transaction, &event("payment.succeeded", &order)).await?;
         transaction.commit().await.context(QuerySnafu { what })?;
+        self.wake(told);
         Ok(order)
     }
 
@@ -230,8 +231,9 @@ impl Store {
                 next_check_at = NULL WHERE order_id = $1 RETURNING {COLUMNS}"
         );
         let order = Order::read(&one(&transaction, what, &sql, &[&order_id, &code]).await?)?;
-        publish(&transaction, "payment.failed", order_id, &event(&order)).await?;
+        let told = publish(&transaction, &event("payment.failed", &order)).await?;
         transaction.commit().await.context(QuerySnafu { what })?;
+        self.wake(told);
         Ok(order)
     }
 
@@ -292,16 +294,22 @@ async fn find<C: deadpool_postgres::GenericClient>(
     row.as_ref().map(Order::read).transpose()
 }
 
-fn event(order: &Order) -> serde_json::Value {
-    json!({
+fn event<'a>(kind: &'static str, order: &'a Order) -> Event<'a> {
+    let payload = json!({
         "orderId": order.order_id,
         "appId": order.app_id,
         "orderDate": order.order_date,
         "orderNumber": order.order_number,
         "merchantId": order.merchant_id,
+        "method": order.method,
         "amountMinor": order.amount_minor,
         "currency": order.currency,
         "status": order.status,
+        "channel": order.channel,
+        "feeMinor": order.fee_minor,
+        "settlementDate": order.settlement_date,
         "failureCode": order.failure_code,
-    })
+        "completedAt": order.completed_at,
+    });
+    Event { kind, app: &order.app_id, subject: order.order_id, payload }
 }

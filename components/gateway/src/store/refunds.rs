@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::nonces::{self, Nonce};
 use super::orders::Order;
-use super::outbox::publish;
+use super::outbox::{Event, publish};
 use super::{
     INTERVAL_SECONDS_MAX, LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError,
     execute, one, optional, rows,
@@ -210,7 +210,7 @@ impl Store {
     pub async fn succeed_refund(&self, refund: &Refund, network_id: &str) -> Result<(), StoreError> {
         let sql = "UPDATE gateway.refunds SET status = 'Succeeded', network_id = $2, completed_at = now(),
                 next_check_at = NULL WHERE refund_id = $1 AND status = 'Sending'";
-        self.end_refund(refund, sql, &[&refund.refund_id, &network_id], true).await
+        self.end_refund(sql, &[&refund.refund_id, &network_id], true).await
     }
 
     /// The books refused it (`code`), or have reversed it (`reversal`).
@@ -224,14 +224,13 @@ impl Store {
                 reversal_transaction_id = $3, completed_at = now(), next_check_at = NULL
              WHERE refund_id = $1
                AND status = CASE WHEN $3::uuid IS NULL THEN 'Requested' ELSE 'Reversing' END";
-        self.end_refund(refund, sql, &[&refund.refund_id, &code, &reversal], false).await
+        self.end_refund(sql, &[&refund.refund_id, &code, &reversal], false).await
     }
 
     /// Ends a refund by `sql`, keeps its order's sums, and publishes it. Whoever
     /// comes second finds it done.
     async fn end_refund(
         &self,
-        refund: &Refund,
         sql: &str,
         params: super::Params<'_>,
         succeeded: bool,
@@ -239,24 +238,26 @@ impl Store {
         let what = "end a refund";
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
-        if execute(&transaction, what, sql, params).await? == 0 {
-            return Ok(());
-        }
-        let sums = if succeeded {
-            "UPDATE gateway.orders SET refunded_minor = refunded_minor + $2 WHERE order_id = $1"
+        let sql = format!("{sql} RETURNING {COLUMNS}");
+        let Some(row) = optional(&transaction, what, &sql, params).await? else { return Ok(()) };
+        let refund = Refund::read(&row)?;
+        let sum = if succeeded {
+            "refunded_minor = refunded_minor + $2"
         } else {
-            "UPDATE gateway.orders SET refund_reserved_minor = refund_reserved_minor - $2 WHERE order_id = $1"
+            "refund_reserved_minor = refund_reserved_minor - $2"
         };
-        execute(&transaction, what, sums, &[&refund.order_id, &refund.amount_minor]).await?;
+        let sums = format!(
+            "UPDATE gateway.orders SET {sum} WHERE order_id = $1
+             RETURNING app_id, order_date, order_number, merchant_id, currency"
+        );
+        let order = one(&transaction, what, &sums, &[&refund.order_id, &refund.amount_minor]).await?;
+        let (app, payload) = event(&order, &refund).context(ReadSnafu)?;
         let kind = if succeeded { "refund.succeeded" } else { "refund.failed" };
-        let payload = json!({
-            "refundId": refund.refund_id,
-            "orderId": refund.order_id,
-            "refundNumber": refund.refund_number,
-            "amountMinor": refund.amount_minor,
-        });
-        publish(&transaction, kind, refund.refund_id, &payload).await?;
-        transaction.commit().await.context(QuerySnafu { what })
+        let told =
+            publish(&transaction, &Event { kind, app: &app, subject: refund.refund_id, payload }).await?;
+        transaction.commit().await.context(QuerySnafu { what })?;
+        self.wake(told);
+        Ok(())
     }
 
     /// Takes up to `limit` refunds that are due, as [`Store::claim_orders`] does.
@@ -280,6 +281,24 @@ impl Store {
         execute(&client, "postpone a refund", sql, &[&refund_id, &INTERVAL_SECONDS_MAX]).await?;
         Ok(())
     }
+}
+
+/// Whom to tell of a refund that has ended, and what.
+fn event(order: &Row, refund: &Refund) -> Result<(String, serde_json::Value), tokio_postgres::Error> {
+    let payload = json!({
+        "refundId": refund.refund_id,
+        "orderId": refund.order_id,
+        "appId": order.try_get::<_, String>("app_id")?,
+        "orderDate": order.try_get::<_, Date>("order_date")?,
+        "orderNumber": order.try_get::<_, String>("order_number")?,
+        "refundNumber": refund.refund_number,
+        "merchantId": order.try_get::<_, String>("merchant_id")?,
+        "amountMinor": refund.amount_minor,
+        "currency": order.try_get::<_, String>("currency")?,
+        "status": refund.status,
+        "failureCode": refund.failure_code,
+    });
+    Ok((order.try_get("app_id")?, payload))
 }
 
 async fn find<C: deadpool_postgres::GenericClient>(

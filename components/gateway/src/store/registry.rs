@@ -23,6 +23,23 @@ pub struct App {
     pub created_at: Timestamp,
     /// Key ids and uncompressed P-256 points.
     pub keys: Vec<(String, Vec<u8>)>,
+    pub endpoint: Option<Endpoint>,
+}
+
+/// Where an app is notified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub url: String,
+    /// The CAs that it is believed by; none: the public ones.
+    pub ca_pem: Option<String>,
+}
+
+/// What becomes of an app's endpoint when the app is stored.
+#[derive(Clone, Debug)]
+pub enum Notify {
+    AsBefore,
+    Nowhere,
+    At(Endpoint),
 }
 
 impl Store {
@@ -48,12 +65,14 @@ impl Store {
         }))
     }
 
-    /// Stores an app with exactly these keys; others are withdrawn.
+    /// Stores an app with exactly these keys; others are withdrawn. An endpoint that is
+    /// given is tried at once with what is owed.
     pub async fn put_app(
         &self,
         id: &str,
         display_name: &str,
         keys: &[(String, Vec<u8>)],
+        notify: &Notify,
     ) -> Result<(), StoreError> {
         let what = "store an app";
         let mut client = self.client().await?;
@@ -69,21 +88,41 @@ impl Store {
              SELECT $1, * FROM unnest($2::text[], $3::bytea[])
              ON CONFLICT (app_id, key_id) DO UPDATE SET public_key = excluded.public_key";
         execute(&transaction, what, put, &[&id, &names, &points]).await?;
+        match notify {
+            Notify::AsBefore => {}
+            Notify::At(Endpoint { url, ca_pem }) => {
+                // First, as whoever ends a try locks them in this order.
+                let now = "UPDATE gateway.deliveries SET next_try_at = now() WHERE app_id = $1 AND status = 'Pending'";
+                execute(&transaction, what, now, &[&id]).await?;
+                let put = "INSERT INTO gateway.endpoints (app_id, url, ca_pem) VALUES ($1, $2, $3)
+                     ON CONFLICT (app_id) DO UPDATE
+                        SET url = excluded.url, ca_pem = excluded.ca_pem, failures = 0, rests_until = '-infinity'";
+                execute(&transaction, what, put, &[&id, url, ca_pem]).await?;
+            }
+            Notify::Nowhere => {
+                let gone = "DELETE FROM gateway.endpoints WHERE app_id = $1";
+                execute(&transaction, what, gone, &[&id]).await?;
+            }
+        }
         transaction.commit().await.context(QuerySnafu { what })
     }
 
     pub async fn app(&self, id: &str) -> Result<Option<App>, StoreError> {
         let client = self.client().await?;
-        let sql = "SELECT display_name, created_at FROM gateway.apps WHERE app_id = $1";
+        let sql = "SELECT a.display_name, a.created_at, p.url, p.ca_pem FROM gateway.apps a
+             LEFT JOIN gateway.endpoints p USING (app_id) WHERE app_id = $1";
         let Some(row) = optional(&client, "read an app", sql, &[&id]).await? else { return Ok(None) };
         let sql = "SELECT key_id, public_key FROM gateway.app_keys WHERE app_id = $1 ORDER BY key_id";
         let keys = rows(&client, "read an app's keys", sql, &[&id]).await?;
         let keys = keys.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        let (url, ca_pem): (Option<String>, _) =
+            (row.try_get(2).context(ReadSnafu)?, row.try_get(3).context(ReadSnafu)?);
         Ok(Some(App {
             app_id: id.to_owned(),
             display_name: row.try_get(0).context(ReadSnafu)?,
             created_at: row.try_get(1).context(ReadSnafu)?,
             keys: keys.collect::<Result<_, _>>().context(ReadSnafu)?,
+            endpoint: url.map(|url| Endpoint { url, ca_pem }),
         }))
     }
 

@@ -32,7 +32,7 @@ fn fees_limits_and_methods_are_what_the_channel_says() {
             "fees": [{"currency": "CNY", "basisPoints": 50, "fixedMinor": 7}],
             "limits": [{"currency": "CNY", "perPaymentMinorMax": 20_000}],
         },
-        {"name": "wallet", "fees": [{"currency": "CNY", "basisPoints": 0, "fixedMinor": 3}]},
+        {"name": "wallet", "fees": [{"currency": "CNY", "basisPoints": 100, "fixedMinor": 3, "maxMinor": 50}]},
     ]);
     in_force(&channel);
     let paid = pays(&app, "priced", 20_000, "CNY").expect("as much as the limit");
@@ -44,7 +44,7 @@ fn fees_limits_and_methods_are_what_the_channel_says() {
     none(pays(&app, "unpriced", 100, "USD"));
     let wallet = App { method: "wallet".into(), ..app.clone() };
     let paid = pays(&wallet, "wallet", 30_000, "CNY").expect("no limit was given");
-    assert_eq!((&paid["status"], &paid["feeMinor"]), (&json!("Succeeded"), &json!(3)), "{paid}");
+    assert_eq!((&paid["status"], &paid["feeMinor"]), (&json!("Succeeded"), &json!(50)), "{paid}");
     none(pays(&App { method: "qr".into(), ..app.clone() }, "unknown", 100, "CNY"));
     let _ = ready("alpha", 60);
 }

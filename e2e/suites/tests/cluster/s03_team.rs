@@ -8,8 +8,16 @@ use serde_json::{Value, json};
 
 const ADMIN: [&str; 2] = ["--as=jane", "--as-group=crew-admins"];
 const VIEWER: [&str; 2] = ["--as=jim", "--as-group=crew-viewers"];
-const GUARDED: [&str; 7] =
-    ["db-ledger", "db-owner", "tenant-ca", "seal-key", "trust", "database-ca", "gateway-config"];
+const GUARDED: [&str; 8] = [
+    "db-ledger",
+    "db-owner",
+    "tenant-ca",
+    "seal-key",
+    "notify-key",
+    "trust",
+    "database-ca",
+    "gateway-config",
+];
 
 fn prepare() {
     let mut alpha = tenant::development("alpha");

@@ -65,7 +65,7 @@ fn sent_under<'a>(run: &'a Run, edits: &'a [Edit], at: usize) -> impl Iterator<I
 fn fee(amount_minor: i64, basis_points: i64) -> i64 {
     use payplane_api::{currency::Currency, money};
     let amount = money::Money::new(amount_minor, Currency::parse("CNY").expect("a currency")).expect("money");
-    money::fee(amount, basis_points, 0).expect("a fee").minor()
+    money::fee(amount, basis_points, 0, None).expect("a fee").minor()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use payplane_client::call::{App, AppArgs, CallError};
 use payplane_client::message::{PayRequest, Payment, PaymentStatus, RefundRequest};
 use payplane_client::sign::Signer;
-use payplane_testkit::{Postgres, port};
+use payplane_testkit::{Pki, Postgres, port};
 use reqwest::{Certificate, Client, Identity};
 use serde_json::{Value, json};
 
@@ -92,6 +92,7 @@ impl Stack {
             ledger_port,
         };
         let config = text(stack.configure(60, true)?);
+        Pki::notify_key(&at)?;
         for number in 0..2 {
             let ports = [port::free()?, port::free()?, port::free()?];
             let mut gateway =
@@ -101,6 +102,7 @@ impl Stack {
                 ("--admin", ports[1]),
                 ("--health", ports[2]),
             ]));
+            gateway.extend(["--notify-key".into(), text(at.join("notify.key"))]);
             gateway.extend(["--database-tls".into(), identity.clone()]);
             gateway.extend(["--database-trust".into(), trust.clone()]);
             let log = at.join(format!("gateway-{number}.log"));
@@ -169,15 +171,19 @@ impl Stack {
         let (status, answer) = self.admin("admin-client", "PUT", path, &body).await?;
         ensure!(status == 200, "{answer}");
         for app in ["app1", "app2"] {
-            let (key, public) = (self.key(app), self.folder.path().join(format!("{app}.pub")));
-            payplane_client::key::keygen(&payplane_client::key::KeygenArgs { key, public: public.clone() })?;
-            let keys = json!([{"keyId": "k1", "publicKeyPem": std::fs::read_to_string(public)?}]);
-            let body = json!({"displayName": app, "keys": keys});
-            let (status, answer) =
-                self.admin("admin-client", "PUT", &format!("/admin/v1/apps/{app}"), &body).await?;
+            let (status, answer) = self.register_app(app, &Value::Null).await?;
             ensure!(status == 200, "{answer}");
         }
         Ok(())
+    }
+
+    /// Registers an app with its key, and where it is notified.
+    pub(crate) async fn register_app(&self, app: &str, notification: &Value) -> Result<(u16, Value)> {
+        let (key, public) = (self.key(app), self.folder.path().join(format!("{app}.pub")));
+        payplane_client::key::keygen(&payplane_client::key::KeygenArgs { key, public: public.clone() })?;
+        let keys = json!([{"keyId": "k1", "publicKeyPem": std::fs::read_to_string(public)?}]);
+        let body = json!({"displayName": app, "keys": keys, "notification": notification});
+        self.admin("admin-client", "PUT", &format!("/admin/v1/apps/{app}"), &body).await
     }
 
     pub(crate) fn key(&self, app: &str) -> PathBuf {
@@ -186,8 +192,17 @@ impl Stack {
 
     /// An app's client that calls both gateways in turn.
     pub(crate) fn app(&self, app: &str, connections: usize) -> Result<App> {
+        self.client(app, vec![self.url(0), self.url(1)], connections)
+    }
+
+    /// The client of `app1` that calls one gateway.
+    pub(crate) fn app_of(&self, gateway: usize, connections: usize) -> Result<App> {
+        self.client("app1", vec![self.url(gateway)], connections)
+    }
+
+    fn client(&self, app: &str, gateway: Vec<String>, connections: usize) -> Result<App> {
         Ok(App::new(&AppArgs {
-            gateway: vec![self.url(0), self.url(1)],
+            gateway,
             ca: self.postgres.pki.trust().join("ca.crt"),
             app: app.into(),
             key: self.key(app),

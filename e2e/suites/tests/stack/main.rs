@@ -4,7 +4,9 @@
 
 mod faults;
 mod harness;
+mod integrate;
 mod lost_answers;
+mod notifications;
 mod payments;
 mod process;
 mod refusals;

@@ -81,6 +81,41 @@ async fn a_channel_that_is_taken_out_meanwhile_takes_nothing() -> Result<()> {
     Ok(())
 }
 
+/// The first channel's network is silent: after some payments the others have their turn
+/// first, and it has its own again once it answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_network_rests_until_it_answers() -> Result<()> {
+    let mut stack = Stack::start().await?;
+    // One gateway: each goes by what it saw itself.
+    stack.gateways[1].kill_9()?;
+    let app = stack.app_of(0, 16)?;
+    let well = |stack: &Stack| anyhow::Ok([stack.channel("first", 1, 10)?, stack.channel("sim", 2, 60)?]);
+    let mute = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let mut channels = well(&stack)?;
+    channels[0]["network"]["endpoint"] = json!(format!("https://localhost:{}", mute.local_addr()?.port()));
+    stack.configure_channels(&channels)?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    let first: Vec<_> = (0..5).map(|n| payment(&format!("first-{n}"), 10_000)).collect();
+    for paid in join_all(first.iter().map(|request| app.pay(request))).await {
+        assert_eq!(paid?.fee_minor, Some(60), "no connection was made, so the other one took it");
+    }
+    assert_eq!(attempts(&stack, "first-0").await?, ["first NotSent", "sim Succeeded"]);
+    assert_eq!(app.pay(&payment("other", 10_000)).await?.status, Succeeded);
+    assert_eq!(attempts(&stack, "other").await?, ["sim Succeeded"], "the first one rests");
+
+    stack.configure_channels(&well(&stack)?)?;
+    for n in 0..100 {
+        let number = format!("again-{n}");
+        assert_eq!(app.pay(&payment(&number, 10_000)).await?.status, Succeeded);
+        if attempts(&stack, &number).await? == ["first Succeeded"] {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    anyhow::bail!("it rests for ever")
+}
+
 /// Many payments wait for a network that says nothing any more, not even to the resolver:
 /// one of another channel is resolved beside them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

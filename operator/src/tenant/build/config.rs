@@ -139,7 +139,12 @@ pub fn channel_config(
             .iter()
             .filter_map(|fee| {
                 let currency = Currency::parse(&fee.currency).ok()?;
-                Some(FeeConfig { currency, basis_points: fee.basis_points, fixed_minor: fee.fixed_minor })
+                Some(FeeConfig {
+                    currency,
+                    basis_points: fee.basis_points,
+                    fixed_minor: fee.fixed_minor,
+                    max_minor: fee.max_minor,
+                })
             })
             .collect(),
         limits: method

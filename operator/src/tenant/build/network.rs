@@ -11,6 +11,8 @@ use crate::tenant::validate::Tenant;
 
 /// CloudNativePG's status port of an instance.
 const PORT_INSTANCE_STATUS: u16 = 8000;
+/// Where apps may be notified.
+const PORTS_NOTIFY: [u16; 2] = [443, 8443];
 
 /// They stay with the books: a database that was released awake is as shut off as before.
 const WITH_THE_BOOKS: [&str; 2] = ["default-deny", "database"];
@@ -46,6 +48,11 @@ fn build_gateway_policy(tenant: &Tenant, settings: &Settings) -> Object {
     }
     let mut egress = names_and_database(tenant, settings);
     egress.push(rule("to", &[component(tenant, "ledger")], &[PORT_LEDGER]));
+    // Apps' endpoints. An empty list of peers would let everything through.
+    let apps = blocks(&egress_cidrs(tenant), settings);
+    if !apps.is_empty() {
+        egress.push(rule("to", &apps, &PORTS_NOTIFY));
+    }
     policy(tenant, "gateway", "gateway", &selector(tenant, "gateway"), &ingress, &egress)
 }
 
@@ -191,6 +198,10 @@ fn names_and_database(tenant: &Tenant, settings: &Settings) -> Vec<Value> {
     [dns()].into_iter().chain(database(tenant, settings)).collect()
 }
 
+fn egress_cidrs(tenant: &Tenant) -> Vec<String> {
+    tenant.spec.network.as_ref().map(|network| network.egress_cidrs.clone()).unwrap_or_default()
+}
+
 fn database(tenant: &Tenant, settings: &Settings) -> Option<Value> {
     match tenant.external() {
         None => Some(rule(
@@ -199,8 +210,7 @@ fn database(tenant: &Tenant, settings: &Settings) -> Option<Value> {
             &[PORT_DATABASE],
         )),
         Some(external) => {
-            let cidrs = tenant.spec.network.as_ref().map(|n| n.egress_cidrs.clone()).unwrap_or_default();
-            let to = blocks(&cidrs, settings);
+            let to = blocks(&egress_cidrs(tenant), settings);
             // An empty list of peers would let everything through.
             (!to.is_empty()).then(|| rule("to", &to, &[external.port]))
         }

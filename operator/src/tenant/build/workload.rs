@@ -188,6 +188,9 @@ fn pod(
     if name == "ledger" {
         volumes.push(("seal", "/etc/payplane/seal".to_owned(), secret("seal-key", "seal.key")));
     }
+    if name == "gateway" {
+        volumes.push(("notify", "/etc/payplane/notify".to_owned(), secret("notify-key", "notify.key")));
+    }
     let login = if name == "migrate" { "owner" } else { name };
     match tenant.external() {
         Some(external) => {

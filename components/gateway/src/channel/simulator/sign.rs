@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use jiff::Timestamp;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 
 /// How far the network's clock may be from ours in an answer.
 const ANSWER_WINDOW_SECONDS: u64 = 300;
@@ -19,9 +19,7 @@ pub(super) struct MerchantKey(EcdsaKeyPair);
 
 impl MerchantKey {
     pub(super) fn from_pem(pem: &[u8]) -> Option<Self> {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(pem).ok()?;
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der.secret_pkcs8_der());
-        pair.ok().map(Self)
+        crate::keys::signing_key(pem, &ECDSA_P256_SHA256_ASN1_SIGNING).map(Self)
     }
 
     pub(super) fn sign(&self, text: &[u8]) -> Option<String> {
