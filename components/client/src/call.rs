@@ -83,7 +83,7 @@ pub enum CallError {
     Long,
     #[snafu(display("the answer cannot be read: {text}"))]
     Unreadable { text: String, source: serde_json::Error },
-    #[snafu(display("refused with {status} {}: {}", problem.code, problem.detail))]
+    #[snafu(display("refused with {status} {problem}"))]
     Refused { status: u16, problem: Box<Problem> },
 }
 
@@ -112,6 +112,11 @@ impl App {
 
     pub async fn payment(&self, date: &str, number: &str) -> Result<Payment, CallError> {
         self.call(Method::GET, &format!("/v1/payments/{date}/{number}"), b"").await
+    }
+
+    /// Asks that the order be paid no more; what it is then is answered.
+    pub async fn close(&self, date: &str, number: &str) -> Result<Payment, CallError> {
+        self.call(Method::POST, &format!("/v1/payments/{date}/{number}/close"), b"").await
     }
 
     pub async fn refund(

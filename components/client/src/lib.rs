@@ -40,6 +40,8 @@ enum Command {
     Pay(order::PayArgs),
     /// Ask what became of a payment
     Query(order::QueryArgs),
+    /// Ask that an order be paid no more, and print what became of it
+    Close(order::CloseArgs),
     /// Refund a payment, whole or in part
     Refund(order::RefundArgs),
     /// Send one payment many times at once, over many connections
@@ -85,6 +87,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::TrialBalance(args) => admin::trial_balance(args).await.context(AdminSnafu),
         Command::Pay(args) => order::pay(args).await.context(OrderSnafu),
         Command::Query(args) => order::query(args).await.context(OrderSnafu),
+        Command::Close(args) => order::close(args).await.context(OrderSnafu),
         Command::Refund(args) => order::refund(args).await.context(OrderSnafu),
         Command::Burst(args) => burst::run(args).await.context(OrderSnafu),
         Command::Load(args) => load::run(args).await.context(LoadSnafu),

@@ -82,6 +82,16 @@ pub struct Problem {
     pub field: Option<String>,
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: ", self.code)?;
+        if let Some(field) = &self.field {
+            write!(f, "{field} ")?;
+        }
+        f.write_str(&self.detail)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TrialBalanceLine {

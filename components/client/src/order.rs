@@ -53,6 +53,18 @@ pub(crate) struct QueryArgs {
 }
 
 #[derive(Clone, Debug, clap::Args)]
+pub(crate) struct CloseArgs {
+    #[command(flatten)]
+    app: AppArgs,
+    #[arg(long)]
+    order_date: Date,
+    #[arg(long)]
+    order_number: String,
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RefundArgs {
     #[command(flatten)]
     app: AppArgs,
@@ -106,10 +118,14 @@ impl PayArgs {
 pub(crate) async fn pay(args: PayArgs) -> Result<(), OrderError> {
     let app = App::new(&args.app).context(CallSnafu)?;
     let payment = app.pay(&args.request()?).await.context(CallSnafu)?;
-    match args.output {
-        Output::Json => print::json(&payment),
-        Output::Text => print::line(&print::payment(&payment)),
-    }
+    show(args.output, &payment);
+    Ok(())
+}
+
+pub(crate) async fn close(args: CloseArgs) -> Result<(), OrderError> {
+    let app = App::new(&args.app).context(CallSnafu)?;
+    let payment = app.close(&args.order_date.to_string(), &args.order_number).await.context(CallSnafu)?;
+    show(args.output, &payment);
     Ok(())
 }
 
@@ -121,11 +137,7 @@ pub(crate) async fn query(args: QueryArgs) -> Result<(), OrderError> {
         show_refund(args.output, &date, number, &refund);
         return Ok(());
     }
-    let payment = app.payment(&date, number).await.context(CallSnafu)?;
-    match args.output {
-        Output::Json => print::json(&payment),
-        Output::Text => print::line(&print::payment(&payment)),
-    }
+    show(args.output, &app.payment(&date, number).await.context(CallSnafu)?);
     Ok(())
 }
 
@@ -140,6 +152,13 @@ pub(crate) async fn refund(args: RefundArgs) -> Result<(), OrderError> {
     let refund = app.refund(&date, &args.order_number, &request).await.context(CallSnafu)?;
     show_refund(args.output, &date, &args.order_number, &refund);
     Ok(())
+}
+
+fn show(output: Output, payment: &crate::message::Payment) {
+    match output {
+        Output::Json => print::json(payment),
+        Output::Text => print::line(&print::payment(payment)),
+    }
 }
 
 fn show_refund(output: Output, date: &str, number: &str, refund: &crate::message::Refund) {

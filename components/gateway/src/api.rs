@@ -34,6 +34,11 @@ async fn read_body(request: Request) -> Result<(Parts, Bytes), Problem> {
     }
 }
 
+/// Reads an id of a path. What cannot be one is nobody's, and the database is not asked.
+fn id_of<T: TryFrom<String>>(text: String) -> Result<T, Problem> {
+    T::try_from(text).map_err(|_| Problem::new(Code::NotFound, "nothing has such an id"))
+}
+
 /// Answers for what no route matches.
 async fn not_found() -> Problem {
     Problem::new(Code::NotFound, "there is no such path or method here")

@@ -68,6 +68,8 @@ pub enum Outcome {
     Processing {
         network_id: Option<String>,
     },
+    /// The network confirmed that it takes no money for it any more.
+    Closed,
     /// It may or may not have had an effect.
     Unknown {
         why: String,
@@ -94,6 +96,9 @@ pub trait Channel: Send + Sync {
     fn send(&self, prepared: Prepared, trace: Trace) -> BoxFuture<'_, Outcome>;
     /// Asks for a payment or a refund by the number that was sent.
     fn query<'a>(&'a self, number: &'a str, trace: Trace) -> BoxFuture<'a, Found>;
+    /// Asks the network to take no money for a payment any more. `Closed` only where it
+    /// confirms that, also for a request that may still be under way to it.
+    fn close<'a>(&'a self, number: &'a str, trace: Trace) -> BoxFuture<'a, Outcome>;
     /// Once a "not found" bears a later time than this, the network looked when it
     /// could no longer accept a request that was signed at `signed_at`.
     fn closed_at(&self, signed_at: Timestamp) -> Timestamp;

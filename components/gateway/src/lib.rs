@@ -11,6 +11,7 @@ pub mod api;
 pub mod books;
 pub mod breaker;
 pub mod channel;
+pub mod close;
 pub mod gateway;
 pub mod keys;
 pub mod metrics;

@@ -1,6 +1,6 @@
 //! Apps are told what became of their orders: signed, in their own time, each event at
 //! least once. Every replica sends; they share by skipping what another has taken. What
-//! is owed, and what came of each try, is in the database (`store::deliveries`).
+//! is owed, and what came of each try, is in the database (`store::deliveries`, `store::tries`).
 
 pub mod endpoint;
 pub mod schedule;
@@ -22,8 +22,9 @@ use self::sign::NotifyKey;
 use crate::gateway::Gateway;
 use crate::metrics;
 use crate::store::StoreError;
-use crate::store::deliveries::{Delivery, Tried};
+use crate::store::deliveries::Delivery;
 use crate::store::registry::Endpoint;
+use crate::store::tries::Tried;
 use crate::works::Works;
 
 /// Notifications taken in one look.

@@ -182,6 +182,7 @@ pub fn ending(channel: &str, attempt_id: Uuid, outcome: Outcome) -> Ending {
             Ending { network_id, code: Some(code), ..bare(AttemptState::Declined) }
         }
         Outcome::Processing { network_id } => Ending { network_id, ..bare(AttemptState::Processing) },
+        Outcome::Closed => bare(AttemptState::Closed),
         Outcome::Unknown { why } => {
             tracing::info!(channel, %attempt_id, why, "outcome unknown");
             bare(AttemptState::Unknown)

@@ -218,7 +218,7 @@ async fn take(
         Outcome::Succeeded { network_id, .. } => {
             patience.keep(|| gateway.store.succeed_refund(refund, &network_id)).await?;
         }
-        Outcome::Declined { .. } => reverse("Declined").await?,
+        Outcome::Declined { .. } | Outcome::Closed => reverse("Declined").await?,
         Outcome::NotSent { why } => {
             tracing::info!(refund_id = %refund.refund_id, why, "refund not sent");
             reverse("ChannelUnavailable").await?;

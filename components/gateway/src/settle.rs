@@ -53,6 +53,7 @@ pub async fn finish(
             return Ok(order);
         }
         AttemptState::Declined => "Declined",
+        AttemptState::Closed => "Closed",
         AttemptState::NotSent => "ChannelUnavailable",
         AttemptState::NotReceived => "NotReceived",
     };

@@ -75,6 +75,8 @@ states!(
         Unknown,
         Succeeded,
         Declined,
+        /// The network confirmed that it takes no money for it any more.
+        Closed,
         /// It surely never left this process, or the network refused it unread.
         NotSent,
         /// The network does not know it, and could not accept it any more.
@@ -126,7 +128,11 @@ impl OrderState {
         const {
             &[
                 when(Processing, Succeeded, "an attempt succeeded and the ledger acknowledged the posting"),
-                when(Processing, Failed, "every attempt ended without an effect, or risk blocked it"),
+                when(
+                    Processing,
+                    Failed,
+                    "every attempt ended without an effect, risk blocked it, or it was closed",
+                ),
             ]
         }
     }
@@ -135,7 +141,7 @@ impl OrderState {
 impl AttemptState {
     #[must_use]
     pub fn transitions() -> &'static [Transition<Self>] {
-        use AttemptState::{Declined, NotReceived, NotSent, Processing, Sending, Succeeded, Unknown};
+        use AttemptState::{Closed, Declined, NotReceived, NotSent, Processing, Sending, Succeeded, Unknown};
         const {
             &[
                 when(Sending, Succeeded, "verified answer"),
@@ -150,6 +156,9 @@ impl AttemptState {
                 when(Unknown, NotReceived, "not found, after the request's window closed"),
                 when(Processing, Succeeded, "query"),
                 when(Processing, Declined, "query"),
+                when(Sending, Closed, "the network confirmed a closing"),
+                when(Unknown, Closed, "the network confirmed a closing"),
+                when(Processing, Closed, "the network confirmed a closing"),
             ]
         }
     }
@@ -208,9 +217,9 @@ mod tests {
         for state in AttemptState::ALL {
             assert!(walk(*state, &mut vec![]), "{state} has no way to an end");
         }
-        use AttemptState::{Declined, NotReceived, NotSent, Succeeded};
+        use AttemptState::{Closed, Declined, NotReceived, NotSent, Succeeded};
         for state in AttemptState::ALL {
-            let end = [Succeeded, Declined, NotSent, NotReceived].contains(state);
+            let end = [Succeeded, Declined, Closed, NotSent, NotReceived].contains(state);
             assert_eq!(state.is_final(), end, "{state}");
         }
     }

@@ -9,6 +9,7 @@ pub mod orders;
 pub mod outbox;
 pub mod refunds;
 pub mod registry;
+pub mod tries;
 
 use std::sync::Arc;
 

@@ -102,7 +102,7 @@ CREATE TABLE gateway.attempts (
     config_hash  text NOT NULL,
     config_epoch bigint NOT NULL,
     status       text NOT NULL DEFAULT 'Sending' CHECK (status IN
-        ('Sending', 'Processing', 'Unknown', 'Succeeded', 'Declined', 'NotSent', 'NotReceived')),
+        ('Sending', 'Processing', 'Unknown', 'Succeeded', 'Declined', 'Closed', 'NotSent', 'NotReceived')),
     -- The time that the request's signature bears.
     signed_at    timestamptz NOT NULL,
     network_id   text,
@@ -168,7 +168,7 @@ CREATE TRIGGER final_stays BEFORE UPDATE ON gateway.orders FOR EACH ROW
     WHEN (OLD.status <> 'Processing' AND NEW.status IS DISTINCT FROM OLD.status)
     EXECUTE FUNCTION gateway.final_stays();
 CREATE TRIGGER final_stays BEFORE UPDATE ON gateway.attempts FOR EACH ROW
-    WHEN (OLD.status IN ('Succeeded', 'Declined', 'NotSent', 'NotReceived')
+    WHEN (OLD.status IN ('Succeeded', 'Declined', 'Closed', 'NotSent', 'NotReceived')
           AND NEW.status IS DISTINCT FROM OLD.status)
     EXECUTE FUNCTION gateway.final_stays();
 CREATE TRIGGER final_stays BEFORE UPDATE ON gateway.refunds FOR EACH ROW

@@ -59,6 +59,7 @@ pub fn router(network: Arc<Network>) -> Router {
         .route("/sim/v1/pay", post(pay))
         .route("/sim/v1/refund", post(refund))
         .route("/sim/v1/query", post(query))
+        .route("/sim/v1/close", post(close))
         .with_state(network)
 }
 
@@ -109,6 +110,15 @@ async fn query(State(network): State<Arc<Network>>, request: Request<Body>) -> R
         Err(refused) => return *refused,
     };
     let answer = network.book.query(&caller.merchant, &query.number).await;
+    finish(&network, &caller, None, answer).await
+}
+
+async fn close(State(network): State<Arc<Network>>, request: Request<Body>) -> Response {
+    let (caller, close) = match admit::<QueryRequest>(&network, request).await {
+        Ok(admitted) => admitted,
+        Err(refused) => return *refused,
+    };
+    let answer = network.book.close(&caller.merchant, close.number).await;
     finish(&network, &caller, None, answer).await
 }
 

@@ -35,8 +35,15 @@ pub enum BookError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all_fields = "camelCase")]
 pub enum Asked {
-    Pay { currency: String, method: String },
-    Refund { original_number: String },
+    Pay {
+        currency: String,
+        method: String,
+    },
+    Refund {
+        original_number: String,
+    },
+    /// A pay that was closed before it came.
+    Close,
 }
 
 /// One pay or refund, as it stands in the journal and in the record.
@@ -73,7 +80,11 @@ impl Payment {
 enum Event {
     Taken(Payment),
     Completed { merchant_id: String, number: String, network_time: Timestamp },
+    Closed { merchant_id: String, number: String, network_time: Timestamp },
 }
+
+/// What a closed pay is declined with.
+const CLOSED: &str = "Closed";
 
 type Key = (String, String);
 
@@ -100,6 +111,13 @@ impl Pages {
             Event::Completed { merchant_id, number, network_time } => {
                 if let Some(payment) = self.payments.get_mut(&(merchant_id, number)) {
                     payment.state = State::Succeeded;
+                    payment.network_time = network_time;
+                }
+            }
+            Event::Closed { merchant_id, number, network_time } => {
+                if let Some(payment) = self.payments.get_mut(&(merchant_id, number)) {
+                    payment.state = State::Declined;
+                    payment.code = Some(CLOSED.to_owned());
                     payment.network_time = network_time;
                 }
             }
@@ -155,6 +173,38 @@ impl Book {
         self.take(merchant, request.number, asked, amount, decide).await
     }
 
+    /// Takes no money for a pay any more, also where it has not come yet, unless it has
+    /// succeeded. Refunds are not closed.
+    pub async fn close(&self, merchant: &str, number: String) -> Result<Answer, BookError> {
+        self.complete(merchant, &number).await?;
+        let key = (merchant.to_owned(), number.clone());
+        let durable = {
+            let mut pages = self.pages();
+            match pages.payments.get(&key) {
+                None => None,
+                Some(known)
+                    if known.state == State::Processing && matches!(known.asked, Asked::Pay { .. }) =>
+                {
+                    let (merchant_id, number) = key.clone();
+                    let closed = Event::Closed { merchant_id, number, network_time: Timestamp::now() };
+                    Some(self.write(&mut pages, closed)?)
+                }
+                Some(_) => Some(self.journal.barrier().context(JournalSnafu)?),
+            }
+        };
+        let Some(durable) = durable else {
+            let closed = |_: &Pages| Ok((State::Declined, Some(CLOSED)));
+            return match self.take(merchant, number.clone(), Asked::Close, 0, closed).await {
+                // It came in between.
+                Err(BookError::Conflict) => Box::pin(self.close(merchant, number)).await,
+                answer => answer,
+            };
+        };
+        durable.wait().await.context(JournalSnafu)?;
+        let pages = self.pages();
+        pages.payments.get(&key).map(Payment::answer).ok_or(BookError::NotFound)
+    }
+
     /// What became of a number.
     pub async fn query(&self, merchant: &str, number: &str) -> Result<Answer, BookError> {
         self.complete(merchant, number).await?;
@@ -200,7 +250,10 @@ impl Book {
             let mut pages = self.pages();
             let key = (merchant.to_owned(), number.clone());
             if let Some(known) = pages.payments.get(&key) {
-                ensure!(known.asked == asked && known.amount_minor == amount_minor, ConflictSnafu);
+                let same = known.asked == asked && known.amount_minor == amount_minor;
+                // Whatever comes for it is declined.
+                let closed = known.asked == Asked::Close && matches!(asked, Asked::Pay { .. });
+                ensure!(same || closed, ConflictSnafu);
                 // The first request's line may still be on its way to the disk.
                 (known.answer(), self.journal.barrier().context(JournalSnafu)?)
             } else {

@@ -189,6 +189,10 @@ impl Network {
         self.post("/sim/v1/query", &json!({"number": number})).await.unwrap()
     }
 
+    async fn close(&self, number: &str) -> Value {
+        self.post("/sim/v1/close", &json!({"number": number})).await.unwrap().2
+    }
+
     async fn record(&self) -> Vec<Value> {
         let answer = self.client.get(format!("{}/sim/v1/record", self.record)).send().await.unwrap();
         let record: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
@@ -234,6 +238,29 @@ fn every_fault_does_what_the_manual_says() {
         assert_eq!(network.query("n2").await.2["state"], "Succeeded");
         let numbers: Vec<_> = network.record().await.iter().map(|p| p["number"].clone()).collect();
         assert_eq!(numbers, ["plain", "n1", "n2", "n4", "n6", "n7"]);
+    });
+}
+
+#[test]
+fn what_is_closed_takes_no_money_and_what_was_paid_stays_paid() {
+    runtime().block_on(async {
+        let mut network = Network::new().await;
+        network.pay("paid", 500).await.unwrap();
+        assert_eq!(network.pay("later", 9002).await.unwrap().2["state"], "Processing");
+        assert_eq!(network.close("paid").await["state"], "Succeeded");
+        for number in ["later", "never"] {
+            let closed = network.close(number).await;
+            assert_eq!((&closed["state"], &closed["code"]), (&json!("Declined"), &json!("Closed")));
+            assert_eq!(network.close(number).await, closed);
+        }
+        network.kill_and_restart().await;
+        // One that comes afterwards is declined, also where it was never known.
+        assert_eq!(network.pay("later", 9002).await.unwrap().2["code"], "Closed");
+        let late = network.pay("never", 500).await.unwrap();
+        assert_eq!((late.0, &late.2["state"], &late.2["code"]), (200, &json!("Declined"), &json!("Closed")));
+        assert_eq!(network.query("never").await.2["code"], "Closed");
+        let refund = json!({"number": "never", "originalNumber": "paid", "amountMinor": 1});
+        assert_eq!(network.post("/sim/v1/refund", &refund).await.unwrap().0, 409);
     });
 }
 

@@ -90,7 +90,8 @@ async fn get_merchant(
     State(gateway): State<Arc<Gateway>>,
     Path(merchant_id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    merchant_view(&gateway, &merchant_id).await
+    let merchant: MerchantId = super::id_of(merchant_id)?;
+    merchant_view(&gateway, merchant.as_str()).await
 }
 
 async fn merchant_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {
@@ -168,7 +169,8 @@ async fn get_app(
     State(gateway): State<Arc<Gateway>>,
     Path(app_id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    app_view(&gateway, &app_id).await
+    let app: AppId = super::id_of(app_id)?;
+    app_view(&gateway, app.as_str()).await
 }
 
 async fn app_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {

@@ -1,4 +1,4 @@
-//! The app API: pay, query, refund. Every request is signed.
+//! The app API: pay, query, close, refund. Every request is signed.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,8 +10,10 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use payplane_api::id::{OrderNumber, RefundNumber};
 
 use super::fields;
+use super::id_of;
 use super::problem::{Code, Problem};
 use super::signed::verified;
 use super::wire::{PayRequest, Payment, RefundRequest, RefundView};
@@ -27,6 +29,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/payments", post(pay))
         .route(order, get(query))
+        .route(&format!("{order}/close"), post(close))
         .route(&format!("{order}/refunds"), post(refund))
         .route(&format!("{order}/refunds/{{refund_number}}"), get(query_refund))
         .fallback(super::not_found)
@@ -42,6 +45,7 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let operation = match (request.method().as_str(), path.as_deref()) {
         ("POST", Some("/v1/payments")) => "pay",
+        ("POST", Some(path)) if path.ends_with("/close") => "close",
         ("POST", Some(_)) => "refund",
         ("GET", Some(path)) if path.ends_with("{refund_number}") => "query_refund",
         ("GET", Some(_)) => "query",
@@ -80,6 +84,17 @@ async fn query(
     Ok(Json(order(&gateway, &caller, &date, &number).await?.into()))
 }
 
+async fn close(
+    State(gateway): State<Arc<Gateway>>,
+    Path((date, number)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Payment>, Problem> {
+    // To close twice is to close: its nonce is guarded as a query's.
+    let caller = reader(&gateway, request).await?;
+    let order = order(&gateway, &caller, &date, &number).await?;
+    Ok(Json(crate::close::close(&gateway, &caller, order).await?.into()))
+}
+
 async fn refund(
     State(gateway): State<Arc<Gateway>>,
     Path((date, number)): Path<(String, String)>,
@@ -102,12 +117,13 @@ async fn query_refund(
 ) -> Result<Json<RefundView>, Problem> {
     let caller = reader(&gateway, request).await?;
     let order = order(&gateway, &caller, &date, &number).await?;
-    let refund = caller.patience.keep(|| gateway.store.find_refund(&order, &refund_number)).await?;
+    let number: RefundNumber = id_of(refund_number)?;
+    let refund = caller.patience.keep(|| gateway.store.find_refund(&order, number.as_str())).await?;
     let refund = refund.ok_or_else(|| Problem::new(Code::NotFound, "this order has no such refund"))?;
     Ok(Json(RefundView::new(refund, &order.currency)))
 }
 
-/// Verifies a request that only reads. It has no body.
+/// Verifies a request that stores nothing of its own. It has no body.
 async fn reader(gateway: &Gateway, request: Request) -> Result<Caller, Problem> {
     let (caller, body) = verified(gateway, request).await?;
     if !body.is_empty() {
@@ -122,7 +138,9 @@ async fn reader(gateway: &Gateway, request: Request) -> Result<Caller, Problem> 
 /// The caller's own order. Another app's does not exist for it.
 async fn order(gateway: &Gateway, caller: &Caller, date: &str, number: &str) -> Result<Order, Problem> {
     let date = fields::date("orderDate", date)?;
-    let order = caller.patience.keep(|| gateway.store.find_order(caller.app(), date, number)).await?;
+    let number: OrderNumber = id_of(number.to_owned())?;
+    let find = || gateway.store.find_order(caller.app(), date, number.as_str());
+    let order = caller.patience.keep(find).await?;
     order.ok_or_else(|| Problem::new(Code::NotFound, "this app has no such order"))
 }
 

@@ -99,6 +99,7 @@ async fn open_payments(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
 ) -> Result<Json<OpenPayments>, Problem> {
+    payplane_api::id::check("channel name", &name, 63).map_err(|e| Problem::field("name", e.to_string()))?;
     let (pending, unknown) = gateway.store.count_open(&name).await?;
     let count = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(Json(OpenPayments { pending: count(pending), unknown: count(unknown) }))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use payplane_api::id::AppId;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -13,6 +14,7 @@ use super::problem::{Code, Problem};
 use crate::gateway::Gateway;
 use crate::state::DeliveryState;
 use crate::store::history::{PastTry, Told};
+use crate::store::registry::App;
 
 const PAGE: i64 = 100;
 /// The latest of an event.
@@ -39,10 +41,8 @@ async fn list(
     if let Some(name) = asked.into_keys().next() {
         return Err(Problem::field(&name, "is not a parameter of this request"));
     }
-    if gateway.store.app(&app_id).await?.is_none() {
-        return Err(Problem::new(Code::NotFound, format!("app {app_id:?}")));
-    }
-    let told = gateway.store.told(&app_id, state, after, PAGE).await?;
+    let app = known(&gateway, app_id).await?;
+    let told = gateway.store.told(&app.app_id, state, after, PAGE).await?;
     Ok(Json(json!({ "notifications": told.iter().map(view).collect::<Vec<_>>() })))
 }
 
@@ -59,14 +59,19 @@ async fn resend_dead(
     State(gateway): State<Arc<Gateway>>,
     Path(app_id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let app = gateway.store.app(&app_id).await?;
-    let app = app.ok_or_else(|| Problem::new(Code::NotFound, format!("app {app_id:?}")))?;
-    if app.endpoint.is_none() {
+    let App { app_id, endpoint, .. } = known(&gateway, app_id).await?;
+    if endpoint.is_none() {
         return Err(no_endpoint(&app_id));
     }
     let resent = gateway.store.tell_dead_again(&app_id, RESENT_MAX).await?;
     tracing::info!(app_id, resent, "dead notifications asked for again");
     Ok(Json(json!({ "resent": resent })))
+}
+
+async fn known(gateway: &Gateway, app_id: String) -> Result<App, Problem> {
+    let id: AppId = super::id_of(app_id)?;
+    let app = gateway.store.app(id.as_str()).await?;
+    app.ok_or_else(|| Problem::new(Code::NotFound, format!("app {id}")))
 }
 
 fn no_endpoint(app_id: &str) -> Problem {

@@ -221,6 +221,21 @@ impl Channel for Simulator {
         .boxed()
     }
 
+    fn close<'a>(&'a self, number: &'a str, trace: Trace) -> BoxFuture<'a, Outcome> {
+        async move {
+            let prepared = match self.prepare("/sim/v1/close", number, &QueryBody { number }) {
+                Ok(prepared) => prepared,
+                Err(error) => return Outcome::Unknown { why: error.why },
+            };
+            match self.exchange(prepared, trace).await {
+                Exchanged::Answer { status: 200..=299, body, .. } => Answer::outcome(&body, number),
+                Exchanged::Answer { status, .. } => Outcome::Unknown { why: format!("answer {status}") },
+                Exchanged::NotSent(why) | Exchanged::Unknown(why) => Outcome::Unknown { why },
+            }
+        }
+        .boxed()
+    }
+
     fn closed_at(&self, signed_at: Timestamp) -> Timestamp {
         // It may have looked before it stamped its answer, by as long as we wait for one.
         let late = SignedDuration::try_from(ANSWER_MAX).unwrap_or(SignedDuration::MAX);

@@ -148,7 +148,12 @@ impl Store {
             return Attempt::read(&row);
         }
         let row = read_attempt(&client, attempt_id).await?;
-        Attempt::read(&row.context(MissingSnafu { what: "attempt", id: attempt_id })?)
+        let stored = Attempt::read(&row.context(MissingSnafu { what: "attempt", id: attempt_id })?)?;
+        if ending.status == AttemptState::Succeeded && stored.is_without_effect() {
+            let (network_id, stored) = (&ending.network_id, stored.status);
+            tracing::error!(%attempt_id, ?network_id, %stored, "the network took money for what it had ended");
+        }
+        Ok(stored)
     }
 
     /// Replaces what a posting is decided on by something newer, where it is older

@@ -34,8 +34,8 @@ pub(super) async fn guard<C: GenericClient>(client: &C, nonce: &Nonce) -> Result
 
 impl Store {
     /// Guards a request that writes nothing else. Should the database lose the
-    /// row in a crash, a read could be repeated, which tells nothing new; so the
-    /// commit does not wait for the disk.
+    /// row in a crash, a read or a closing could be repeated, which changes nothing;
+    /// so the commit does not wait for the disk.
     pub async fn guard_read(&self, nonce: &Nonce) -> Result<bool, StoreError> {
         let mut client = self.client().await?;
         let what = "store the nonce of a query";

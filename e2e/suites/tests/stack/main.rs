@@ -2,8 +2,10 @@
 //! a real PostgreSQL with fsync on, the real ledger and the simulated network:
 //! no cluster is needed.
 
+mod closing;
 mod faults;
 mod harness;
+mod hostile;
 mod integrate;
 mod lost_answers;
 mod notifications;

@@ -28,6 +28,9 @@ pub(super) struct QueryBody<'a> {
     pub number: &'a str,
 }
 
+/// The code of what was closed.
+const CLOSED: &str = "Closed";
+
 #[derive(Deserialize)]
 enum State {
     Succeeded,
@@ -64,6 +67,7 @@ impl Answer {
                 Outcome::succeeded(&network_id, network_time)
             }
             (State::Succeeded, _, _) => unknown("a success without network id and time"),
+            (State::Declined, _, _) if answer.code.as_deref() == Some(CLOSED) => Outcome::Closed,
             (State::Declined, network_id, _) => Outcome::Declined {
                 code: answer.code.map_or_else(|| "Declined".to_owned(), |code| storable(&code)),
                 network_id: network_id.as_deref().map(storable),

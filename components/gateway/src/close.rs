@@ -1,0 +1,80 @@
+//! Closing an order that the app does not want paid any more. It is closed once the
+//! network confirms that; what was paid before stays paid.
+
+use std::sync::Arc;
+
+use payplane_common::trace::Trace;
+use tracing::Instrument;
+
+use crate::api::problem::Problem;
+use crate::channel::Outcome;
+use crate::gateway::{Caller, Gateway};
+use crate::patience::Patience;
+use crate::pay::ending;
+use crate::settle::{self, SettleError};
+use crate::state::{AttemptState, OrderState};
+use crate::store::Store;
+use crate::store::attempts::Attempt;
+use crate::store::orders::Order;
+
+/// The order as it is afterwards: `Failed` with code `Closed`, or what it became before,
+/// or still `Processing` where the network did not say.
+pub async fn close(gateway: &Arc<Gateway>, caller: &Caller, order: Order) -> Result<Order, Problem> {
+    if order.status != OrderState::Processing {
+        return Ok(order);
+    }
+    let (work, trace, patience, order_id) = (gateway.clone(), caller.trace, caller.patience, order.order_id);
+    let (place, span) = (caller.place.clone(), tracing::info_span!("close", %order_id));
+    let rest = async move {
+        let _place = place;
+        work.close(order, (trace, patience)).await
+    };
+    let rest = gateway.work.spawn(tokio::time::timeout_at(patience.until(), rest).instrument(span));
+    if let Ok(Ok(Err(error))) = rest.await {
+        settle::log_unfinished(&error, order_id);
+    }
+    Ok(patience.keep(|| gateway.store.order(order_id)).await?)
+}
+
+impl Gateway {
+    async fn close(&self, order: Order, (trace, patience): (Trace, Patience)) -> Result<(), SettleError> {
+        let order_id = order.order_id;
+        let attempt = patience.keep(|| self.store.latest_attempt(order_id)).await?;
+        let attempt = match attempt {
+            Some(attempt) if !attempt.status.is_final() => {
+                self.ask_to_close(&attempt, (trace, patience)).await?
+            }
+            attempt => attempt,
+        };
+        match attempt {
+            // Nothing is at a network. An attempt that begins at this moment is seen under the
+            // order's lock, or sees that the order has ended.
+            None => drop(patience.keep(|| self.store.fail_order(order_id, "Closed")).await?),
+            Some(attempt) if attempt.status == AttemptState::NotSent => {
+                drop(patience.keep(|| self.store.fail_order(order_id, "Closed")).await?);
+            }
+            Some(attempt) => drop(settle::finish(self, order, attempt, (trace, patience)).await?),
+        }
+        Ok(())
+    }
+
+    /// The attempt as it is afterwards.
+    async fn ask_to_close(
+        &self,
+        attempt: &Attempt,
+        (trace, patience): (Trace, Patience),
+    ) -> Result<Option<Attempt>, SettleError> {
+        let (name, attempt_id) = (&attempt.channel, attempt.attempt_id);
+        let settings = self.settings();
+        let channel = settings.value.channel(name);
+        let channel = channel
+            .ok_or_else(|| SettleError::Channel { why: format!("channel {name} is not configured") })?;
+        let outcome = channel.client.close(&Store::number(attempt_id), trace).await;
+        if matches!(outcome, Outcome::Unknown { .. } | Outcome::NotSent { .. }) {
+            tracing::info!(?outcome, "the network did not close it");
+            return Ok(Some(attempt.clone()));
+        }
+        let ending = ending(name, attempt_id, outcome);
+        Ok(Some(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?))
+    }
+}
