@@ -14,13 +14,12 @@ use crate::gateway::Gateway;
 use crate::metrics;
 use crate::store::Store;
 
-/// Payments in a row without a verified answer, after which a channel rests.
+/// Payments in a row without an outcome, after which a channel rests.
 const SILENT_MAX: u32 = 5;
 /// It is asked after so long, and then after twice as long each time.
 const REST: Duration = Duration::from_secs(2);
 const REST_MAX: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// A network that is asked has answered by then.
 const ASKED_MAX: Duration = Duration::from_secs(20);
 

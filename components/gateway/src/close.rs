@@ -41,29 +41,24 @@ impl Gateway {
         let order_id = order.order_id;
         let attempt = patience.keep(|| self.store.latest_attempt(order_id)).await?;
         let attempt = match attempt {
-            Some(attempt) if !attempt.status.is_final() => {
-                self.ask_to_close(&attempt, (trace, patience)).await?
-            }
-            attempt => attempt,
+            Some(open) if !open.status.is_final() => Some(self.ask_to_close(open, (trace, patience)).await?),
+            ended => ended,
         };
-        match attempt {
+        match attempt.filter(|attempt| attempt.status != AttemptState::NotSent) {
+            Some(attempt) => settle::finish(self, order, attempt, (trace, patience)).await?,
             // Nothing is at a network. An attempt that begins at this moment is seen under the
             // order's lock, or sees that the order has ended.
-            None => drop(patience.keep(|| self.store.fail_order(order_id, "Closed")).await?),
-            Some(attempt) if attempt.status == AttemptState::NotSent => {
-                drop(patience.keep(|| self.store.fail_order(order_id, "Closed")).await?);
-            }
-            Some(attempt) => drop(settle::finish(self, order, attempt, (trace, patience)).await?),
-        }
+            None => patience.keep(|| self.store.fail_order(order_id, "Closed")).await?,
+        };
         Ok(())
     }
 
     /// The attempt as it is afterwards.
     async fn ask_to_close(
         &self,
-        attempt: &Attempt,
+        attempt: Attempt,
         (trace, patience): (Trace, Patience),
-    ) -> Result<Option<Attempt>, SettleError> {
+    ) -> Result<Attempt, SettleError> {
         let (name, attempt_id) = (&attempt.channel, attempt.attempt_id);
         let settings = self.settings();
         let channel = settings.value.channel(name);
@@ -72,9 +67,9 @@ impl Gateway {
         let outcome = channel.client.close(&Store::number(attempt_id), trace).await;
         if matches!(outcome, Outcome::Unknown { .. } | Outcome::NotSent { .. }) {
             tracing::info!(?outcome, "the network did not close it");
-            return Ok(Some(attempt.clone()));
+            return Ok(attempt);
         }
         let ending = ending(name, attempt_id, outcome);
-        Ok(Some(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?))
+        Ok(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?)
     }
 }
