@@ -127,7 +127,10 @@ async fn ask(gateway: &Gateway, name: &str) {
     let settings = gateway.settings();
     let Some(channel) = settings.value.channel(name) else { return };
     let found = channel.client.query(&Store::number(Uuid::now_v7()), Trace::new()).await;
-    let answered = !matches!(found, Found::Outcome(Outcome::Unknown { .. } | Outcome::NotSent { .. }));
+    let answered = match found {
+        Found::Outcome(outcome) => outcome.is_said(),
+        Found::NotFound { .. } => true,
+    };
     if gateway.breakers.note_query(name, answered, Instant::now()) {
         changed(gateway, name, false);
     }
@@ -136,7 +139,7 @@ async fn ask(gateway: &Gateway, name: &str) {
 impl Gateway {
     /// Notes whether a payment's network answered.
     pub(crate) fn note_outcome(&self, channel: &str, outcome: &Outcome) {
-        let answered = !matches!(outcome, Outcome::Unknown { .. } | Outcome::NotSent { .. });
+        let answered = outcome.is_said();
         if self.breakers.note_payment(channel, answered, Instant::now()) {
             changed(self, channel, !answered);
         }

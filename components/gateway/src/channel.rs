@@ -129,6 +129,14 @@ pub fn storable(text: &str) -> String {
     format!("sha256:{}", payplane_api::config::hash(text.as_bytes()))
 }
 
+impl Outcome {
+    /// Did the network say it, in an answer that verifies?
+    #[must_use]
+    pub fn is_said(&self) -> bool {
+        !matches!(self, Self::Unknown { .. } | Self::NotSent { .. })
+    }
+}
+
 impl Found {
     /// Is it certain that the request has had no effect and never will?
     #[must_use]

@@ -4,10 +4,8 @@
 use std::sync::Arc;
 
 use payplane_common::trace::Trace;
-use tracing::Instrument;
 
 use crate::api::problem::Problem;
-use crate::channel::Outcome;
 use crate::gateway::{Caller, Gateway};
 use crate::patience::Patience;
 use crate::pay::ending;
@@ -24,15 +22,9 @@ pub async fn close(gateway: &Arc<Gateway>, caller: &Caller, order: Order) -> Res
         return Ok(order);
     }
     let (work, trace, patience, order_id) = (gateway.clone(), caller.trace, caller.patience, order.order_id);
-    let (place, span) = (caller.place.clone(), tracing::info_span!("close", %order_id));
-    let rest = async move {
-        let _place = place;
-        work.close(order, (trace, patience)).await
-    };
-    let rest = gateway.work.spawn(tokio::time::timeout_at(patience.until(), rest).instrument(span));
-    if let Ok(Ok(Err(error))) = rest.await {
-        settle::log_unfinished(&error, order_id);
-    }
+    let span = tracing::info_span!("close", %order_id);
+    let rest = async move { work.close(order, (trace, patience)).await };
+    let _ = settle::work_for(gateway, caller, (order_id, span), rest).await;
     Ok(patience.keep(|| gateway.store.order(order_id)).await?)
 }
 
@@ -61,11 +53,9 @@ impl Gateway {
     ) -> Result<Attempt, SettleError> {
         let (name, attempt_id) = (&attempt.channel, attempt.attempt_id);
         let settings = self.settings();
-        let channel = settings.value.channel(name);
-        let channel = channel
-            .ok_or_else(|| SettleError::Channel { why: format!("channel {name} is not configured") })?;
+        let channel = settle::channel(&settings.value, name)?;
         let outcome = channel.client.close(&Store::number(attempt_id), trace).await;
-        if matches!(outcome, Outcome::Unknown { .. } | Outcome::NotSent { .. }) {
+        if !outcome.is_said() {
             tracing::info!(?outcome, "the network did not close it");
             return Ok(attempt);
         }

@@ -23,7 +23,6 @@ use crate::gateway::Gateway;
 use crate::metrics;
 use crate::store::StoreError;
 use crate::store::deliveries::Delivery;
-use crate::store::registry::Endpoint;
 use crate::store::tries::Tried;
 use crate::works::Works;
 
@@ -110,11 +109,10 @@ impl Sender {
 
     /// The status that was answered, or why there is none.
     async fn post(&self, delivery: &Delivery, at: Timestamp) -> Result<u16, String> {
-        let to = Endpoint { url: delivery.url.clone(), ca_pem: delivery.ca_pem.clone() };
         let denied = self.gateway.settings().value.denied.clone();
-        let url = endpoint::parse(&to.url, &denied)?;
+        let url = endpoint::parse(&delivery.to.url, &denied)?;
         let (headers, body) = message(&self.key, &url, delivery, at).ok_or("it cannot be signed")?;
-        self.endpoints.post(&delivery.app_id, &to, &denied, (url, headers, body)).await
+        self.endpoints.post(&delivery.app_id, &delivery.to, &denied, (url, headers, body)).await
     }
 }
 

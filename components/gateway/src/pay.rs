@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use payplane_api::money::Money;
 use payplane_common::config::Loaded;
 use payplane_common::trace::Trace;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::api::problem::{Code, Problem};
@@ -68,22 +67,12 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
     // From here on it goes on also when the caller hangs up.
     let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
     let span = tracing::info_span!("payment", %order_id);
-    let place = caller.place.clone();
-    let rest = async move {
-        let _place = place;
-        work.carry_out(&settings, order, request.amount, &routes, (trace, patience)).await
-    };
-    let rest = gateway.work.spawn(tokio::time::timeout_at(patience.until(), rest).instrument(span));
-    let order = match rest.await {
-        Ok(Ok(Ok(order))) => order,
-        // Not finished in time, or the database went away: the resolver goes
-        // on, and the caller is told the state that is stored.
-        unfinished => {
-            if let Ok(Ok(Err(error))) = unfinished {
-                settle::log_unfinished(&error, order_id);
-            }
-            patience.keep(|| gateway.store.order(order_id)).await?
-        }
+    let rest =
+        async move { work.carry_out(&settings, order, request.amount, &routes, (trace, patience)).await };
+    let order = match settle::work_for(gateway, caller, (order_id, span), rest).await {
+        Some(order) => order,
+        // The caller is told the state that is stored.
+        None => patience.keep(|| gateway.store.order(order_id)).await?,
     };
     Ok(Paid { order, is_new: true })
 }

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use payplane_api::ledger::v1::{PostRequest, RefusalReason};
 use payplane_api::money::Money;
 use payplane_common::trace::Trace;
-use tracing::Instrument;
 
 use crate::api::problem::{Code, Problem};
 use crate::api::wire::RefundRequest;
@@ -17,7 +16,6 @@ use crate::channel::{Found, Outcome, Repay};
 use crate::gateway::{Caller, Gateway};
 use crate::patience::Patience;
 use crate::pay::nonce_used;
-use crate::settings::ChannelSettings;
 use crate::settle::{self, POST_AGAIN, SettleError};
 use crate::state::RefundState;
 use crate::store::Store;
@@ -63,15 +61,8 @@ pub async fn refund(
     tracing::info!(%refund_id, order_id = %order.order_id, "refund created");
     let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
     let span = tracing::info_span!("refund", %refund_id);
-    let place = caller.place.clone();
-    let rest = async move {
-        let _place = place;
-        advance(&work, &order, refund, (trace, patience), Turn::First).await
-    };
-    let rest = gateway.work.spawn(tokio::time::timeout_at(patience.until(), rest).instrument(span));
-    if let Ok(Ok(Err(error))) = rest.await {
-        settle::log_unfinished(&error, refund_id);
-    }
+    let rest = async move { advance(&work, &order, refund, (trace, patience), Turn::First).await };
+    let _ = settle::work_for(gateway, caller, (refund_id, span), rest).await;
     let refund = caller.patience.keep(|| gateway.store.refund(refund_id)).await?;
     Ok(Refunded { refund, is_new: true })
 }
@@ -144,7 +135,7 @@ async fn debit_and_send(
     (trace, patience): (Trace, Patience),
 ) -> Result<bool, SettleError> {
     let settings = gateway.settings();
-    let channel = find_channel(&settings.value, refund)?;
+    let channel = settle::channel(&settings.value, &refund.channel)?;
     let transaction_id = match post(gateway, order, refund, postings::refund, (trace, patience)).await {
         Ok(transaction_id) => transaction_id,
         Err(SettleError::Owed { source: BooksError::Refused { reason, message } }) => {
@@ -186,7 +177,7 @@ async fn ask(
     (trace, patience): (Trace, Patience),
 ) -> Result<bool, SettleError> {
     let settings = gateway.settings();
-    let channel = find_channel(&settings.value, refund)?;
+    let channel = settle::channel(&settings.value, &refund.channel)?;
     let found = channel.client.query(&Store::number(refund.refund_id), trace).await;
     let signed_at = refund.signed_at.unwrap_or(Timestamp::MAX);
     match found {
@@ -277,12 +268,4 @@ async fn post(
             Err(source) => return Err(SettleError::Owed { source }),
         }
     }
-}
-
-fn find_channel<'a>(
-    settings: &'a crate::settings::Settings,
-    refund: &Refund,
-) -> Result<&'a ChannelSettings, SettleError> {
-    let missing = || SettleError::Channel { why: format!("channel {} is not configured", refund.channel) };
-    settings.channel(&refund.channel).ok_or_else(missing)
 }

@@ -106,10 +106,7 @@ async fn resolve_order(gateway: &Gateway, order: Order) -> Result<(), SettleErro
 /// Asks the network about an attempt. None where it knows nothing new.
 async fn ask(gateway: &Gateway, attempt: &Attempt, trace: Trace) -> Result<Option<Ending>, SettleError> {
     let settings = gateway.settings();
-    let Some(channel) = settings.value.channel(&attempt.channel) else {
-        let why = format!("channel {} is not configured", attempt.channel);
-        return Err(SettleError::Channel { why });
-    };
+    let channel = settle::channel(&settings.value, &attempt.channel)?;
     let found = channel.client.query(&Store::number(attempt.attempt_id), trace).await;
     if found.is_never(channel.client.as_ref(), attempt.signed_at) {
         // A network that said "processing" knew it: then this is a contradiction.

@@ -9,12 +9,14 @@ use payplane_api::money::Money;
 use payplane_common::telemetry::chain;
 use payplane_common::trace::Trace;
 use snafu::Snafu;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::books::{BooksError, postings};
-use crate::gateway::Gateway;
+use crate::gateway::{Caller, Gateway};
 use crate::patience::Patience;
 use crate::route;
+use crate::settings::{ChannelSettings, Settings};
 use crate::state::AttemptState;
 use crate::store::StoreError;
 use crate::store::attempts::Attempt;
@@ -37,6 +39,25 @@ pub enum SettleError {
     Channel { why: String },
     #[snafu(display("order {order_id} holds an amount that cannot be read"))]
     Amount { order_id: Uuid },
+}
+
+/// Does work for a caller that goes on when he hangs up, holding his place, as long as his
+/// patience lasts. None where it did not finish, for want of time or as the database went
+/// away: the resolver goes on.
+pub async fn work_for<T: Send + 'static>(
+    gateway: &Gateway,
+    caller: &Caller,
+    (id, span): (Uuid, Span),
+    work: impl Future<Output = Result<T, SettleError>> + Send + 'static,
+) -> Option<T> {
+    let (place, until) = (caller.place.clone(), caller.patience.until());
+    let rest = async move {
+        let _place = place;
+        work.await
+    };
+    let rest = gateway.work.spawn(tokio::time::timeout_at(until, rest).instrument(span));
+    let done = rest.await.ok()?.ok()?;
+    done.inspect_err(|error| log_unfinished(error, id)).ok()
 }
 
 /// Brings an order as far as its newest attempt allows.
@@ -122,6 +143,12 @@ async fn post_sale(
             Err(error) => return Err(owed(error)),
         }
     }
+}
+
+/// The channel that something was sent over.
+pub fn channel<'a>(settings: &'a Settings, name: &str) -> Result<&'a ChannelSettings, SettleError> {
+    let missing = || SettleError::Channel { why: format!("channel {name} is not configured") };
+    settings.channel(name).ok_or_else(missing)
 }
 
 /// The amount of a stored order.

@@ -2,10 +2,16 @@
 //! the platform denies. What names resolve to is looked at in [`super::resolver`].
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use payplane_api::error::chain;
-use reqwest::Url;
+use reqwest::{Certificate, Client, ClientBuilder, Url};
+
+use super::resolver::GuardedResolver;
+
+const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// Networks that no channel may reach.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +47,20 @@ pub fn parse(text: &str, denied: &DeniedNetworks) -> Result<Url, String> {
         Ok(address) if denied.denies(address) => Err(format!("endpoint {text:?} lies in a denied network")),
         _ => Ok(url),
     }
+}
+
+/// An https client to somebody else's server: it believes these CAs alone, connects to
+/// what the resolver lets pass, and sends nothing twice or elsewhere by itself.
+pub fn client(roots: Vec<Certificate>, resolver: GuardedResolver) -> ClientBuilder {
+    Client::builder()
+        .https_only(true)
+        .tls_certs_only(roots)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .dns_resolver(Arc::new(resolver))
+        .connect_timeout(CONNECT_MAX)
+        .pool_idle_timeout(Duration::from_secs(30))
 }
 
 /// The error and its causes, without the URL.

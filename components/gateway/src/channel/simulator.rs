@@ -28,7 +28,6 @@ use super::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay};
 /// own clock.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// While no connection was made nothing has left, so a moment without DNS or a
 /// route to the network need not fail a payment.
 const CONNECT_TRIES: u32 = 3;
@@ -78,19 +77,8 @@ impl Simulator {
         let file = &config.ca;
         let roots = reqwest::Certificate::from_pem_bundle(&read(folder, file)?).unwrap_or_default();
         ensure!(!roots.is_empty(), KeySnafu { file: &file.file, what: "certificate (PEM)" });
-        let client = Client::builder()
-            .https_only(true)
-            .tls_certs_only(roots)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .dns_resolver(Arc::new(GuardedResolver::new(&endpoint, denied)))
-            .connect_timeout(CONNECT_MAX)
-            .timeout(ANSWER_MAX)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(64)
-            .build()
-            .context(ClientSnafu)?;
+        let client = endpoint::client(roots, GuardedResolver::new(&endpoint, denied));
+        let client = client.timeout(ANSWER_MAX).pool_max_idle_per_host(64).build().context(ClientSnafu)?;
         Ok(Self { endpoint, merchant: config.merchant_id.to_string(), key, network, client })
     }
 

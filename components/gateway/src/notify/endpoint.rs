@@ -13,7 +13,6 @@ use crate::channel::endpoint::{self, DeniedNetworks, reason};
 use crate::channel::resolver::{GuardedResolver, is_service_name};
 use crate::store::registry::Endpoint;
 
-const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// An app that needs longer takes the notification and works on it afterwards.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 pub const URL_MAX: usize = 1024;
@@ -50,18 +49,12 @@ fn roots(ca_pem: Option<&str>) -> Result<Vec<Certificate>, &'static str> {
 
 /// A client that believes these CAs, and reaches nothing that is denied.
 pub fn client(ca_pem: Option<&str>, denied: &Arc<DeniedNetworks>) -> Result<Client, String> {
-    let builder = Client::builder()
-        .https_only(true)
-        .tls_certs_only(roots(ca_pem)?)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .dns_resolver(Arc::new(GuardedResolver::outside(denied.clone())))
-        .connect_timeout(CONNECT_MAX)
+    let builder = endpoint::client(roots(ca_pem)?, GuardedResolver::outside(denied.clone()));
+    builder
         .timeout(ANSWER_MAX)
-        .pool_idle_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(16);
-    builder.build().map_err(|error| format!("is not the PEM of CA certificates: {}", reason(&error)))
+        .pool_max_idle_per_host(16)
+        .build()
+        .map_err(|error| format!("is not the PEM of CA certificates: {}", reason(&error)))
 }
 
 /// What a client was made for, and the client.

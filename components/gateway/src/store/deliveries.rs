@@ -6,6 +6,7 @@ use snafu::ResultExt;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::registry::Endpoint;
 use super::{LEASE_SECONDS, ReadSnafu, Store, StoreError, rows};
 
 /// Failures in a row after which an endpoint rests; then it is tried with one notification.
@@ -24,8 +25,7 @@ pub struct Delivery {
     pub nth: i32,
     /// Its endpoint has rested, and is tried with this one alone.
     pub is_probe: bool,
-    pub url: String,
-    pub ca_pem: Option<String>,
+    pub to: Endpoint,
 }
 
 impl Store {
@@ -79,8 +79,7 @@ impl Delivery {
             number: row.try_get("tries")?,
             nth: row.try_get("nth")?,
             is_probe: row.try_get("is_probe")?,
-            url: row.try_get("url")?,
-            ca_pem: row.try_get("ca_pem")?,
+            to: Endpoint { url: row.try_get("url")?, ca_pem: row.try_get("ca_pem")? },
         })
     }
 }

@@ -90,7 +90,7 @@ impl Store {
                 &REST_SECONDS,
                 &REST_SECONDS_MAX,
                 &delivery.is_probe,
-                &delivery.url,
+                &delivery.to.url,
             ];
             execute(&transaction, what, rests, params).await?;
         }
