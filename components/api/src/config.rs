@@ -84,6 +84,49 @@ pub struct ChannelConfig {
 #[serde(tag = "type")]
 pub enum NetworkConfig {
     Simulator(SimulatorNetwork),
+    WechatPay(WechatPayNetwork),
+    Alipay(AlipayNetwork),
+    UnionPay(UnionPayNetwork),
+}
+
+impl NetworkConfig {
+    /// How it is reached, where it is one of the real networks.
+    #[must_use]
+    pub fn reach(&self) -> Option<&Reach> {
+        match self {
+            Self::Simulator(_) => None,
+            Self::WechatPay(network) => Some(&network.reach),
+            Self::Alipay(network) => Some(&network.reach),
+            Self::UnionPay(network) => Some(&network.reach),
+        }
+    }
+
+    /// Does it play with money that is not real?
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.reach().is_none_or(|reach| reach.is_simulated)
+    }
+
+    /// The key files that it needs beside the config.
+    #[must_use]
+    pub fn key_files(&self) -> Vec<&KeyFile> {
+        let own = match self {
+            Self::Simulator(network) => vec![&network.merchant_key, &network.network_key, &network.ca],
+            Self::WechatPay(network) => {
+                vec![&network.merchant_key, &network.api_v3_key, &network.network_key]
+            }
+            Self::Alipay(network) => vec![&network.merchant_key, &network.network_key],
+            Self::UnionPay(network) => match &network.signing {
+                UnionPaySigning::Rsa { merchant_key, merchant_certificate, network_ca } => {
+                    vec![merchant_key, merchant_certificate, network_ca]
+                }
+                UnionPaySigning::Sha256 { secure_key } | UnionPaySigning::Sm3 { secure_key } => {
+                    vec![secure_key]
+                }
+            },
+        };
+        own.into_iter().chain(self.reach().and_then(|reach| reach.ca.as_ref())).collect()
+    }
 }
 
 /// How to reach the simulated network, and the keys to speak with it.
@@ -99,6 +142,78 @@ pub struct SimulatorNetwork {
     pub network_key: KeyFile,
     /// PEM certificates that the network's TLS certificate must lead to.
     pub ca: KeyFile,
+}
+
+/// Where a network is reached, and where it reaches us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reach {
+    /// `https://api.mch.weixin.qq.com`
+    pub endpoint: String,
+    /// Does it play with money that is not real? Such a network is not used in a Live tenant.
+    #[serde(default)]
+    pub is_simulated: bool,
+    /// PEM certificates that the network's TLS certificate must lead to; absent: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<KeyFile>,
+    /// Where the network sends its notifications: the address under which it reaches
+    /// `/v1/channels/CHANNEL/notifications` of the gateway.
+    pub notify_url: String,
+}
+
+/// WeChat Pay, API v3, as a merchant of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WechatPayNetwork {
+    #[serde(flatten)]
+    pub reach: Reach,
+    pub mchid: String,
+    pub appid: String,
+    /// Serial number of the merchant's certificate, hexadecimal.
+    pub merchant_serial: String,
+    /// Which key the network signs with: `PUB_KEY_ID_...`, or a platform certificate's serial number.
+    pub public_key_id: String,
+    /// PEM PKCS#8 of the RSA key that signs requests.
+    pub merchant_key: KeyFile,
+    /// 32 characters: the key that notifications are sealed with.
+    pub api_v3_key: KeyFile,
+    /// PEM SubjectPublicKeyInfo that verifies the network's answers and notifications.
+    pub network_key: KeyFile,
+}
+
+/// Alipay's open platform, RSA2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlipayNetwork {
+    #[serde(flatten)]
+    pub reach: Reach,
+    pub app_id: String,
+    /// PEM PKCS#8 of the RSA key that signs requests.
+    pub merchant_key: KeyFile,
+    /// PEM SubjectPublicKeyInfo that verifies the network's answers and notifications.
+    pub network_key: KeyFile,
+}
+
+/// UnionPay online, 5.1.0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnionPayNetwork {
+    #[serde(flatten)]
+    pub reach: Reach,
+    pub mer_id: String,
+    pub signing: UnionPaySigning,
+}
+
+/// How both sides sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all_fields = "camelCase")]
+pub enum UnionPaySigning {
+    /// signMethod 01: RSA with SHA-256, certificates of both sides.
+    Rsa { merchant_key: KeyFile, merchant_certificate: KeyFile, network_ca: KeyFile },
+    /// signMethod 11: SHA-256 with a key that both sides know.
+    Sha256 { secure_key: KeyFile },
+    /// signMethod 12: SM3 with a key that both sides know.
+    Sm3 { secure_key: KeyFile },
 }
 
 /// A file beside the config, and the digest of its content.

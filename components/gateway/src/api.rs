@@ -4,6 +4,7 @@ pub mod admin;
 pub mod app;
 pub mod control;
 mod fields;
+mod networks;
 mod notifications;
 pub mod problem;
 mod signed;

@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use payplane_api::money::Money;
 use payplane_common::shutdown::Shutdown;
 use payplane_common::trace::Trace;
 use uuid::Uuid;
 
-use crate::channel::{Found, Outcome};
+use crate::channel::{Found, Kind, Outcome, Sent};
 use crate::gateway::Gateway;
 use crate::metrics;
+use crate::settings::Settings;
 use crate::store::Store;
 
 /// Payments in a row without an outcome, after which a channel rests.
@@ -122,11 +125,24 @@ pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
     }
 }
 
-/// A number that no network has seen: whether it answers is what counts.
+/// A payment that no network has seen.
+fn nobodys(settings: &Settings) -> Option<Sent> {
+    let now = Timestamp::now();
+    Some(Sent {
+        number: Store::number(Uuid::now_v7()),
+        amount: Money::new(1, *settings.currencies.first()?).ok()?,
+        signed_at: now,
+        network_id: None,
+        kind: Kind::Payment { expires_at: now },
+    })
+}
+
+/// Whether it answers is what counts.
 async fn ask(gateway: &Gateway, name: &str) {
     let settings = gateway.settings();
     let Some(channel) = settings.value.channel(name) else { return };
-    let found = channel.client.query(&Store::number(Uuid::now_v7()), Trace::new()).await;
+    let Some(nobodys) = nobodys(&settings.value) else { return };
+    let found = channel.client.query(&nobodys, Trace::new()).await;
     let answered = match found {
         Found::Outcome(outcome) => outcome.is_said(),
         Found::NotFound { .. } => true,

@@ -10,16 +10,25 @@
 //!   proved that it refused it unread.
 //! - Nothing is sent twice by itself: no redirects, no retries.
 
+pub mod connection;
+pub mod credentials;
 pub mod endpoint;
+pub mod notification;
 pub mod resolver;
+pub mod rsa;
 pub mod simulator;
+pub mod wechat;
 
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use payplane_api::money::Money;
+use serde_json::Value;
 use snafu::Snafu;
 
 use payplane_common::trace::Trace;
+
+use self::notification::{Notification, Receipt, Unproven};
 
 #[derive(Debug, Snafu)]
 #[snafu(display("cannot prepare a request to the network: {why}"))]
@@ -33,40 +42,69 @@ pub struct Pay<'a> {
     pub number: &'a str,
     pub amount: Money,
     pub method: &'a str,
+    /// What the payer is shown.
+    pub description: &'a str,
+    /// Who pays, by the network's name for the payer; where the method needs one.
+    pub payer: Option<&'a str>,
+    /// It cannot be paid any more from here on.
+    pub expires_at: Timestamp,
+}
+
+/// A payment or a refund that a network was asked for.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub number: String,
+    pub amount: Money,
+    /// The time that the request's signature bears.
+    pub signed_at: Timestamp,
+    pub network_id: Option<String>,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Payment { expires_at: Timestamp },
+    Refund { original_number: String },
 }
 
 /// A refund as a network is asked for it.
 #[derive(Clone, Debug)]
 pub struct Repay<'a> {
     pub number: &'a str,
-    pub original_number: &'a str,
     pub amount: Money,
+    /// The payment; its amount is the whole that was paid.
+    pub original: Sent,
 }
 
 /// A signed request that has not been sent. It can be sent once.
 pub struct Prepared {
     pub number: String,
+    pub amount: Money,
     /// The time that the signature bears.
     pub signed_at: Timestamp,
     pub request: reqwest::Request,
-    /// What the answer must echo.
-    pub nonce: String,
+    /// What the channel needs to read the answer.
+    pub context: String,
 }
 
 /// What a network says of a payment or a refund.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Succeeded {
         network_id: String,
         network_time: Timestamp,
+        /// The amount in minor units, where the network says one.
+        amount_minor: Option<i64>,
     },
     Declined {
         code: String,
         network_id: Option<String>,
     },
-    /// The network will decide later; a query tells.
+    /// The network will decide later; a query or its notification tells.
     Processing {
         network_id: Option<String>,
+        /// What the payer does to pay: `{"type": "QrCode", "qrCode": ...}` and the like.
+        action: Option<Value>,
     },
     /// The network confirmed that it takes no money for it any more.
     Closed,
@@ -80,10 +118,10 @@ pub enum Outcome {
 }
 
 /// What a network says when it is asked for a number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     Outcome(Outcome),
-    /// It does not know the number; `at` is its own, signed time.
+    /// It does not know the number; it looked not before `at`.
     NotFound {
         at: Timestamp,
     },
@@ -94,14 +132,23 @@ pub trait Channel: Send + Sync {
     fn prepare_pay(&self, pay: &Pay<'_>) -> Result<Prepared, PrepareError>;
     fn prepare_refund(&self, repay: &Repay<'_>) -> Result<Prepared, PrepareError>;
     fn send(&self, prepared: Prepared, trace: Trace) -> BoxFuture<'_, Outcome>;
-    /// Asks for a payment or a refund by the number that was sent.
-    fn query<'a>(&'a self, number: &'a str, trace: Trace) -> BoxFuture<'a, Found>;
+    /// Asks for a payment or a refund by what was sent.
+    fn query<'a>(&'a self, sent: &'a Sent, trace: Trace) -> BoxFuture<'a, Found>;
     /// Asks the network to take no money for a payment any more. `Closed` only where it
     /// confirms that, also for a request that may still be under way to it.
-    fn close<'a>(&'a self, number: &'a str, trace: Trace) -> BoxFuture<'a, Outcome>;
+    fn close<'a>(&'a self, sent: &'a Sent, trace: Trace) -> BoxFuture<'a, Outcome>;
     /// Once a "not found" bears a later time than this, the network looked when it
-    /// could no longer accept a request that was signed at `signed_at`.
-    fn closed_at(&self, signed_at: Timestamp) -> Timestamp;
+    /// could no longer accept the request.
+    fn closed_at(&self, sent: &Sent) -> Timestamp;
+    /// Reads what the network sent by itself. Nothing of it is believed before its
+    /// signature verified, and it must be meant for this merchant.
+    fn read_notification(&self, _headers: &HeaderMap, _body: &[u8]) -> Result<Notification, Unproven> {
+        Err(Unproven::none_expected())
+    }
+    /// How the network is told that its notification was taken, or that it was not.
+    fn receipt(&self, taken: bool) -> Receipt {
+        Receipt::bare(taken)
+    }
 }
 
 /// How far a network's clock may be ahead of ours.
@@ -112,10 +159,23 @@ impl Outcome {
     /// A success whose id and time can be booked, whatever the network sent: the
     /// money has moved, so the answer is never refused for them.
     #[must_use]
-    pub fn succeeded(network_id: &str, network_time: Timestamp) -> Self {
+    pub fn succeeded(network_id: &str, network_time: Timestamp, amount_minor: Option<i64>) -> Self {
         let now = Timestamp::now();
         let network_time = if network_time.duration_since(now) > AHEAD_MAX { now } else { network_time };
-        Self::Succeeded { network_id: storable(network_id), network_time }
+        Self::Succeeded { network_id: storable(network_id), network_time, amount_minor }
+    }
+
+    /// The outcome of what was asked for this amount: a success over another one is none.
+    #[must_use]
+    pub fn of(self, amount: Money) -> Self {
+        match self {
+            Self::Succeeded { amount_minor: Some(minor), network_id, .. } if minor != amount.minor() => {
+                let asked = amount.minor();
+                tracing::error!(network_id, asked, said = minor, "the network says another amount");
+                Self::Unknown { why: format!("the network says {minor} minor units, not {asked}") }
+            }
+            other => other,
+        }
     }
 }
 
@@ -140,8 +200,8 @@ impl Outcome {
 impl Found {
     /// Is it certain that the request has had no effect and never will?
     #[must_use]
-    pub fn is_never(&self, channel: &dyn Channel, signed_at: Timestamp) -> bool {
-        matches!(self, Self::NotFound { at } if *at > channel.closed_at(signed_at))
+    pub fn is_never(&self, channel: &dyn Channel, sent: &Sent) -> bool {
+        matches!(self, Self::NotFound { at } if *at > channel.closed_at(sent))
     }
 }
 
@@ -159,10 +219,23 @@ mod tests {
         }
         let now = Timestamp::now();
         let late = now.saturating_add(SignedDuration::from_hours(48)).unwrap();
-        let Outcome::Succeeded { network_time, .. } = Outcome::succeeded("N-1", late) else { unreachable!() };
+        let Outcome::Succeeded { network_time, .. } = Outcome::succeeded("N-1", late, None) else {
+            unreachable!()
+        };
         assert!(network_time < late);
         let early = now.saturating_sub(SignedDuration::from_hours(48)).unwrap();
-        let told = Outcome::Succeeded { network_id: "N-1".into(), network_time: early };
-        assert_eq!(Outcome::succeeded("N-1", early), told);
+        let told =
+            Outcome::Succeeded { network_id: "N-1".into(), network_time: early, amount_minor: Some(7) };
+        assert_eq!(Outcome::succeeded("N-1", early, Some(7)), told);
+    }
+
+    #[test]
+    fn a_success_over_another_amount_is_none() {
+        let cny = payplane_api::currency::Currency::parse("CNY").unwrap();
+        let (asked, at) = (Money::new(100, cny).unwrap(), Timestamp::UNIX_EPOCH);
+        for (said, holds) in [(None, true), (Some(100), true), (Some(99), false), (Some(-100), false)] {
+            let told = Outcome::succeeded("N-1", at, said);
+            assert_eq!(told.clone().of(asked) == told, holds, "{said:?}");
+        }
     }
 }

@@ -11,7 +11,6 @@ use crate::patience::Patience;
 use crate::pay::ending;
 use crate::settle::{self, SettleError};
 use crate::state::{AttemptState, OrderState};
-use crate::store::Store;
 use crate::store::attempts::Attempt;
 use crate::store::orders::Order;
 
@@ -33,7 +32,9 @@ impl Gateway {
         let order_id = order.order_id;
         let attempt = patience.keep(|| self.store.latest_attempt(order_id)).await?;
         let attempt = match attempt {
-            Some(open) if !open.status.is_final() => Some(self.ask_to_close(open, (trace, patience)).await?),
+            Some(open) if !open.status.is_final() => {
+                Some(self.ask_to_close(&order, open, (trace, patience)).await?)
+            }
             ended => ended,
         };
         match attempt.filter(|attempt| attempt.status != AttemptState::NotSent) {
@@ -46,15 +47,17 @@ impl Gateway {
     }
 
     /// The attempt as it is afterwards.
-    async fn ask_to_close(
+    pub(crate) async fn ask_to_close(
         &self,
+        order: &Order,
         attempt: Attempt,
         (trace, patience): (Trace, Patience),
     ) -> Result<Attempt, SettleError> {
         let (name, attempt_id) = (&attempt.channel, attempt.attempt_id);
         let settings = self.settings();
         let channel = settle::channel(&settings.value, name)?;
-        let outcome = channel.client.close(&Store::number(attempt_id), trace).await;
+        let sent = settle::sent(order, &attempt)?;
+        let outcome = channel.client.close(&sent, trace).await.of(sent.amount);
         if !outcome.is_said() {
             tracing::info!(?outcome, "the network did not close it");
             return Ok(attempt);

@@ -35,6 +35,9 @@ pub struct Gateway {
     pub places: Arc<Semaphore>,
 }
 
+/// A place among those that are served at once.
+pub type Place = Arc<OwnedSemaphorePermit>;
+
 /// Who sent a verified request.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -42,7 +45,7 @@ pub struct Caller {
     pub trace: Trace,
     /// Its place among those that are served at once. Work that outlives the
     /// request holds it too.
-    pub place: Arc<OwnedSemaphorePermit>,
+    pub place: Place,
     /// How long it waits, from the request's arrival.
     pub patience: Patience,
 }

@@ -15,6 +15,7 @@ pub mod close;
 pub mod gateway;
 pub mod keys;
 pub mod metrics;
+pub mod notified;
 pub mod notify;
 pub mod patience;
 pub mod pay;

@@ -32,6 +32,13 @@ pub struct Tried {
     pub outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Notified {
+    pub channel: String,
+    /// `taken`, `not_taken` or `unproven`.
+    pub result: &'static str,
+}
+
 /// Seconds from 5 ms to 10 s.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 
@@ -41,6 +48,7 @@ pub struct Metrics {
     pub request_seconds: Histogram,
     pub attempts: Family<Outcome, Counter>,
     pub channel_rests: Family<Name, Gauge>,
+    pub network_notifications: Family<Notified, Counter>,
     pub in_flight: Gauge,
     pub orders_open: Gauge,
     pub orders_open_oldest_seconds: Gauge<f64, AtomicU64>,
@@ -61,6 +69,7 @@ impl Metrics {
             request_seconds: Histogram::new(BUCKETS),
             attempts: Family::default(),
             channel_rests: Family::default(),
+            network_notifications: Family::default(),
             in_flight: Gauge::default(),
             orders_open: Gauge::default(),
             orders_open_oldest_seconds: Gauge::default(),
@@ -87,6 +96,11 @@ impl Metrics {
             "channel_rests",
             "1 while payments go to other channels first, as this one's network does not answer",
             metrics.channel_rests.clone(),
+        );
+        registry.register(
+            "network_notifications",
+            "Notifications of networks by channel and what came of them",
+            metrics.network_notifications.clone(),
         );
         registry.register("in_flight", "Requests being worked on", metrics.in_flight.clone());
         registry.register(

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use payplane_api::money::Money;
 use payplane_common::config::Loaded;
 use payplane_common::trace::Trace;
 use uuid::Uuid;
@@ -67,8 +66,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
     // From here on it goes on also when the caller hangs up.
     let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
     let span = tracing::info_span!("payment", %order_id);
-    let rest =
-        async move { work.carry_out(&settings, order, request.amount, &routes, (trace, patience)).await };
+    let rest = async move { work.carry_out(&settings, order, &request, &routes, (trace, patience)).await };
     let order = match settle::work_for(gateway, caller, (order_id, span), rest).await {
         Some(order) => order,
         // The caller is told the state that is stored.
@@ -83,12 +81,12 @@ impl Gateway {
         &self,
         settings: &Loaded<Settings>,
         order: Order,
-        amount: Money,
+        request: &PayRequest,
         routes: &[Decision],
         (trace, patience): (Trace, Patience),
     ) -> Result<Order, SettleError> {
         // 4. Assess risk: before anything leaves.
-        if let Verdict::Block(code) = risk::assess(&order, amount) {
+        if let Verdict::Block(code) = risk::assess(&order, request.amount) {
             return Ok(patience.keep(|| self.store.fail_order(order.order_id, code)).await?);
         }
 
@@ -96,7 +94,7 @@ impl Gateway {
         let mut attempt = None;
         for decision in routes.iter().take(ATTEMPTS_MAX) {
             let ended =
-                self.call_channel(&settings.value, &order, amount, decision, (trace, patience)).await?;
+                self.call_channel(&settings.value, (&order, request), decision, (trace, patience)).await?;
             let Some(ended) = ended else { continue };
             let go_on = ended.status == AttemptState::NotSent;
             attempt = Some(ended);
@@ -118,19 +116,25 @@ impl Gateway {
     async fn call_channel(
         &self,
         settings: &Settings,
-        order: &Order,
-        amount: Money,
+        (order, request): (&Order, &PayRequest),
         decision: &Decision,
         (trace, patience): (Trace, Patience),
     ) -> Result<Option<Attempt>, SettleError> {
         let Some(channel) = settings.channel(&decision.channel) else { return Ok(None) };
         let attempt_id = Uuid::now_v7();
         let number = Store::number(attempt_id);
-        let pay = Pay { number: &number, amount, method: &order.method };
+        let pay = Pay {
+            number: &number,
+            amount: request.amount,
+            method: &order.method,
+            description: order.description.as_deref().unwrap_or(&order.order_number),
+            payer: request.payer_id.as_deref(),
+            expires_at: order.expires_at,
+        };
         let prepared = match channel.client.prepare_pay(&pay) {
             Ok(prepared) => prepared,
             Err(error) => {
-                tracing::error!(channel = channel.name, why = error.why, "cannot prepare a payment");
+                tracing::info!(channel = channel.name, why = error.why, "cannot prepare a payment");
                 return Ok(None);
             }
         };
@@ -144,7 +148,7 @@ impl Gateway {
         // looked at after the attempt is stored: whoever counts a deleted channel's
         // open payments either sees this one, or has made us see the deletion.
         let outcome = if self.settings().value.channel(&channel.name).is_some_and(|now| now.enabled) {
-            let outcome = channel.client.send(prepared, trace).await;
+            let outcome = channel.client.send(prepared, trace).await.of(request.amount);
             self.note_outcome(&channel.name, &outcome);
             outcome
         } else {
@@ -162,7 +166,7 @@ impl Gateway {
 pub fn ending(channel: &str, attempt_id: Uuid, outcome: Outcome) -> Ending {
     let bare = Ending::bare;
     match outcome {
-        Outcome::Succeeded { network_id, network_time } => Ending {
+        Outcome::Succeeded { network_id, network_time, amount_minor: _ } => Ending {
             network_id: Some(network_id),
             network_time: Some(network_time),
             ..bare(AttemptState::Succeeded)
@@ -170,7 +174,9 @@ pub fn ending(channel: &str, attempt_id: Uuid, outcome: Outcome) -> Ending {
         Outcome::Declined { code, network_id } => {
             Ending { network_id, code: Some(code), ..bare(AttemptState::Declined) }
         }
-        Outcome::Processing { network_id } => Ending { network_id, ..bare(AttemptState::Processing) },
+        Outcome::Processing { network_id, action } => {
+            Ending { network_id, action, ..bare(AttemptState::Processing) }
+        }
         Outcome::Closed => bare(AttemptState::Closed),
         Outcome::Unknown { why } => {
             tracing::info!(channel, %attempt_id, why, "outcome unknown");
@@ -208,6 +214,7 @@ fn validate(settings: &Settings, caller: &Caller, request: &PayRequest) -> Resul
         settlement_dates,
         calendar_version: settings.epoch_signed(),
         created_at: now,
+        expires_at: now.saturating_add(request.expires_in()).unwrap_or(Timestamp::MAX),
     })
 }
 

@@ -12,7 +12,7 @@ use payplane_common::trace::Trace;
 use crate::api::problem::{Code, Problem};
 use crate::api::wire::RefundRequest;
 use crate::books::{BooksError, postings};
-use crate::channel::{Found, Outcome, Repay};
+use crate::channel::{Found, Kind, Outcome, Repay, Sent};
 use crate::gateway::{Caller, Gateway};
 use crate::patience::Patience;
 use crate::pay::nonce_used;
@@ -111,7 +111,7 @@ pub async fn advance(
         let went_on = match refund.status {
             RefundState::Requested => debit_and_send(gateway, order, &refund, (trace, patience)).await?,
             RefundState::Sending if turn == Turn::Resolver => {
-                ask(gateway, &refund, (trace, patience)).await?
+                ask(gateway, order, &refund, (trace, patience)).await?
             }
             RefundState::Sending => false,
             RefundState::Reversing => reverse(gateway, order, &refund, (trace, patience)).await?,
@@ -154,34 +154,50 @@ async fn debit_and_send(
         }
         Err(error) => return Err(error),
     };
-    let attempt = patience.keep(|| gateway.store.latest_attempt(order.order_id)).await?;
-    let original = attempt.map(|attempt| Store::number(attempt.attempt_id)).unwrap_or_default();
-    let amount = Money::new(refund.amount_minor, settle::amount(order)?.currency());
-    let amount = amount.map_err(|_| SettleError::Amount { order_id: order.order_id })?;
+    let original = original(gateway, order, patience).await?;
     let number = Store::number(refund.refund_id);
-    let repay = Repay { number: &number, original_number: &original, amount };
+    let repay = Repay { number: &number, amount: amount(order, refund)?, original };
     let prepared = channel.client.prepare_refund(&repay);
     let prepared = prepared.map_err(|error| SettleError::Channel { why: error.why })?;
     let turn = (uuid::Uuid::now_v7(), prepared.signed_at);
     let send = || gateway.store.send_refund(refund.refund_id, transaction_id, turn);
     let sent = patience.keep(send).await?;
     let Some(sent) = sent else { return Ok(true) };
-    let outcome = channel.client.send(prepared, trace).await;
+    let outcome = channel.client.send(prepared, trace).await.of(repay.amount);
     take(gateway, &sent, outcome, patience).await
+}
+
+pub(crate) fn amount(order: &Order, refund: &Refund) -> Result<Money, SettleError> {
+    let amount = Money::new(refund.amount_minor, settle::amount(order)?.currency());
+    amount.map_err(|_| SettleError::Amount { order_id: order.order_id })
+}
+
+/// The payment as its network knows it.
+async fn original(gateway: &Gateway, order: &Order, patience: Patience) -> Result<Sent, SettleError> {
+    let attempt = patience.keep(|| gateway.store.latest_attempt(order.order_id)).await?;
+    let missing = || SettleError::Channel { why: format!("order {} has no attempt", order.order_id) };
+    settle::sent(order, &attempt.ok_or_else(missing)?)
 }
 
 /// Asks the network what became of a refund.
 async fn ask(
     gateway: &Gateway,
+    order: &Order,
     refund: &Refund,
     (trace, patience): (Trace, Patience),
 ) -> Result<bool, SettleError> {
     let settings = gateway.settings();
     let channel = settle::channel(&settings.value, &refund.channel)?;
-    let found = channel.client.query(&Store::number(refund.refund_id), trace).await;
-    let signed_at = refund.signed_at.unwrap_or(Timestamp::MAX);
+    let sent = Sent {
+        number: Store::number(refund.refund_id),
+        amount: amount(order, refund)?,
+        signed_at: refund.signed_at.unwrap_or(Timestamp::MAX),
+        network_id: refund.network_id.clone().filter(|id| !id.is_empty()),
+        kind: Kind::Refund { original_number: original(gateway, order, patience).await?.number },
+    };
+    let found = channel.client.query(&sent, trace).await;
     match found {
-        _ if found.is_never(channel.client.as_ref(), signed_at) => {
+        _ if found.is_never(channel.client.as_ref(), &sent) => {
             // A network that said "processing" knew it: then this is a contradiction.
             if refund.network_id.is_some() {
                 tracing::error!(refund_id = %refund.refund_id, "the network forgot a refund that it knew");
@@ -193,12 +209,12 @@ async fn ask(
         Found::NotFound { .. } => Ok(false),
         // That the query was not sent says nothing about the refund.
         Found::Outcome(Outcome::NotSent { .. }) => Ok(false),
-        Found::Outcome(outcome) => take(gateway, refund, outcome, patience).await,
+        Found::Outcome(outcome) => take(gateway, refund, outcome.of(sent.amount), patience).await,
     }
 }
 
 /// Stores what the network says of a refund. False where nothing is settled.
-async fn take(
+pub(crate) async fn take(
     gateway: &Gateway,
     refund: &Refund,
     outcome: Outcome,
@@ -214,7 +230,7 @@ async fn take(
             tracing::info!(refund_id = %refund.refund_id, why, "refund not sent");
             reverse("ChannelUnavailable").await?;
         }
-        Outcome::Processing { network_id } => {
+        Outcome::Processing { network_id, action: _ } => {
             let id = network_id.unwrap_or_default();
             patience.keep(|| gateway.store.note_refund(refund.refund_id, &id)).await?;
             return Ok(false);

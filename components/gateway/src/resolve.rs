@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use payplane_common::shutdown::Shutdown;
 use payplane_common::telemetry::chain;
 use payplane_common::trace::Trace;
@@ -18,7 +19,6 @@ use crate::pay::ending;
 use crate::refund::{self, Turn};
 use crate::settle::{self, SettleError};
 use crate::state::AttemptState;
-use crate::store::Store;
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::orders::Order;
 use crate::store::refunds::Refund;
@@ -92,9 +92,15 @@ async fn resolve_order(gateway: &Gateway, order: Order) -> Result<(), SettleErro
     let attempt = if attempt.status.is_final() {
         attempt
     } else {
-        match ask(gateway, &attempt, trace).await? {
+        let attempt = match ask(gateway, &order, &attempt, trace).await? {
             Some(ending) => gateway.store.end_attempt(attempt.attempt_id, &ending).await?,
             None => attempt,
+        };
+        // The payer did not pay in time; the network is asked to take nothing any more.
+        if attempt.status == AttemptState::Processing && order.expires_at <= Timestamp::now() {
+            gateway.ask_to_close(&order, attempt, (trace, Patience::of(PATIENCE))).await?
+        } else {
+            attempt
         }
     };
     let (id, status) = (order.order_id, attempt.status);
@@ -104,11 +110,17 @@ async fn resolve_order(gateway: &Gateway, order: Order) -> Result<(), SettleErro
 }
 
 /// Asks the network about an attempt. None where it knows nothing new.
-async fn ask(gateway: &Gateway, attempt: &Attempt, trace: Trace) -> Result<Option<Ending>, SettleError> {
+async fn ask(
+    gateway: &Gateway,
+    order: &Order,
+    attempt: &Attempt,
+    trace: Trace,
+) -> Result<Option<Ending>, SettleError> {
     let settings = gateway.settings();
     let channel = settle::channel(&settings.value, &attempt.channel)?;
-    let found = channel.client.query(&Store::number(attempt.attempt_id), trace).await;
-    if found.is_never(channel.client.as_ref(), attempt.signed_at) {
+    let sent = settle::sent(order, attempt)?;
+    let found = channel.client.query(&sent, trace).await;
+    if found.is_never(channel.client.as_ref(), &sent) {
         // A network that said "processing" knew it: then this is a contradiction.
         if attempt.status == AttemptState::Processing {
             tracing::error!(attempt_id = %attempt.attempt_id, "the network forgot an attempt that it knew");
@@ -116,12 +128,14 @@ async fn ask(gateway: &Gateway, attempt: &Attempt, trace: Trace) -> Result<Optio
         }
         return Ok(Some(Ending::bare(AttemptState::NotReceived)));
     }
-    Ok(match found {
-        Found::NotFound { .. } | Found::Outcome(Outcome::NotSent { .. } | Outcome::Unknown { .. }) => {
-            // Nobody waits for the answer of an attempt that is this old.
-            (attempt.status == AttemptState::Sending).then(|| Ending::bare(AttemptState::Unknown))
-        }
-        Found::Outcome(outcome) => Some(ending(&attempt.channel, attempt.attempt_id, outcome)),
+    let said = match found {
+        Found::Outcome(outcome) => Some(outcome.of(sent.amount)).filter(Outcome::is_said),
+        Found::NotFound { .. } => None,
+    };
+    Ok(match said {
+        Some(outcome) => Some(ending(&attempt.channel, attempt.attempt_id, outcome)),
+        // Nobody waits for the answer of an attempt that is this old.
+        None => (attempt.status == AttemptState::Sending).then(|| Ending::bare(AttemptState::Unknown)),
     })
 }
 

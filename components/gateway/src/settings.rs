@@ -12,6 +12,7 @@ use payplane_common::telemetry::chain;
 use crate::channel::Channel;
 use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::simulator::Simulator;
+use crate::channel::wechat::WechatPay;
 
 const CHANNELS_MAX: usize = 256;
 
@@ -117,11 +118,17 @@ fn build(
         NetworkConfig::Simulator(network) => {
             Arc::new(Simulator::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
         }
+        NetworkConfig::WechatPay(network) => {
+            Arc::new(WechatPay::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
+        }
+        NetworkConfig::Alipay(_) | NetworkConfig::UnionPay(_) => {
+            return Err("this network is not built yet".to_owned());
+        }
     };
     Ok(ChannelSettings {
         name: channel.name.clone(),
         enabled: channel.enabled,
-        is_simulated: matches!(channel.network, NetworkConfig::Simulator(_)),
+        is_simulated: channel.network.is_simulated(),
         methods: channel.methods.clone(),
         client,
     })

@@ -13,14 +13,15 @@ use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::books::{BooksError, postings};
+use crate::channel::{Kind, Sent};
 use crate::gateway::{Caller, Gateway};
 use crate::patience::Patience;
 use crate::route;
 use crate::settings::{ChannelSettings, Settings};
 use crate::state::AttemptState;
-use crate::store::StoreError;
 use crate::store::attempts::Attempt;
 use crate::store::orders::Order;
+use crate::store::{Store, StoreError};
 
 /// Decisions of one posting in one go; the resolver makes more.
 const DECISIONS_MAX: u32 = 4;
@@ -70,8 +71,8 @@ pub async fn finish(
     let code = match attempt.status {
         AttemptState::Succeeded => return book(gateway, &order, attempt, (trace, patience)).await,
         AttemptState::Sending | AttemptState::Processing | AttemptState::Unknown => {
-            patience.keep(|| gateway.store.postpone_order(order.order_id)).await?;
-            return Ok(order);
+            let action = attempt.action.as_ref();
+            return Ok(patience.keep(|| gateway.store.postpone_order(order.order_id, action)).await?);
         }
         AttemptState::Declined => "Declined",
         AttemptState::Closed => "Closed",
@@ -96,7 +97,7 @@ async fn book(
         }
         Err(error) => {
             gateway.metrics.postings_owed.inc();
-            gateway.store.postpone_order(order.order_id).await?;
+            gateway.store.postpone_order(order.order_id, None).await?;
             Err(error)
         }
     }
@@ -143,6 +144,17 @@ async fn post_sale(
             Err(error) => return Err(owed(error)),
         }
     }
+}
+
+/// An attempt as its network was asked for it.
+pub fn sent(order: &Order, attempt: &Attempt) -> Result<Sent, SettleError> {
+    Ok(Sent {
+        number: Store::number(attempt.attempt_id),
+        amount: amount(order)?,
+        signed_at: attempt.signed_at,
+        network_id: attempt.network_id.clone(),
+        kind: Kind::Payment { expires_at: order.expires_at },
+    })
 }
 
 /// The channel that something was sent over.

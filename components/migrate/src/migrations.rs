@@ -34,6 +34,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V15__ledger_partitions",
     "V16__ledger_archive",
     "V17__gateway_notifications",
+    "V18__gateway_networks",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

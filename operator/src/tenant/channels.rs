@@ -1,6 +1,6 @@
 //! Channels as the gateway's config has them: what works, and why the rest does not.
 
-use payplane_api::config::{ChannelConfig, Environment, GatewayConfig, NetworkConfig};
+use payplane_api::config::{ChannelConfig, Environment, GatewayConfig};
 use payplane_api::currency::Currency;
 use payplane_crds::condition::Reason;
 use payplane_crds::{Channel, SECRET_TYPE_CHANNEL_CREDENTIALS};
@@ -131,9 +131,8 @@ async fn build(
 pub fn last_good(live: &Value, name: &str) -> Option<Usable> {
     let config: GatewayConfig = serde_json::from_slice(&credentials::bytes(live, "config.json")?).ok()?;
     let config = config.channels.into_iter().find(|c| c.name == name)?;
-    let NetworkConfig::Simulator(network) = &config.network;
-    let names = [&network.merchant_key.file, &network.network_key.file, &network.ca.file];
-    let file = |file: &String| Some((file.clone(), credentials::bytes(live, file)?));
-    let files = names.into_iter().map(file).collect::<Option<Vec<_>>>()?;
+    let file =
+        |key: &payplane_api::config::KeyFile| Some((key.file.clone(), credentials::bytes(live, &key.file)?));
+    let files = config.network.key_files().into_iter().map(file).collect::<Option<Vec<_>>>()?;
     Some(Usable { config, files })
 }

@@ -14,6 +14,7 @@ use payplane_api::id::{OrderNumber, RefundNumber};
 
 use super::fields;
 use super::id_of;
+use super::networks;
 use super::problem::{Code, Problem};
 use super::signed::verified;
 use super::wire::{PayRequest, Payment, RefundRequest, RefundView};
@@ -32,6 +33,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route(&format!("{order}/close"), post(close))
         .route(&format!("{order}/refunds"), post(refund))
         .route(&format!("{order}/refunds/{{refund_number}}"), get(query_refund))
+        .route("/v1/channels/{channel}/notifications", post(networks::notification))
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::not_found)
         .layer(from_fn_with_state(gateway.clone(), admit))
@@ -46,6 +48,7 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
     let operation = match (request.method().as_str(), path.as_deref()) {
         ("POST", Some("/v1/payments")) => "pay",
         ("POST", Some(path)) if path.ends_with("/close") => "close",
+        ("POST", Some(path)) if path.ends_with("/notifications") => "notified",
         ("POST", Some(_)) => "refund",
         ("GET", Some(path)) if path.ends_with("{refund_number}") => "query_refund",
         ("GET", Some(_)) => "query",

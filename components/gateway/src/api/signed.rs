@@ -1,16 +1,14 @@
 //! From a request to its verified sender.
 
-use std::sync::Arc;
-
 use axum::body::Bytes;
 use axum::extract::Request;
+use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
 use payplane_common::trace::Trace;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::problem::{Code, Problem};
 use super::read_body;
-use crate::gateway::{Caller, Gateway};
+use crate::gateway::{Caller, Gateway, Place};
 use crate::patience::{Patience, REQUEST_MAX};
 use crate::signature::{Claim, WINDOW_SECONDS};
 use crate::store::nonces::Nonce;
@@ -43,7 +41,12 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
         digest: claim.digest(),
         expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
     };
-    let place = parts.extensions.get::<Arc<OwnedSemaphorePermit>>().cloned();
-    let place = place.ok_or_else(|| Problem::new(Code::Internal, "the request has no place"))?;
-    Ok((Caller { nonce, trace: Trace::of(&parts.extensions), place, patience }, body))
+    let (trace, place) = (Trace::of(&parts.extensions), place(&parts)?);
+    Ok((Caller { nonce, trace, place, patience }, body))
+}
+
+/// The place that the request was given.
+pub(super) fn place(parts: &Parts) -> Result<Place, Problem> {
+    let place = parts.extensions.get::<Place>().cloned();
+    place.ok_or_else(|| Problem::new(Code::Internal, "the request has no place"))
 }

@@ -1,11 +1,12 @@
 //! The app API's requests and answers.
 
 use aws_lc_rs::digest::{Context, SHA256};
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use payplane_api::id::{MerchantId, OrderNumber, RefundNumber};
 use payplane_api::money::Money;
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::fields::Fields;
@@ -15,6 +16,10 @@ use crate::store::orders::Order;
 use crate::store::refunds::Refund;
 
 const TEXT_CHARS_MAX: usize = 200;
+const PAYER_LENGTH_MAX: usize = 128;
+/// How long an order can be paid.
+const EXPIRES_IN_SECONDS: std::ops::RangeInclusive<i16> = 60..=7200;
+const EXPIRES_IN_DEFAULT: i64 = 900;
 
 /// A payment as an app asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +30,10 @@ pub struct PayRequest {
     pub method: String,
     pub amount: Money,
     pub description: Option<String>,
+    /// Who pays, by the network's name for the payer.
+    pub payer_id: Option<String>,
+    /// How long it can be paid.
+    pub expires_in_seconds: Option<i16>,
 }
 
 impl PayRequest {
@@ -37,7 +46,16 @@ impl PayRequest {
             method: fields.text("method")?,
             amount: fields.money("amountMinor", "currency")?,
             description: fields.optional_free_text("description", TEXT_CHARS_MAX)?,
+            payer_id: fields.optional_text("payerId")?,
+            expires_in_seconds: fields.optional_number("expiresInSeconds", EXPIRES_IN_SECONDS)?,
         };
+        if let Some(payer) = &request.payer_id {
+            let plain = payer.bytes().all(|byte| byte.is_ascii_graphic());
+            if !plain || !(1..=PAYER_LENGTH_MAX).contains(&payer.len()) {
+                let why = format!("1 to {PAYER_LENGTH_MAX} printable ASCII characters");
+                return Err(Problem::field("payerId", why));
+            }
+        }
         payplane_api::id::check("method", &request.method, 32)
             .map_err(|e| Problem::field("method", e.to_string()))?;
         fields.end()?;
@@ -47,17 +65,30 @@ impl PayRequest {
     /// Tells requests apart by what they ask for, not by how it was written.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        hash(&[
+        let seconds = self.expires_in_seconds.map(|seconds| seconds.to_string());
+        let (date, minor) = (self.order_date.to_string(), self.amount.minor().to_string());
+        let currency = self.amount.currency();
+        let mut parts = vec![
             "pay",
-            &self.order_date.to_string(),
+            &date,
             self.order_number.as_str(),
             self.merchant_id.as_str(),
             &self.method,
-            &self.amount.minor().to_string(),
-            self.amount.currency().as_str(),
+            &minor,
+            currency.as_str(),
             if self.description.is_some() { "1" } else { "0" },
             self.description.as_deref().unwrap_or_default(),
-        ])
+        ];
+        // Named, and only where they are given: an older request hashes as it did.
+        parts.extend(self.payer_id.iter().flat_map(|payer| ["payerId", payer]));
+        parts.extend(seconds.iter().flat_map(|seconds| ["expiresInSeconds", seconds]));
+        hash(&parts)
+    }
+
+    /// How long it can be paid.
+    #[must_use]
+    pub fn expires_in(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.expires_in_seconds.map_or(EXPIRES_IN_DEFAULT, i64::from))
     }
 }
 
@@ -134,6 +165,10 @@ pub struct Payment {
     #[serde(skip_serializing_if = "Option::is_none")]
     completed_at: Option<Timestamp>,
     refunded_minor: i64,
+    expires_at: Timestamp,
+    /// What the payer does to pay, while that is awaited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<Value>,
 }
 
 impl From<Order> for Payment {
@@ -157,6 +192,8 @@ impl From<Order> for Payment {
             created_at: order.created_at,
             completed_at: order.completed_at,
             refunded_minor: order.refunded_minor,
+            expires_at: order.expires_at,
+            action: order.action.filter(|_| order.status == OrderState::Processing),
         }
     }
 }

@@ -7,56 +7,40 @@ mod sign;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use payplane_api::config::{KeyFile, SimulatorNetwork};
+use payplane_api::config::SimulatorNetwork;
+use payplane_api::money::Money;
 use payplane_common::trace::Trace;
-use reqwest::{Client, Method, Url};
+use reqwest::Method;
 use serde::Serialize;
-use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 use self::message::{Answer, PayBody, QueryBody, RefundBody};
 use self::sign::{MerchantKey, NetworkKey};
-use super::endpoint::{self, DeniedNetworks, reason};
-use super::resolver::GuardedResolver;
-use super::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay};
+use super::connection::{Connection, Silence};
+use super::credentials::{SetupError, parse, roots};
+use super::endpoint::DeniedNetworks;
+use super::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
 
 /// The network refuses a request whose timestamp is further than this from its
 /// own clock.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// While no connection was made nothing has left, so a moment without DNS or a
-/// route to the network need not fail a payment.
-const CONNECT_TRIES: u32 = 3;
-const CONNECT_AGAIN: Duration = Duration::from_millis(500);
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
-#[derive(Debug, Snafu)]
-pub enum SimulatorError {
-    #[snafu(display("{why}"))]
-    Endpoint { why: String },
-    #[snafu(display("key file {file:?} is not the name of a file beside the config"))]
-    KeyName { file: String },
-    #[snafu(display("cannot read key file {file}"))]
-    KeyRead { file: String, source: std::io::Error },
-    #[snafu(display("key file {file} is not the one that the config means: its SHA-256 differs"))]
-    KeyDigest { file: String },
-    #[snafu(display("key file {file} holds no {what}"))]
-    Key { file: String, what: &'static str },
-    #[snafu(display("the https client cannot be built"))]
-    Client { source: reqwest::Error },
-}
 
 /// A connection to the simulated network for one merchant of it.
 pub struct Simulator {
-    endpoint: Url,
     merchant: String,
     key: MerchantKey,
     network: NetworkKey,
-    client: Client,
+    connection: Connection,
+}
+
+/// A request that is signed, and the nonce that its answer echoes.
+struct Signed {
+    request: reqwest::Request,
+    signed_at: Timestamp,
+    nonce: String,
 }
 
 impl Simulator {
@@ -65,34 +49,25 @@ impl Simulator {
         config: &SimulatorNetwork,
         folder: &Path,
         denied: Arc<DeniedNetworks>,
-    ) -> Result<Self, SimulatorError> {
-        let endpoint =
-            endpoint::parse(&config.endpoint, &denied).map_err(|why| SimulatorError::Endpoint { why })?;
-        let file = &config.merchant_key;
-        let key = MerchantKey::from_pem(&read(folder, file)?)
-            .context(KeySnafu { file: &file.file, what: "ECDSA P-256 private key (PKCS#8 PEM)" })?;
-        let file = &config.network_key;
-        let network = NetworkKey::from_pem(&read(folder, file)?)
-            .context(KeySnafu { file: &file.file, what: "ECDSA P-256 public key (PEM)" })?;
-        let file = &config.ca;
-        let roots = reqwest::Certificate::from_pem_bundle(&read(folder, file)?).unwrap_or_default();
-        ensure!(!roots.is_empty(), KeySnafu { file: &file.file, what: "certificate (PEM)" });
-        let client = endpoint::client(roots, GuardedResolver::new(&endpoint, denied));
-        let client = client.timeout(ANSWER_MAX).pool_max_idle_per_host(64).build().context(ClientSnafu)?;
-        Ok(Self { endpoint, merchant: config.merchant_id.to_string(), key, network, client })
+    ) -> Result<Self, SetupError> {
+        let what = "ECDSA P-256 private key (PKCS#8 PEM)";
+        let key = parse(folder, &config.merchant_key, what, MerchantKey::from_pem)?;
+        let what = "ECDSA P-256 public key (PEM)";
+        let network = parse(folder, &config.network_key, what, NetworkKey::from_pem)?;
+        let connection = Connection::new(&config.endpoint, roots(folder, Some(&config.ca))?, denied)?;
+        Ok(Self { merchant: config.merchant_id.to_string(), key, network, connection })
     }
 
-    fn prepare(&self, path: &str, number: &str, body: &impl Serialize) -> Result<Prepared, PrepareError> {
+    fn sign(&self, path: &str, body: &impl Serialize) -> Result<Signed, PrepareError> {
         let failed = |why: String| PrepareError { why };
         let body = serde_json::to_string(body).map_err(|e| failed(e.to_string()))?;
-        let url = self.endpoint.join(path).map_err(|e| failed(e.to_string()))?;
         let now = Timestamp::now();
         let (seconds, nonce) = (now.as_second(), uuid::Uuid::new_v4().simple().to_string());
         let text = format!("POST\n{path}\n{seconds}\n{nonce}\n{body}\n");
         let signature = self.key.sign(text.as_bytes()).ok_or_else(|| failed("signing failed".to_owned()))?;
         let request = self
-            .client
-            .request(Method::POST, url)
+            .connection
+            .request(Method::POST, path)?
             .header("content-type", "application/json")
             .header("sim-merchant", &self.merchant)
             .header("sim-timestamp", seconds)
@@ -102,45 +77,37 @@ impl Simulator {
             .build()
             .map_err(|e| failed(e.to_string()))?;
         // The signature bears whole seconds; what was cut off makes it no older.
-        let signed_at = Timestamp::from_second(seconds).unwrap_or(now);
-        Ok(Prepared { number: number.to_owned(), signed_at, request, nonce })
+        Ok(Signed { request, signed_at: Timestamp::from_second(seconds).unwrap_or(now), nonce })
     }
 
-    async fn connect_and_send(&self, request: reqwest::Request) -> reqwest::Result<reqwest::Response> {
-        for _ in 1..CONNECT_TRIES {
-            let Some(copy) = request.try_clone() else { break };
-            match self.client.execute(copy).await {
-                Err(error) if error.is_connect() => tokio::time::sleep(CONNECT_AGAIN).await,
-                done => return done,
-            }
-        }
-        self.client.execute(request).await
+    fn prepare(
+        &self,
+        (path, body): (&str, &impl Serialize),
+        (number, amount): (&str, Money),
+    ) -> Result<Prepared, PrepareError> {
+        let Signed { request, signed_at, nonce } = self.sign(path, body)?;
+        Ok(Prepared { number: number.to_owned(), amount, signed_at, request, context: nonce })
     }
 
     /// Sends a request once, and verifies what comes back.
-    async fn exchange(&self, prepared: Prepared, trace: Trace) -> Exchanged {
-        let Prepared { mut request, nonce, .. } = prepared;
-        trace.put(request.headers_mut());
-        let mut response = match self.connect_and_send(request).await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() => return Exchanged::NotSent(reason(&error)),
-            Err(error) => return Exchanged::Unknown(reason(&error)),
-        };
-        let status = response.status().as_u16();
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) <= ANSWER_BYTES_MAX => {
-                    body.extend_from_slice(&chunk);
+    async fn exchange(&self, request: reqwest::Request, nonce: &str, trace: Trace) -> Exchanged {
+        match self.connection.send(request, trace).await {
+            Ok(answer) => match self.network.verify(&answer, nonce) {
+                Some(at) => Exchanged::Answer { status: answer.status, at, body: answer.body },
+                None => {
+                    let status = answer.status;
+                    Exchanged::Unknown(format!("an answer {status} whose signature does not verify"))
                 }
-                Ok(Some(_)) => return Exchanged::Unknown("the answer is too long".to_owned()),
-                Ok(None) => break,
-                Err(error) => return Exchanged::Unknown(reason(&error)),
-            }
+            },
+            Err(Silence::NotSent(why)) => Exchanged::NotSent(why),
+            Err(Silence::Unknown(why)) => Exchanged::Unknown(why),
         }
-        match self.network.verify(response.headers(), status, &nonce, &body) {
-            Some(at) => Exchanged::Answer { status, at, body },
-            None => Exchanged::Unknown(format!("an answer {status} whose signature does not verify")),
+    }
+
+    async fn ask(&self, path: &str, number: &str, trace: Trace) -> Exchanged {
+        match self.sign(path, &QueryBody { number }) {
+            Ok(signed) => self.exchange(signed.request, &signed.nonce, trace).await,
+            Err(error) => Exchanged::NotSent(error.why),
         }
     }
 }
@@ -159,22 +126,22 @@ impl Channel for Simulator {
             currency: pay.amount.currency(),
             method: pay.method,
         };
-        self.prepare("/sim/v1/pay", pay.number, &body)
+        self.prepare(("/sim/v1/pay", &body), (pay.number, pay.amount))
     }
 
     fn prepare_refund(&self, repay: &Repay<'_>) -> Result<Prepared, PrepareError> {
         let body = RefundBody {
             number: repay.number,
-            original_number: repay.original_number,
+            original_number: &repay.original.number,
             amount_minor: repay.amount.minor(),
         };
-        self.prepare("/sim/v1/refund", repay.number, &body)
+        self.prepare(("/sim/v1/refund", &body), (repay.number, repay.amount))
     }
 
     fn send(&self, prepared: Prepared, trace: Trace) -> BoxFuture<'_, Outcome> {
         async move {
-            let number = prepared.number.clone();
-            match self.exchange(prepared, trace).await {
+            let Prepared { number, request, context: nonce, .. } = prepared;
+            match self.exchange(request, &nonce, trace).await {
                 Exchanged::Answer { status: 200..=299, body, .. } => Answer::outcome(&body, &number),
                 // Verified, and not an outcome: it may have come after an effect, unless it says that it did not.
                 Exchanged::Answer { status, body, .. } => match message::refused_unread(status, &body) {
@@ -188,16 +155,12 @@ impl Channel for Simulator {
         .boxed()
     }
 
-    fn query<'a>(&'a self, number: &'a str, trace: Trace) -> BoxFuture<'a, Found> {
+    fn query<'a>(&'a self, sent: &'a Sent, trace: Trace) -> BoxFuture<'a, Found> {
         let unknown = |why: String| Found::Outcome(Outcome::Unknown { why });
         async move {
-            let prepared = match self.prepare("/sim/v1/query", number, &QueryBody { number }) {
-                Ok(prepared) => prepared,
-                Err(error) => return unknown(error.why),
-            };
-            match self.exchange(prepared, trace).await {
+            match self.ask("/sim/v1/query", &sent.number, trace).await {
                 Exchanged::Answer { status: 200..=299, body, .. } => {
-                    Found::Outcome(Answer::outcome(&body, number))
+                    Found::Outcome(Answer::outcome(&body, &sent.number))
                 }
                 Exchanged::Answer { status: 404, at, body } if message::is_not_found(&body) => {
                     Found::NotFound { at }
@@ -209,14 +172,10 @@ impl Channel for Simulator {
         .boxed()
     }
 
-    fn close<'a>(&'a self, number: &'a str, trace: Trace) -> BoxFuture<'a, Outcome> {
+    fn close<'a>(&'a self, sent: &'a Sent, trace: Trace) -> BoxFuture<'a, Outcome> {
         async move {
-            let prepared = match self.prepare("/sim/v1/close", number, &QueryBody { number }) {
-                Ok(prepared) => prepared,
-                Err(error) => return Outcome::Unknown { why: error.why },
-            };
-            match self.exchange(prepared, trace).await {
-                Exchanged::Answer { status: 200..=299, body, .. } => Answer::outcome(&body, number),
+            match self.ask("/sim/v1/close", &sent.number, trace).await {
+                Exchanged::Answer { status: 200..=299, body, .. } => Answer::outcome(&body, &sent.number),
                 Exchanged::Answer { status, .. } => Outcome::Unknown { why: format!("answer {status}") },
                 Exchanged::NotSent(why) | Exchanged::Unknown(why) => Outcome::Unknown { why },
             }
@@ -224,18 +183,9 @@ impl Channel for Simulator {
         .boxed()
     }
 
-    fn closed_at(&self, signed_at: Timestamp) -> Timestamp {
+    fn closed_at(&self, sent: &Sent) -> Timestamp {
         // It may have looked before it stamped its answer, by as long as we wait for one.
-        let late = SignedDuration::try_from(ANSWER_MAX).unwrap_or(SignedDuration::MAX);
-        signed_at.saturating_add(WINDOW.saturating_add(late)).unwrap_or(Timestamp::MAX)
+        let late = WINDOW.saturating_add(Connection::answer_max());
+        sent.signed_at.saturating_add(late).unwrap_or(Timestamp::MAX)
     }
-}
-
-/// Reads a key file and compares it with the digest in the config.
-fn read(folder: &Path, key: &KeyFile) -> Result<Vec<u8>, SimulatorError> {
-    let file = &key.file;
-    ensure!(!file.is_empty() && !file.contains('/') && file != "..", KeyNameSnafu { file });
-    let bytes = std::fs::read(folder.join(file)).context(KeyReadSnafu { file })?;
-    ensure!(payplane_api::config::hash(&bytes) == key.sha256, KeyDigestSnafu { file });
-    Ok(bytes)
 }

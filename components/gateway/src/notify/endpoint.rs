@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use reqwest::{Certificate, Client, Url};
-use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
+use crate::channel::credentials::public_roots;
 use crate::channel::endpoint::{self, DeniedNetworks, reason};
 use crate::channel::resolver::{GuardedResolver, is_service_name};
 use crate::store::registry::Endpoint;
@@ -38,7 +38,7 @@ fn roots(ca_pem: Option<&str>) -> Result<Vec<Certificate>, &'static str> {
         Some(pem) if pem.len() > CA_PEM_MAX => return Err("is longer than 16 KiB"),
         Some(pem) if pem.contains('\0') => return Err("is not the PEM of CA certificates"),
         Some(pem) => Certificate::from_pem_bundle(pem.as_bytes()),
-        None => TLS_SERVER_ROOT_CERTS.iter().map(|der| Certificate::from_der(der)).collect(),
+        None => Ok(public_roots()),
     };
     let roots = roots.map_err(|_| "is not the PEM of CA certificates")?;
     if roots.is_empty() {

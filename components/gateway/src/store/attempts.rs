@@ -2,6 +2,7 @@
 
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
+use serde_json::Value;
 use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use crate::route::Decision;
 use crate::state::AttemptState;
 
 const COLUMNS: &str = "attempt_id, order_id, ordinal, channel, fee_minor, config_hash, config_epoch, status,
-    signed_at, network_id, network_time, code";
+    signed_at, network_id, network_time, code, action";
 
 /// An attempt as it is stored.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Attempt {
     pub network_id: Option<String>,
     pub network_time: Option<Timestamp>,
     pub code: Option<String>,
+    /// What the payer does to pay.
+    pub action: Option<Value>,
 }
 
 impl Attempt {
@@ -46,6 +49,7 @@ impl Attempt {
                 network_id: row.try_get("network_id")?,
                 network_time: row.try_get("network_time")?,
                 code: row.try_get("code")?,
+                action: row.try_get("action")?,
             };
             Ok((attempt, row.try_get("status")?))
         };
@@ -67,12 +71,13 @@ pub struct Ending {
     pub network_id: Option<String>,
     pub network_time: Option<Timestamp>,
     pub code: Option<String>,
+    pub action: Option<Value>,
 }
 
 impl Ending {
     #[must_use]
     pub fn bare(status: AttemptState) -> Self {
-        Self { status, network_id: None, network_time: None, code: None }
+        Self { status, network_id: None, network_time: None, code: None, action: None }
     }
 }
 
@@ -124,7 +129,7 @@ impl Store {
     pub async fn end_attempt(&self, attempt_id: Uuid, ending: &Ending) -> Result<Attempt, StoreError> {
         let sql = format!(
             "UPDATE gateway.attempts SET status = $2, network_id = coalesce($3, network_id),
-                network_time = coalesce($4, network_time), code = coalesce($5, code),
+                network_time = coalesce($4, network_time), code = coalesce($5, code), action = coalesce($8, action),
                 ended_at = CASE WHEN $6 THEN now() END
              WHERE attempt_id = $1 AND status = ANY($7) RETURNING {COLUMNS}"
         );
@@ -141,6 +146,7 @@ impl Store {
                 &ending.code,
                 &ending.status.is_final(),
                 &ending.status.sources(),
+                &ending.action,
             ],
         )
         .await?;
@@ -175,6 +181,11 @@ impl Store {
         let params: super::Params<'_> =
             &[&attempt.attempt_id, &newer.fee_minor, &newer.config_hash, &newer.config_epoch, &epoch_min];
         Attempt::read(&one(&self.client().await?, "decide an attempt again", &sql, params).await?)
+    }
+
+    /// The attempt that the network knows by this number.
+    pub async fn attempt(&self, attempt_id: Uuid) -> Result<Option<Attempt>, StoreError> {
+        read_attempt(&self.client().await?, attempt_id).await?.as_ref().map(Attempt::read).transpose()
     }
 
     /// The newest attempt of an order.

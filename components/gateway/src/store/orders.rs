@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use serde_json::json;
+use serde_json::{Value, json};
 use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -12,14 +12,17 @@ use super::nonces::{self, Nonce};
 use super::outbox::{Event, publish};
 use super::{
     INTERVAL_SECONDS_MAX, LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError,
-    execute, one, optional, rows,
+    one, optional, rows,
 };
 use crate::state::OrderState;
 
 const COLUMNS: &str = "order_id, app_id, order_date, order_number, request_hash, merchant_id, method,
     amount_minor, currency, stored_date, settlement_date, calendar_version, status, channel, fee_minor,
     config_hash, config_epoch, ledger_transaction_id, failure_code, refund_reserved_minor, refunded_minor, created_at,
-    completed_at";
+    completed_at, description, expires_at, action";
+
+/// So often the first interval is doubled for an order that waits for its payer: 8 s.
+const PAYER_DOUBLINGS: i32 = 3;
 
 /// An order as it is stored.
 #[derive(Clone, Debug)]
@@ -48,6 +51,11 @@ pub struct Order {
     pub refunded_minor: i64,
     pub created_at: Timestamp,
     pub completed_at: Option<Timestamp>,
+    pub description: Option<String>,
+    /// It is not paid any more from here on.
+    pub expires_at: Timestamp,
+    /// What the payer does to pay, once the network has said.
+    pub action: Option<Value>,
 }
 
 impl Order {
@@ -77,6 +85,9 @@ impl Order {
                 refunded_minor: row.try_get("refunded_minor")?,
                 created_at: row.try_get("created_at")?,
                 completed_at: row.try_get("completed_at")?,
+                description: row.try_get("description")?,
+                expires_at: row.try_get("expires_at")?,
+                action: row.try_get("action")?,
             };
             Ok((order, row.try_get("status")?))
         };
@@ -104,6 +115,7 @@ pub struct NewOrder {
     pub settlement_dates: Vec<Date>,
     pub calendar_version: i64,
     pub created_at: Timestamp,
+    pub expires_at: Timestamp,
 }
 
 /// What came of creating an order.
@@ -130,9 +142,9 @@ impl Store {
         let sql = format!(
             "INSERT INTO gateway.orders (order_id, app_id, order_date, order_number, request_hash,
                 merchant_id, method, amount_minor, currency, description, stored_date, settlement_date,
-                calendar_version, created_at, next_check_at)
+                calendar_version, created_at, next_check_at, expires_at)
              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, ($12::date[])[m.settlement_days + 1],
-                $13, $14, now() + $15 * interval '1 second'
+                $13, $14, now() + $15 * interval '1 second', $16
              FROM gateway.merchants m WHERE m.merchant_id = $6
              ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
         );
@@ -156,6 +168,7 @@ impl Store {
                 &new.calendar_version,
                 &new.created_at,
                 &LEASE_SECONDS,
+                &new.expires_at,
             ],
         )
         .await?;
@@ -262,14 +275,23 @@ impl Store {
     }
 
     /// Hands an unfinished order back, to be looked at after an interval that
-    /// doubles with every look, with jitter.
-    pub async fn postpone_order(&self, order_id: Uuid) -> Result<(), StoreError> {
-        let sql = "UPDATE gateway.orders SET next_check_at = now() + interval '1 second'
-                * least($2, power(2, least(checks, 10))) * (0.8 + 0.4 * random())
-             WHERE order_id = $1 AND status = 'Processing'";
+    /// doubles with every look, with jitter. One that waits for its payer (`action`) is left
+    /// some seconds: the network tells when it is paid.
+    pub async fn postpone_order(&self, order_id: Uuid, action: Option<&Value>) -> Result<Order, StoreError> {
+        let sql = format!(
+            "UPDATE gateway.orders SET action = coalesce(action, $4), next_check_at = now() + interval '1 second'
+                * least($2, power(2, least(checks + CASE WHEN $4::jsonb IS NULL THEN 0 ELSE $3 END, 10)))
+                * (0.8 + 0.4 * random())
+             WHERE order_id = $1 AND status = 'Processing' RETURNING {COLUMNS}"
+        );
         let client = self.client().await?;
-        execute(&client, "postpone an order", sql, &[&order_id, &INTERVAL_SECONDS_MAX]).await?;
-        Ok(())
+        let params: super::Params<'_> = &[&order_id, &INTERVAL_SECONDS_MAX, &PAYER_DOUBLINGS, &action];
+        let row = optional(&client, "postpone an order", &sql, params).await?;
+        drop(client);
+        match row {
+            Some(row) => Order::read(&row),
+            None => self.order(order_id).await,
+        }
     }
 
     /// How many orders are unfinished, and since when the oldest is.

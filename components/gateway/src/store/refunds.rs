@@ -154,10 +154,16 @@ impl Store {
         find(&self.client().await?, order.order_id, number).await
     }
 
-    pub async fn refund(&self, refund_id: Uuid) -> Result<Refund, StoreError> {
+    /// The refund that a network names by this id; none where it is nobody's.
+    pub async fn known_refund(&self, refund_id: Uuid) -> Result<Option<Refund>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM gateway.refunds WHERE refund_id = $1");
         let row = optional(&self.client().await?, "read a refund", &sql, &[&refund_id]).await?;
-        Refund::read(&row.context(MissingSnafu { what: "refund", id: refund_id })?)
+        row.as_ref().map(Refund::read).transpose()
+    }
+
+    pub async fn refund(&self, refund_id: Uuid) -> Result<Refund, StoreError> {
+        let known = self.known_refund(refund_id).await?;
+        known.context(MissingSnafu { what: "refund", id: refund_id })
     }
 
     /// The books have debited it: from here on the network may be asked. Only

@@ -64,7 +64,7 @@ impl Answer {
         }
         match (answer.state, answer.network_id, answer.network_time) {
             (State::Succeeded, Some(network_id), Some(network_time)) => {
-                Outcome::succeeded(&network_id, network_time)
+                Outcome::succeeded(&network_id, network_time, None)
             }
             (State::Succeeded, _, _) => unknown("a success without network id and time"),
             (State::Declined, _, _) if answer.code.as_deref() == Some(CLOSED) => Outcome::Closed,
@@ -73,7 +73,7 @@ impl Answer {
                 network_id: network_id.as_deref().map(storable),
             },
             (State::Processing, network_id, _) => {
-                Outcome::Processing { network_id: network_id.as_deref().map(storable) }
+                Outcome::Processing { network_id: network_id.as_deref().map(storable), action: None }
             }
         }
     }

@@ -6,10 +6,11 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use jiff::Timestamp;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
+
+use crate::channel::connection::{Answer, header};
 
 /// How far the network's clock may be from ours in an answer.
 const ANSWER_WINDOW_SECONDS: u64 = 300;
@@ -39,18 +40,8 @@ impl NetworkKey {
     }
 
     /// Verifies an answer to the request with this nonce; its time is returned.
-    pub(super) fn verify(
-        &self,
-        headers: &HeaderMap,
-        status: u16,
-        nonce: &str,
-        body: &[u8],
-    ) -> Option<Timestamp> {
-        let header = |name: &str| {
-            let mut values = headers.get_all(name).iter();
-            let value = values.next()?.to_str().ok()?;
-            values.next().is_none().then_some(value)
-        };
+    pub(super) fn verify(&self, answer: &Answer, nonce: &str) -> Option<Timestamp> {
+        let header = |name| header(&answer.headers, name);
         let (timestamp, echoed) = (header("sim-timestamp")?, header("sim-nonce")?);
         let signature = STANDARD.decode(header("sim-signature")?).ok()?;
         let seconds: i64 = timestamp.parse().ok()?;
@@ -58,8 +49,8 @@ impl NetworkKey {
         if echoed != nonce || !near {
             return None;
         }
-        let mut text = format!("{status}\n{timestamp}\n{nonce}\n").into_bytes();
-        text.extend_from_slice(body);
+        let mut text = format!("{}\n{timestamp}\n{nonce}\n", answer.status).into_bytes();
+        text.extend_from_slice(&answer.body);
         text.push(b'\n');
         self.0.verify_sig(&text, &signature).ok()?;
         Timestamp::from_second(seconds).ok()

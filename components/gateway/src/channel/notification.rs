@@ -1,0 +1,48 @@
+//! What a network sends by itself: the outcome of a payment or a refund.
+
+use snafu::Snafu;
+
+use super::Outcome;
+
+/// A notification that verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notification {
+    /// The number that was sent to the network.
+    pub number: String,
+    pub is_refund: bool,
+    pub outcome: Outcome,
+}
+
+/// A notification that is not believed.
+#[derive(Debug, Snafu)]
+#[snafu(display("{why}"))]
+pub struct Unproven {
+    pub why: String,
+}
+
+impl Unproven {
+    #[must_use]
+    pub fn because(why: impl Into<String>) -> Self {
+        Self { why: why.into() }
+    }
+
+    #[must_use]
+    pub fn none_expected() -> Self {
+        Self::because("this network sends no notifications")
+    }
+}
+
+/// What a network is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: String,
+}
+
+impl Receipt {
+    #[must_use]
+    pub fn bare(taken: bool) -> Self {
+        Self { status: if taken { 200 } else { 500 }, content_type: "text/plain", body: String::new() }
+    }
+}
