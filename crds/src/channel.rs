@@ -8,6 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod method;
+mod network;
+
+pub use network::{Alipay, Network, Sandbox, UnionPay, UnionPaySignMethod, WechatPay};
 
 pub use method::{Fee, Limit, Method};
 
@@ -68,7 +71,25 @@ pub use method::{Fee, Limit, Method};
 #[x_kube(
     validation = Rule::new("(self.type == 'Simulator') == has(self.simulator)")
         .field_path(".simulator")
-        .message("the member named by type must be given, and no other")
+        .message("the member named by type must be given, and no other"),
+    validation = Rule::new("(self.type == 'WechatPay') == has(self.wechatPay)")
+        .field_path(".wechatPay")
+        .message("the member named by type must be given, and no other"),
+    validation = Rule::new("(self.type == 'Alipay') == has(self.alipay)")
+        .field_path(".alipay")
+        .message("the member named by type must be given, and no other"),
+    validation = Rule::new("(self.type == 'UnionPay') == has(self.unionPay)")
+        .field_path(".unionPay")
+        .message("the member named by type must be given, and no other"),
+    validation = Rule::new("(self.type != 'Simulator') == has(self.network)")
+        .field_path(".network")
+        .message("a real network is reached by network; a Simulator has a Service instead"),
+    validation = Rule::new("self.type == 'Simulator' || self.methods.all(m, m.name in (self.type == 'WechatPay' ? ['wechat-native', 'wechat-jsapi'] : self.type == 'Alipay' ? ['alipay-qr'] : ['unionpay-qr', 'unionpay-app']))")
+        .field_path(".methods")
+        .message("WechatPay has the methods wechat-native and wechat-jsapi, Alipay has alipay-qr, UnionPay has unionpay-qr and unionpay-app"),
+    validation = Rule::new("self.type == 'Simulator' || self.methods.all(m, m.fees.all(f, f.currency == 'CNY'))")
+        .field_path(".methods")
+        .message("this network takes CNY only")
 )]
 pub struct ChannelSpec {
     /// The payment network. Immutable. The member of the same name holds what is
@@ -86,9 +107,39 @@ pub struct ChannelSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub methods: Vec<Method>,
 
+    /// How a real network and the gateway reach each other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+
     /// A simulated network, for tenants of environment Test.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulator: Option<Simulator>,
+
+    /// WeChat Pay, API v3, as a merchant of its own. Methods: `wechat-native` (the
+    /// payer scans a QR code), `wechat-jsapi` (inside of WeChat; needs the payer's openid).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wechat_pay: Option<WechatPay>,
+
+    /// Alipay's open platform, RSA2. Method: `alipay-qr` (the payer scans a QR code).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alipay: Option<Alipay>,
+
+    /// UnionPay online, 5.1.0. Methods: `unionpay-qr` (the payer scans a QR code),
+    /// `unionpay-app` (the payer's app is given a transaction number).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub union_pay: Option<UnionPay>,
+}
+
+impl ChannelSpec {
+    /// The network's Service in this cluster and the labels of its pods, where the
+    /// network is a simulated one.
+    #[must_use]
+    pub fn simulated(&self) -> Option<(&ServiceReference, &BTreeMap<String, String>)> {
+        let sandbox = self.network.as_ref().and_then(|network| network.sandbox.as_ref());
+        let simulator = self.simulator.as_ref();
+        let of_simulator = simulator.map(|simulator| (&simulator.service, &simulator.pod_labels));
+        of_simulator.or_else(|| sandbox.map(|sandbox| (&sandbox.service, &sandbox.pod_labels)))
+    }
 }
 
 /// A payment network.
@@ -96,6 +147,9 @@ pub struct ChannelSpec {
 pub enum ChannelType {
     /// A network that payplane plays itself, with its own signatures and faults on request.
     Simulator,
+    WechatPay,
+    Alipay,
+    UnionPay,
 }
 
 /// Where the simulated network runs, and as whom to speak with it.
@@ -141,9 +195,13 @@ pub struct ServiceReference {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsName {
-    /// Its bare name. It holds `merchant.key` (our signing key, PEM), `network.pub`
-    /// (the key that the network signs with, PEM) and `ca.crt` (the certificates
-    /// that the network's must lead to, PEM).
+    /// Its bare name. For a Simulator it holds `merchant.key` (our signing key, PEM),
+    /// `network.pub` (the key that the network signs with, PEM) and `ca.crt` (the
+    /// certificates that the network's must lead to, PEM). WechatPay: `merchant.key`,
+    /// `apiv3.key` (32 characters), `network.pub`. Alipay: `merchant.key`,
+    /// `network.pub`. UnionPay: `merchant.key`, `merchant.crt`, `network-ca.crt` for
+    /// Rsa, `secure.key` for Sha256 and Sm3. These three may have `ca.crt`; without
+    /// it the public CAs are believed. With a sandbox it is needed.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 }

@@ -15,7 +15,16 @@ pub struct Sample {
 /// Every sample.
 #[must_use]
 pub fn all() -> Vec<Sample> {
-    vec![minimal(), production(), external(), demo(), demo_channel()]
+    vec![
+        minimal(),
+        production(),
+        external(),
+        demo(),
+        demo_channel(),
+        demo_wechat(),
+        demo_alipay(),
+        demo_unionpay(),
+    ]
 }
 
 fn tenant(name: &str, spec: Value) -> Value {
@@ -128,6 +137,60 @@ fn demo() -> Sample {
             }),
         ),
     }
+}
+
+/// A channel of the demo tenant to a network that the simulator plays.
+fn sandbox(name: &'static str, kind: &str, member: (&str, Value), methods: &[&str]) -> Sample {
+    let method = |name: &&str| json!({ "name": name, "fees": [{ "currency": "CNY", "basisPoints": 38 }] });
+    Sample {
+        name,
+        comment: "A network that the simulator plays, with the network's own messages and signatures.",
+        manifest: json!({
+            "apiVersion": "payplane.io/v1alpha1",
+            "kind": "Channel",
+            "metadata": { "name": kind.to_lowercase(), "namespace": "ptn-demo" },
+            "spec": {
+                "type": kind,
+                "network": {
+                    "sandbox": {
+                        "service": { "namespace": "simnet", "name": "simulator", "port": 8443 },
+                        "podLabels": { "app.kubernetes.io/name": "simulator" },
+                    },
+                    "notifyUrl": format!(
+                        "https://gateway.ptn-demo.svc:8443/v1/channels/{}/notifications",
+                        kind.to_lowercase()
+                    ),
+                },
+                "methods": methods.iter().map(method).collect::<Vec<_>>(),
+                member.0: member.1,
+            },
+        }),
+    }
+}
+
+fn demo_wechat() -> Sample {
+    let member = json!({
+        "mchid": "1900000109",
+        "appid": "wxd678efh567hg6787",
+        "merchantSerial": "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
+        "publicKeyId": "PUB_KEY_ID_0119000001092026",
+        "credentials": { "name": "wechat-credentials" },
+    });
+    sandbox("demo-wechat", "WechatPay", ("wechatPay", member), &["wechat-native", "wechat-jsapi"])
+}
+
+fn demo_alipay() -> Sample {
+    let member = json!({ "appId": "2021000000000001", "credentials": { "name": "alipay-credentials" } });
+    sandbox("demo-alipay", "Alipay", ("alipay", member), &["alipay-qr"])
+}
+
+fn demo_unionpay() -> Sample {
+    let member = json!({
+        "merId": "777290058110048",
+        "signMethod": "Rsa",
+        "credentials": { "name": "unionpay-credentials" },
+    });
+    sandbox("demo-unionpay", "UnionPay", ("unionPay", member), &["unionpay-qr", "unionpay-app"])
 }
 
 fn demo_channel() -> Sample {

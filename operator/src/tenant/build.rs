@@ -2,6 +2,7 @@
 //! nobody; what it needs to know is in its arguments.
 
 pub mod access;
+pub mod channel;
 pub mod config;
 pub mod database;
 pub mod namespace;

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::framework::cluster::{Cluster, ClusterError};
 use crate::framework::object::resource;
-use crate::tenant::build::config::channel_config;
-use crate::tenant::credentials::{self, KeyFile};
+use crate::tenant::build::channel::channel_config;
+use crate::tenant::credentials::{self, KeyFile, Needs};
 use crate::tenant::validate::{Refused, Tenant};
 
 /// A channel's entry and its key files.
@@ -70,8 +70,16 @@ pub fn standing(live: &Value, channel: &Channel) -> Option<Usable> {
 
 /// What the two specs alone say against it.
 pub fn check(tenant: &Tenant, channel: &Channel) -> Result<(), Refused> {
-    if tenant.environment == Environment::Live && channel.spec.simulator.is_some() {
-        return Err(Refused::new(Reason::SimulatorInLiveTenant, "spec.simulator."));
+    if tenant.environment == Environment::Live && channel.spec.simulated().is_some() {
+        let place =
+            if channel.spec.simulator.is_some() { "spec.simulator." } else { "spec.network.sandbox." };
+        return Err(Refused::new(Reason::SimulatorInLiveTenant, place));
+    }
+    let open = tenant.spec.network.as_ref().is_some_and(|network| !network.egress_cidrs.is_empty());
+    if channel.spec.simulated().is_none() && !open {
+        let detail = "spec.network: the tenant's spec.network.egressCidrs let nothing through; \
+                      name the network's addresses there.";
+        return Err(Refused::new(Reason::InvalidSpec, detail));
     }
     for method in &channel.spec.methods {
         for currency in method.fees.iter().map(|fee| &fee.currency) {
@@ -93,28 +101,27 @@ async fn build(
     tenant: &Tenant,
     channel: &Channel,
 ) -> Result<Result<Usable, Refused>, ClusterError> {
-    let Some(simulator) = &channel.spec.simulator else {
-        return Ok(Err(Refused::new(Reason::InvalidSpec, "spec.simulator is missing.")));
+    let Some(Needs { member, secret, files: wanted }) = credentials::needs(&channel.spec) else {
+        return Ok(Err(Refused::new(Reason::InvalidSpec, "the member named by spec.type is missing.")));
     };
-    let secret = &simulator.credentials.name;
     let live = cluster.look(&resource("v1", "Secret"), Some(&tenant.namespace), secret).await?;
+    let place = format!("spec.{member}.credentials");
     let Some(live) = live else {
-        let detail =
-            format!("spec.simulator.credentials: Secret {secret} does not exist in {}.", tenant.namespace);
+        let detail = format!("{place}: Secret {secret} does not exist in {}.", tenant.namespace);
         return Ok(Err(Refused::new(Reason::CredentialsMissing, detail)));
     };
     if live["type"] != SECRET_TYPE_CHANNEL_CREDENTIALS {
-        let detail = format!(
-            "spec.simulator.credentials: Secret {secret} is not of type {SECRET_TYPE_CHANNEL_CREDENTIALS}."
-        );
+        let detail = format!("{place}: Secret {secret} is not of type {SECRET_TYPE_CHANNEL_CREDENTIALS}.");
         return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
     }
     let name = channel.metadata.name.as_deref().unwrap_or_default();
     let mut files = Vec::new();
-    for KeyFile { key, suffix, what, is_usable } in credentials::SIMULATOR {
+    for KeyFile { key, suffix, what, is_usable, optional } in wanted {
+        if optional && live["data"][key].is_null() {
+            continue;
+        }
         let Some(pem) = credentials::bytes(&live, key).filter(|bytes| is_usable(bytes)) else {
-            let detail =
-                format!("spec.simulator.credentials: Secret {secret}: {key} is missing or is not {what}.");
+            let detail = format!("{place}: Secret {secret}: {key} is missing or is not {what}.");
             return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
         };
         files.push((format!("channel-{name}.{suffix}"), pem));
@@ -122,7 +129,7 @@ async fn build(
     let config = channel_config(channel, takes_payments(channel), &files);
     Ok(match config {
         Some(config) => Ok(Usable { config, files }),
-        None => Err(Refused::new(Reason::InvalidSpec, "spec.simulator.merchantId is not usable.")),
+        None => Err(Refused::new(Reason::InvalidSpec, format!("spec.{member} is not usable."))),
     })
 }
 

@@ -1,11 +1,15 @@
 //! What a channel's Secret must hold: the gateway would refuse its whole config
 //! for one key that it cannot use, so each is read here first.
 
+use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use payplane_crds::ChannelSpec;
+use payplane_crds::channel::{ChannelType, UnionPaySignMethod};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use serde_json::Value;
@@ -14,6 +18,8 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 const BYTES_MAX: usize = 64 * 1024;
+/// 2048 bits.
+const RSA_BYTES_MIN: usize = 256;
 
 /// A key of a Secret, and the file that the gateway gets of it.
 pub struct KeyFile {
@@ -21,24 +27,72 @@ pub struct KeyFile {
     pub suffix: &'static str,
     pub what: &'static str,
     pub is_usable: fn(&[u8]) -> bool,
+    pub optional: bool,
 }
+
+/// What a channel needs of which Secret, and the spec's member that names it.
+pub struct Needs<'a> {
+    pub member: &'static str,
+    pub secret: &'a str,
+    pub files: Vec<KeyFile>,
+}
+
+const fn file(
+    key: &'static str,
+    suffix: &'static str,
+    what: &'static str,
+    is_usable: fn(&[u8]) -> bool,
+) -> KeyFile {
+    KeyFile { key, suffix, what, is_usable, optional: false }
+}
+
+const CA: KeyFile = file("ca.crt", "ca", "a CA certificate (PEM)", is_bundle);
+const RSA_KEY: KeyFile =
+    file("merchant.key", "key", "an RSA private key of 2048 bits or more (PKCS#8 PEM)", is_rsa_private_key);
+const RSA_PUBLIC: KeyFile =
+    file("network.pub", "pub", "an RSA public key of 2048 bits or more (PEM)", is_rsa_public_key);
 
 /// What the simulated network needs.
 pub const SIMULATOR: [KeyFile; 3] = [
-    KeyFile {
-        key: "merchant.key",
-        suffix: "key",
-        what: "an ECDSA P-256 private key (PKCS#8 PEM)",
-        is_usable: is_private_key,
-    },
-    KeyFile {
-        key: "network.pub",
-        suffix: "pub",
-        what: "an ECDSA P-256 public key (PEM)",
-        is_usable: is_public_key,
-    },
-    KeyFile { key: "ca.crt", suffix: "ca", what: "a CA certificate (PEM)", is_usable: is_bundle },
+    file("merchant.key", "key", "an ECDSA P-256 private key (PKCS#8 PEM)", is_private_key),
+    file("network.pub", "pub", "an ECDSA P-256 public key (PEM)", is_public_key),
+    CA,
 ];
+
+/// What the network of a channel needs; none where the spec says nothing of it.
+#[must_use]
+pub fn needs(spec: &ChannelSpec) -> Option<Needs<'_>> {
+    let (member, secret, mut files) = match spec.channel_type {
+        ChannelType::Simulator => {
+            ("simulator", &spec.simulator.as_ref()?.credentials.name, Vec::from(SIMULATOR))
+        }
+        ChannelType::WechatPay => {
+            let sealed = file("apiv3.key", "seal", "32 characters (the API v3 key)", is_api_v3_key);
+            let files = vec![RSA_KEY, sealed, RSA_PUBLIC];
+            ("wechatPay", &spec.wechat_pay.as_ref()?.credentials.name, files)
+        }
+        ChannelType::Alipay => ("alipay", &spec.alipay.as_ref()?.credentials.name, vec![RSA_KEY, RSA_PUBLIC]),
+        ChannelType::UnionPay => {
+            let union_pay = spec.union_pay.as_ref()?;
+            let files = match union_pay.sign_method {
+                UnionPaySignMethod::Rsa => vec![
+                    RSA_KEY,
+                    file("merchant.crt", "crt", "a certificate (PEM)", is_bundle),
+                    file("network-ca.crt", "root", "certificates (PEM)", is_bundle),
+                ],
+                UnionPaySignMethod::Sha256 | UnionPaySignMethod::Sm3 => {
+                    vec![file("secure.key", "secret", "a key of 8 to 128 printable characters", is_secret)]
+                }
+            };
+            ("unionPay", &union_pay.credentials.name, files)
+        }
+    };
+    if spec.simulator.is_none() {
+        // Without one the public CAs believe a network. A sandbox has its own.
+        files.push(KeyFile { optional: spec.simulated().is_none(), ..CA });
+    }
+    Some(Needs { member, secret, files })
+}
 
 /// The bytes under a Secret's key, where they are there.
 #[must_use]
@@ -57,6 +111,28 @@ fn is_public_key(pem: &[u8]) -> bool {
     let Ok((_, info)) = SubjectPublicKeyInfo::from_der(&der) else { return false };
     let Ok(PublicKey::EC(point)) = info.parsed() else { return false };
     pem.len() <= BYTES_MAX && ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.data()).is_ok()
+}
+
+fn is_rsa_private_key(pem: &[u8]) -> bool {
+    let Ok(der) = PrivatePkcs8KeyDer::from_pem_slice(pem) else { return false };
+    let pair = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der());
+    pem.len() <= BYTES_MAX && pair.is_ok_and(|pair| pair.public_modulus_len() >= RSA_BYTES_MIN)
+}
+
+fn is_rsa_public_key(pem: &[u8]) -> bool {
+    let Ok(der) = SubjectPublicKeyInfoDer::from_pem_slice(pem) else { return false };
+    pem.len() <= BYTES_MAX && ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &*der).is_ok()
+}
+
+/// A line end after it is no part of a key that somebody wrote into a file.
+fn is_api_v3_key(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.trim_end().len() == 32)
+}
+
+fn is_secret(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let text = text.trim_end();
+    (8..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_bundle(pem: &[u8]) -> bool {

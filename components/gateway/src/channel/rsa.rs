@@ -53,32 +53,37 @@ impl VerifyingKey {
     }
 }
 
+/// A new pair for tests: the private key's PEM, and the public one's.
+#[cfg(test)]
+#[must_use]
+pub fn test_pair() -> (String, String) {
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+    use aws_lc_rs::signature::KeyPair as _;
+    let pem = |label: &str, der: &[u8]| {
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+    };
+    let pair = KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    (pem("PRIVATE KEY", private.as_ref()), pem("PUBLIC KEY", public.as_ref()))
+}
+
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-    use aws_lc_rs::rsa::KeySize;
-    use aws_lc_rs::signature::KeyPair as _;
-
     use super::*;
-
-    fn pem(label: &str, der: &[u8]) -> String {
-        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
-    }
 
     #[test]
     fn only_the_pair_and_the_text_verify() {
-        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-        let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-        let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
-        let key = SigningKey::from_pem(pem("PRIVATE KEY", private.as_ref()).as_bytes()).unwrap();
-        let network = VerifyingKey::from_pem(pem("PUBLIC KEY", public.as_ref()).as_bytes()).unwrap();
+        let (private, public) = test_pair();
+        let key = SigningKey::from_pem(private.as_bytes()).unwrap();
+        let network = VerifyingKey::from_pem(public.as_bytes()).unwrap();
         let signature = key.sign(b"text").unwrap();
         assert!(network.verifies(b"text", &signature));
         for (text, signature) in [("Text", signature.as_str()), ("text", ""), ("text", "AAAA"), ("text", "*")]
         {
             assert!(!network.verifies(text.as_bytes(), signature), "{signature}");
         }
-        assert!(SigningKey::from_pem(pem("PUBLIC KEY", public.as_ref()).as_bytes()).is_none());
-        assert!(VerifyingKey::from_pem(pem("PRIVATE KEY", private.as_ref()).as_bytes()).is_none());
+        assert!(SigningKey::from_pem(public.as_bytes()).is_none());
+        assert!(VerifyingKey::from_pem(private.as_bytes()).is_none());
     }
 }

@@ -1,12 +1,8 @@
 //! The components' configs, from the structs that they parse.
 
-use payplane_api::config::{
-    ChannelConfig, DatabaseConfig, FeeConfig, GatewayConfig, KeyFile, LedgerConfig, LimitConfig,
-    MethodConfig, MigrateConfig, NetworkConfig, SimulatorNetwork,
-};
+use payplane_api::config::{DatabaseConfig, GatewayConfig, LedgerConfig, MigrateConfig};
 use payplane_api::names::{PORT_DATABASE, PORT_LEDGER, ROLE_GATEWAY, ROLE_LEDGER, ROLE_OWNER};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::metadata;
 use crate::framework::object::Object;
@@ -116,57 +112,4 @@ pub fn build_gateway_config(tenant: &Tenant, text: &str, channels: &[Usable]) ->
         "metadata": metadata(tenant, "gateway", "gateway-config", true),
         "data": data,
     }))
-}
-
-/// A channel's entry in the gateway's config.
-#[must_use]
-pub fn channel_config(
-    channel: &payplane_crds::Channel,
-    enabled: bool,
-    files: &[(String, Vec<u8>)],
-) -> Option<ChannelConfig> {
-    use payplane_api::currency::Currency;
-    let simulator = channel.spec.simulator.as_ref()?;
-    let key_file = |suffix: &str| {
-        let (file, bytes) = files.iter().find(|(name, _)| name.ends_with(suffix))?;
-        Some(KeyFile { file: file.clone(), sha256: hex::encode(Sha256::digest(bytes)) })
-    };
-    let method = |(place, method): (usize, &payplane_crds::channel::Method)| MethodConfig {
-        name: method.name.clone(),
-        priority: u32::try_from(place).unwrap_or(u32::MAX),
-        fees: method
-            .fees
-            .iter()
-            .filter_map(|fee| {
-                let currency = Currency::parse(&fee.currency).ok()?;
-                Some(FeeConfig {
-                    currency,
-                    basis_points: fee.basis_points,
-                    fixed_minor: fee.fixed_minor,
-                    max_minor: fee.max_minor,
-                })
-            })
-            .collect(),
-        limits: method
-            .limits
-            .iter()
-            .filter_map(|limit| {
-                let currency = Currency::parse(&limit.currency).ok()?;
-                Some(LimitConfig { currency, per_payment_minor_max: limit.per_payment_minor_max })
-            })
-            .collect(),
-    };
-    let service = &simulator.service;
-    Some(ChannelConfig {
-        name: channel.metadata.name.clone()?,
-        enabled,
-        methods: channel.spec.methods.iter().enumerate().map(method).collect(),
-        network: NetworkConfig::Simulator(SimulatorNetwork {
-            endpoint: format!("https://{}.{}.svc:{}", service.name, service.namespace, service.port),
-            merchant_id: simulator.merchant_id.clone().try_into().ok()?,
-            merchant_key: key_file(".key")?,
-            network_key: key_file(".pub")?,
-            ca: key_file(".ca")?,
-        }),
-    })
 }

@@ -111,17 +111,22 @@ pub fn channel_policy_name(channel: &str) -> String {
     format!("channel-{channel}")
 }
 
-/// The flow to a simulated network: pods of one namespace by their labels.
+/// The flow to a simulated network: pods of one namespace by their labels. One that plays
+/// a real network sends notifications, too. Networks outside are reached by the tenant's
+/// `egressCidrs`, and reach the gateway as its callers do.
 #[must_use]
 pub fn build_channel_policy(tenant: &Tenant, channel: &payplane_crds::Channel) -> Option<Object> {
     let name = channel.metadata.name.as_deref()?;
-    let network = channel.spec.simulator.as_ref()?;
-    let to = json!({
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": network.service.namespace}},
-        "podSelector": {"matchLabels": network.pod_labels},
+    let (service, pod_labels) = channel.spec.simulated()?;
+    let pods = json!({
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": service.namespace}},
+        "podSelector": {"matchLabels": pod_labels},
     });
-    let egress = [rule("to", &[to], &[network.service.port])];
-    Some(policy(tenant, "channel", &channel_policy_name(name), &selector(tenant, "gateway"), &[], &egress))
+    let ingress: Vec<_> =
+        channel.spec.network.iter().map(|_| rule("from", std::slice::from_ref(&pods), &[PORT_APP])).collect();
+    let egress = [rule("to", &[pods], &[service.port])];
+    let gateway = selector(tenant, "gateway");
+    Some(policy(tenant, "channel", &channel_policy_name(name), &gateway, &ingress, &egress))
 }
 
 fn policy(
@@ -132,7 +137,9 @@ fn policy(
     ingress: &[Value],
     egress: &[Value],
 ) -> Object {
-    let types = if name.starts_with("channel-") { json!(["Egress"]) } else { json!(["Ingress", "Egress"]) };
+    let is_channel = name.starts_with("channel-");
+    let types =
+        if is_channel && ingress.is_empty() { json!(["Egress"]) } else { json!(["Ingress", "Egress"]) };
     Object::new(json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",

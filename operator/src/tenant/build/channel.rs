@@ -1,0 +1,126 @@
+//! A channel's entry in the gateway's config.
+
+use payplane_api::config::{
+    AlipayNetwork, ChannelConfig, FeeConfig, KeyFile, LimitConfig, MethodConfig, NetworkConfig, Reach,
+    SimulatorNetwork, UnionPayNetwork, UnionPaySigning, WechatPayNetwork,
+};
+use payplane_api::currency::Currency;
+use payplane_crds::channel::{Method, ServiceReference, UnionPaySignMethod};
+use payplane_crds::{Channel, ChannelSpec};
+
+/// Where the networks are called when the spec does not say.
+const WECHAT_PAY: &str = "https://api.mch.weixin.qq.com";
+const ALIPAY: &str = "https://openapi.alipay.com";
+const UNION_PAY: &str = "https://gateway.95516.com";
+
+/// None where the spec says too little; `files` are the keys of its Secret.
+#[must_use]
+pub fn channel_config(
+    channel: &Channel,
+    enabled: bool,
+    files: &[(String, Vec<u8>)],
+) -> Option<ChannelConfig> {
+    let spec = &channel.spec;
+    let network = simulator(spec, files)
+        .map(NetworkConfig::Simulator)
+        .or_else(|| wechat_pay(spec, files).map(NetworkConfig::WechatPay))
+        .or_else(|| alipay(spec, files).map(NetworkConfig::Alipay))
+        .or_else(|| union_pay(spec, files).map(NetworkConfig::UnionPay))?;
+    Some(ChannelConfig {
+        name: channel.metadata.name.clone()?,
+        enabled,
+        methods: spec.methods.iter().enumerate().map(method).collect(),
+        network,
+    })
+}
+
+fn method((place, method): (usize, &Method)) -> MethodConfig {
+    let fees = method.fees.iter().filter_map(|fee| {
+        Some(FeeConfig {
+            currency: Currency::parse(&fee.currency).ok()?,
+            basis_points: fee.basis_points,
+            fixed_minor: fee.fixed_minor,
+            max_minor: fee.max_minor,
+        })
+    });
+    let limits = method.limits.iter().filter_map(|limit| {
+        let currency = Currency::parse(&limit.currency).ok()?;
+        Some(LimitConfig { currency, per_payment_minor_max: limit.per_payment_minor_max })
+    });
+    MethodConfig {
+        name: method.name.clone(),
+        priority: u32::try_from(place).unwrap_or(u32::MAX),
+        fees: fees.collect(),
+        limits: limits.collect(),
+    }
+}
+
+/// The key file with this suffix, and its digest.
+fn key(files: &[(String, Vec<u8>)], suffix: &str) -> Option<KeyFile> {
+    let (file, bytes) = files.iter().find(|(name, _)| name.ends_with(suffix))?;
+    Some(KeyFile { file: file.clone(), sha256: payplane_api::config::hash(bytes) })
+}
+
+fn address(service: &ServiceReference) -> String {
+    format!("https://{}.{}.svc:{}", service.name, service.namespace, service.port)
+}
+
+fn reach(spec: &ChannelSpec, own: &str, files: &[(String, Vec<u8>)]) -> Option<Reach> {
+    let network = spec.network.as_ref()?;
+    let sandbox = network.sandbox.as_ref().map(|sandbox| address(&sandbox.service));
+    Some(Reach {
+        is_simulated: sandbox.is_some(),
+        endpoint: sandbox.or_else(|| network.endpoint.clone()).unwrap_or_else(|| own.to_owned()),
+        ca: key(files, ".ca"),
+        notify_url: network.notify_url.clone(),
+    })
+}
+
+fn simulator(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<SimulatorNetwork> {
+    let simulator = spec.simulator.as_ref()?;
+    Some(SimulatorNetwork {
+        endpoint: address(&simulator.service),
+        merchant_id: simulator.merchant_id.clone().try_into().ok()?,
+        merchant_key: key(files, ".key")?,
+        network_key: key(files, ".pub")?,
+        ca: key(files, ".ca")?,
+    })
+}
+
+fn wechat_pay(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<WechatPayNetwork> {
+    let wechat = spec.wechat_pay.as_ref()?;
+    Some(WechatPayNetwork {
+        reach: reach(spec, WECHAT_PAY, files)?,
+        mchid: wechat.mchid.clone(),
+        appid: wechat.appid.clone(),
+        merchant_serial: wechat.merchant_serial.clone(),
+        public_key_id: wechat.public_key_id.clone(),
+        merchant_key: key(files, ".key")?,
+        api_v3_key: key(files, ".seal")?,
+        network_key: key(files, ".pub")?,
+    })
+}
+
+fn alipay(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<AlipayNetwork> {
+    let alipay = spec.alipay.as_ref()?;
+    Some(AlipayNetwork {
+        reach: reach(spec, ALIPAY, files)?,
+        app_id: alipay.app_id.clone(),
+        merchant_key: key(files, ".key")?,
+        network_key: key(files, ".pub")?,
+    })
+}
+
+fn union_pay(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<UnionPayNetwork> {
+    let union_pay = spec.union_pay.as_ref()?;
+    let signing = match union_pay.sign_method {
+        UnionPaySignMethod::Rsa => UnionPaySigning::Rsa {
+            merchant_key: key(files, ".key")?,
+            merchant_certificate: key(files, ".crt")?,
+            network_ca: key(files, ".root")?,
+        },
+        UnionPaySignMethod::Sha256 => UnionPaySigning::Sha256 { secure_key: key(files, ".secret")? },
+        UnionPaySignMethod::Sm3 => UnionPaySigning::Sm3 { secure_key: key(files, ".secret")? },
+    };
+    Some(UnionPayNetwork { reach: reach(spec, UNION_PAY, files)?, mer_id: union_pay.mer_id.clone(), signing })
+}
