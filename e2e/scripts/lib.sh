@@ -63,6 +63,12 @@ install_simnet() {
   kubectl apply --server-side -f e2e/simnet/namespaces.yaml >/dev/null
   kubectl -n simnet create secret generic simulator-keys --from-file="$keys/network" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
   kubectl -n simnet create secret generic merchant-credentials --from-file="$keys/merchant" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
+  local network
+  for network in wechat alipay unionpay; do
+    kubectl -n simnet create secret generic "$network-credentials" --from-file="$keys/$network" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
+  done
+  # Whom the network believes when it notifies: nobody yet.
+  kubectl -n simnet create configmap notify-ca --from-file="$keys/merchant/ca.crt" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
   local manifest
   for manifest in simulator merchant; do
     sed "s#localhost/payplane:dev#localhost/payplane:$TAG#" "e2e/simnet/$manifest.yaml" | kubectl apply --server-side -f - >/dev/null

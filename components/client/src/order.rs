@@ -33,6 +33,12 @@ pub(crate) struct PayArgs {
     pub currency: String,
     #[arg(long)]
     pub description: Option<String>,
+    /// Who pays, by the network's name for the payer (an openid)
+    #[arg(long)]
+    pub payer_id: Option<String>,
+    /// How long the payer has: 60 to 7200 seconds; 900 when left out
+    #[arg(long)]
+    pub expires_in_seconds: Option<i64>,
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
 }
@@ -111,6 +117,8 @@ impl PayArgs {
             amount_minor: self.amount_minor,
             currency: self.currency.clone(),
             description: self.description.clone(),
+            payer_id: self.payer_id.clone(),
+            expires_in_seconds: self.expires_in_seconds,
         })
     }
 }

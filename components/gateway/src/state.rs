@@ -144,21 +144,21 @@ impl AttemptState {
         use AttemptState::{Closed, Declined, NotReceived, NotSent, Processing, Sending, Succeeded, Unknown};
         const {
             &[
-                when(Sending, Succeeded, "verified answer"),
-                when(Sending, Declined, "verified answer"),
+                when(Sending, Succeeded, "verified answer or notification"),
+                when(Sending, Declined, "verified answer or notification"),
                 when(Sending, Processing, "verified answer"),
                 when(Sending, Unknown, "time-out, broken connection, unverified or garbled answer"),
                 when(Sending, NotSent, "no connection was made, or the network refused it unread"),
                 when(Sending, NotReceived, "not found, after the request's window closed"),
-                when(Unknown, Succeeded, "query"),
-                when(Unknown, Declined, "query"),
+                when(Unknown, Succeeded, "query, or the network's notification"),
+                when(Unknown, Declined, "query, or the network's notification"),
                 when(Unknown, Processing, "query"),
                 when(Unknown, NotReceived, "not found, after the request's window closed"),
-                when(Processing, Succeeded, "query"),
-                when(Processing, Declined, "query"),
-                when(Sending, Closed, "the network confirmed a closing"),
-                when(Unknown, Closed, "the network confirmed a closing"),
-                when(Processing, Closed, "the network confirmed a closing"),
+                when(Processing, Succeeded, "query, or the network's notification"),
+                when(Processing, Declined, "query, or the network's notification"),
+                when(Sending, Closed, "the network confirmed that it takes no money for it any more"),
+                when(Unknown, Closed, "the network confirmed that it takes no money for it any more"),
+                when(Processing, Closed, "the network confirmed that it takes no money for it any more"),
             ]
         }
     }
@@ -172,7 +172,7 @@ impl RefundState {
             &[
                 when(Requested, Sending, "the ledger acknowledged the debit"),
                 when(Requested, Failed, "the ledger refused the debit"),
-                when(Sending, Succeeded, "verified answer, or query"),
+                when(Sending, Succeeded, "verified answer, query, or the network's notification"),
                 when(
                     Sending,
                     Reversing,

@@ -23,7 +23,12 @@ pub struct Network {
     /// Where the network is called: https, host and port. Left out, the network's own
     /// address. The tenant's `network.egressCidrs` must let it through, on port 443 or 8443.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 9, max = 253), regex(pattern = "^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?$"))]
+    #[schemars(
+        length(min = 9, max = 253),
+        regex(
+            pattern = "^https://(([A-Za-z0-9-]+[.])*[A-Za-z][A-Za-z0-9-]*|[0-9]{1,3}([.][0-9]{1,3}){3})(:[0-9]{1,5})?$"
+        )
+    )]
     pub endpoint: Option<String>,
     /// The payplane simulator instead of the real network, for tenants of environment Test.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -43,6 +43,13 @@ impl App {
         self.call("pay", ca, &self.payment(order, &amount_minor.to_string(), currency))
     }
 
+    /// Pays as a payer whom the network knows by this name.
+    pub fn pay_as(&self, payer: &str, order: &str, amount_minor: i64) -> Result<Value, String> {
+        let amount = amount_minor.to_string();
+        let args = [&self.payment(order, &amount, "CNY")[..], &["--payer-id", payer]].concat();
+        self.call("pay", &format!("{}/ca.crt", self.folder), &args)
+    }
+
     /// Sends one payment many times at once, and reads the summary.
     pub fn burst(&self, order: &str, amount_minor: i64, currency: &str, count: u32) -> Result<Value, String> {
         let (amount, count) = (amount_minor.to_string(), count.to_string());

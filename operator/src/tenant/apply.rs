@@ -86,7 +86,8 @@ pub async fn apply(
     progress.home = true;
     let secrets = resource("v1", "Secret");
     let live_config = writer.get(&secrets, Some(&tenant.namespace), "gateway-config").await?;
-    progress.channels = channels::resolve(writer, tenant, &world.channels, live_config.as_ref()).await?;
+    progress.channels =
+        channels::resolve(writer, tenant, &world.channels, (live_config.as_ref(), settings)).await?;
     foundation(writer, build::foundation(tenant, &world.facts, settings)).await?;
     let lifetime = SignedDuration::from_secs(settings.leaf_lifetime_seconds);
     // Certificates are renewed for a paused tenant too.

@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use crate::framework::cluster::{Cluster, ClusterError};
 use crate::framework::object::resource;
+use crate::settings::Settings;
 use crate::tenant::build::channel::channel_config;
 use crate::tenant::credentials::{self, KeyFile, Needs};
+use crate::tenant::endpoint;
 use crate::tenant::validate::{Refused, Tenant};
 
 /// A channel's entry and its key files.
@@ -33,11 +35,11 @@ pub async fn resolve(
     cluster: &Cluster,
     tenant: &Tenant,
     channels: &[Channel],
-    live_config: Option<&Value>,
+    (live_config, settings): (Option<&Value>, &Settings),
 ) -> Result<Vec<Resolved>, ClusterError> {
     let mut resolved = Vec::new();
     for channel in channels {
-        let result = match check(tenant, channel) {
+        let result = match check(tenant, channel, settings) {
             Ok(()) => build(cluster, tenant, channel).await?,
             Err(refused) => Err(refused),
         };
@@ -69,18 +71,13 @@ pub fn standing(live: &Value, channel: &Channel) -> Option<Usable> {
 }
 
 /// What the two specs alone say against it.
-pub fn check(tenant: &Tenant, channel: &Channel) -> Result<(), Refused> {
+pub fn check(tenant: &Tenant, channel: &Channel, settings: &Settings) -> Result<(), Refused> {
     if tenant.environment == Environment::Live && channel.spec.simulated().is_some() {
         let place =
             if channel.spec.simulator.is_some() { "spec.simulator." } else { "spec.network.sandbox." };
         return Err(Refused::new(Reason::SimulatorInLiveTenant, place));
     }
-    let open = tenant.spec.network.as_ref().is_some_and(|network| !network.egress_cidrs.is_empty());
-    if channel.spec.simulated().is_none() && !open {
-        let detail = "spec.network: the tenant's spec.network.egressCidrs let nothing through; \
-                      name the network's addresses there.";
-        return Err(Refused::new(Reason::InvalidSpec, detail));
-    }
+    reachable(tenant, channel, settings)?;
     for method in &channel.spec.methods {
         for currency in method.fees.iter().map(|fee| &fee.currency) {
             let known = Currency::parse(currency).is_ok_and(|c| tenant.currencies.contains(&c));
@@ -94,6 +91,32 @@ pub fn check(tenant: &Tenant, channel: &Channel) -> Result<(), Refused> {
         }
     }
     Ok(())
+}
+
+/// May the gateway call the real network of a channel? Where its name leads, the gateway
+/// looks at whenever it connects.
+fn reachable(tenant: &Tenant, channel: &Channel, settings: &Settings) -> Result<(), Refused> {
+    if channel.spec.simulated().is_some() {
+        return Ok(());
+    }
+    let open = tenant.spec.network.as_ref().is_some_and(|network| !network.egress_cidrs.is_empty());
+    if !open {
+        let detail = "spec.network: the tenant's spec.network.egressCidrs let nothing through.";
+        return Err(Refused::new(Reason::EndpointRefused, detail));
+    }
+    let endpoint = channel.spec.network.as_ref().and_then(|network| network.endpoint.as_deref());
+    let host = endpoint.and_then(|url| url.strip_prefix("https://")).unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default();
+    // The rule of the field has left addresses of four numbers, and names.
+    if !host.ends_with(|last: char| last.is_ascii_digit()) || !host.starts_with(|c: char| c.is_ascii_digit())
+    {
+        return Ok(());
+    }
+    let Ok(address) = host.parse() else {
+        let detail = format!("spec.network.endpoint: {host} is no address.");
+        return Err(Refused::new(Reason::EndpointRefused, detail));
+    };
+    endpoint::allowed(tenant, ("spec.network.endpoint", host), address, settings)
 }
 
 async fn build(

@@ -1,4 +1,4 @@
-//! Where an external database may be: inside `network.egressCidrs`, and outside
+//! Where an external database or a payment network may be: inside `network.egressCidrs`, and outside
 //! of everything that is closed to tenants.
 
 use std::net::IpAddr;
@@ -23,26 +23,37 @@ pub async fn resolve(tenant: &Tenant) -> Vec<IpAddr> {
     }
 }
 
-/// May the tenant's pods call all of these addresses?
+/// May the tenant's pods call all of the external database's addresses?
 pub fn check(tenant: &Tenant, addresses: &[IpAddr], settings: &Settings) -> Result<(), Refused> {
     let Some(external) = tenant.external() else { return Ok(()) };
-    let network = tenant.spec.network.clone().unwrap_or_default();
-    let open: Vec<IpNet> = network.egress_cidrs.iter().filter_map(|text| text.parse().ok()).collect();
-    let refused = |address: &IpAddr, why: String| {
-        let host = &external.host;
-        let named = if *host == address.to_string() { host.clone() } else { format!("{host} ({address})") };
-        Err(Refused::new(Reason::EndpointRefused, format!("spec.database.external.host: {named} {why}.")))
-    };
     for address in addresses {
-        // An IPv4 address may come dressed as an IPv6 one.
-        let plain = address.to_canonical();
-        let holds = |n: &&str| n.parse::<IpNet>().is_ok_and(|network| network.contains(&plain));
-        if let Some(network) = settings.closed().find(holds) {
-            return refused(address, format!("lies in {network}, which is closed to tenants"));
-        }
-        if !open.iter().any(|network| network.contains(&plain)) {
-            return refused(address, "lies outside spec.network.egressCidrs".to_owned());
-        }
+        allowed(tenant, ("spec.database.external.host", &external.host), *address, settings)?;
+    }
+    Ok(())
+}
+
+/// May they call this address, which a field's host stands for?
+pub fn allowed(
+    tenant: &Tenant,
+    (field, host): (&str, &str),
+    address: IpAddr,
+    settings: &Settings,
+) -> Result<(), Refused> {
+    let network = tenant.spec.network.clone().unwrap_or_default();
+    let mut open = network.egress_cidrs.iter().filter_map(|text| text.parse::<IpNet>().ok());
+    let refused = |why: String| {
+        let named =
+            if *host == address.to_string() { host.to_owned() } else { format!("{host} ({address})") };
+        Err(Refused::new(Reason::EndpointRefused, format!("{field}: {named} {why}.")))
+    };
+    // An IPv4 address may come dressed as an IPv6 one.
+    let plain = address.to_canonical();
+    let holds = |n: &&str| n.parse::<IpNet>().is_ok_and(|network| network.contains(&plain));
+    if let Some(network) = settings.closed().find(holds) {
+        return refused(format!("lies in {network}, which is closed to tenants"));
+    }
+    if !open.any(|network| network.contains(&plain)) {
+        return refused("lies outside spec.network.egressCidrs".to_owned());
     }
     Ok(())
 }

@@ -208,6 +208,8 @@ impl Load {
                     amount_minor: sent.amount_minor,
                     currency: sent.currency.clone(),
                     description: None,
+                    payer_id: None,
+                    expires_in_seconds: None,
                 };
                 settle::of_payment(sent.id, self.app.pay(&request).await)
             }

@@ -49,6 +49,7 @@ pub fn payment(payment: &Payment) -> String {
     }
     paper.row("Status", &format!("{:?}", payment.status));
     paper.some("Failure", payment.failure_code.as_deref());
+    paper.some("The payer's turn", payment.action.as_ref().map(ToString::to_string).as_deref());
     paper.some("Settlement date", payment.settlement_date.map(|d| d.to_string()).as_deref());
     paper.some("Channel", payment.channel.as_deref());
     paper.some("Ledger entry", payment.ledger_transaction_id.as_deref());

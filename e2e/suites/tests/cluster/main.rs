@@ -20,6 +20,7 @@ mod s02_terms;
 mod s02_unreadable;
 mod s03_isolation;
 mod s03_logins;
+mod s03_networks;
 mod s03_notified;
 mod s03_payments;
 mod s03_sealed;

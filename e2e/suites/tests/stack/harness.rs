@@ -23,11 +23,11 @@ pub(crate) struct Stack {
     pub(crate) simulator: Process,
     pub(crate) postgres: Postgres,
     pub(crate) folder: tempfile::TempDir,
-    ports: Vec<u16>,
+    pub(crate) ports: Vec<u16>,
     record: u16,
     epoch: u64,
     pub(crate) environment: &'static str,
-    simulator_port: u16,
+    pub(crate) simulator_port: u16,
     ledger_port: u16,
 }
 
@@ -74,6 +74,13 @@ impl Stack {
         let mut simulator = strings(&["simulator", "--tls-cert", &file("tls.crt"), "--tls-key"]);
         simulator.extend([file("tls.key"), "--network-key".into(), file("network.key")]);
         simulator.extend(["--merchants".into(), file("merchants.json"), "--state".into(), file("journal")]);
+        simulator.extend([
+            "--networks".into(),
+            file("networks.json"),
+            "--payer-after-ms".into(),
+            "100".into(),
+        ]);
+        simulator.extend(["--notify-ca".into(), format!("{trust}/ca.crt")]);
         simulator.extend(listening(&[("--listen", simulator_port), ("--health", record)]));
         let simulator = Process::start(simulator, at.join("simulator.log"), record)?;
 
@@ -160,7 +167,7 @@ impl Stack {
         Ok(path)
     }
 
-    fn config_folder(&self) -> Result<PathBuf> {
+    pub(crate) fn config_folder(&self) -> Result<PathBuf> {
         let folder = self.folder.path().join("config");
         std::fs::create_dir_all(&folder)?;
         Ok(folder)
@@ -278,22 +285,30 @@ impl Stack {
 
     /// Books, orders and the network's record agree, to the cent.
     pub(crate) async fn check_agreement(&self) -> Result<()> {
+        self.check_channel("sim", "Simulator").await
+    }
+
+    /// The same for one channel and the network behind it.
+    pub(crate) async fn check_channel(&self, channel: &str, network: &str) -> Result<()> {
         let (_, balance) = self.admin("admin-client", "GET", "/admin/v1/trial-balance", &json!({})).await?;
         ensure!(balance["balanced"] == true, "{balance}");
         let minor = |value: &Value| value.as_i64().unwrap_or(0);
         let lines = balance["lines"].as_array().cloned().unwrap_or_default();
-        let receivable = lines.iter().find(|line| line["account"] == "channel:sim:receivable");
+        let receivable = lines.iter().find(|line| line["account"] == format!("channel:{channel}:receivable"));
         let booked = receivable.map_or(0, |line| minor(&line["debitMinor"]) - minor(&line["creditMinor"]));
         let taken: i64 = (self.record().await?.iter())
             .filter(|payment| payment["state"] == "Succeeded")
+            .filter(|payment| payment["network"].as_str().unwrap_or("Simulator") == network)
             .map(|payment| {
                 let sign = if payment.to_string().contains("original") { -1 } else { 1 };
                 sign * minor(&payment["amountMinor"])
             })
             .sum();
-        let orders = "SELECT coalesce(sum(amount_minor - refunded_minor), 0)::int8 FROM gateway.orders
-            WHERE status = 'Succeeded'";
-        let orders = self.count(orders).await?;
+        let orders = format!(
+            "SELECT coalesce(sum(amount_minor - refunded_minor), 0)::int8 FROM gateway.orders
+             WHERE status = 'Succeeded' AND channel = '{channel}'"
+        );
+        let orders = self.count(&orders).await?;
         ensure!(booked == taken && taken == orders, "books {booked}, network {taken}, orders {orders}");
         Ok(())
     }
@@ -309,6 +324,8 @@ pub(crate) fn payment(number: &str, amount_minor: i64) -> PayRequest {
         amount_minor,
         currency: "CNY".into(),
         description: None,
+        payer_id: None,
+        expires_in_seconds: None,
     }
 }
 

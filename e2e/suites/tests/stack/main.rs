@@ -8,6 +8,7 @@ mod harness;
 mod hostile;
 mod integrate;
 mod lost_answers;
+mod networks;
 mod notifications;
 mod payments;
 mod process;
