@@ -18,7 +18,7 @@ use crate::keys::{KeyError, MerchantKeys, NetworkKey};
 use crate::networks::Networks;
 use crate::notify::{Notifier, NotifyError};
 use crate::sandbox::Sandbox;
-use crate::{payer, wechat};
+use crate::{alipay, payer, unionpay, wechat};
 
 /// Where the networks' file is looked for.
 const NETWORKS: &str = "/keys/networks.json";
@@ -78,7 +78,10 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let health = health::serve(health_listener, registry, &shutdown, ready, record);
     let mut router = api::router(network.clone());
     if let Some(sandbox) = &sandbox {
-        router = router.merge(wechat::router(sandbox.clone()));
+        router = router
+            .merge(wechat::router(sandbox.clone()))
+            .merge(alipay::router(sandbox.clone()))
+            .merge(unionpay::router(sandbox.clone()));
     }
     let merchants = payplane_common::serve::tls(listener, server, router, shutdown.clone());
     tracing::info!(listen = %args.listen, health = %args.health, "the network is open");

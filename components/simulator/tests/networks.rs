@@ -3,7 +3,11 @@
 //! is verified by this test's own code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "networks/alipay.rs"]
+mod alipay;
 #[path = "networks/stage.rs"]
 mod stage;
+#[path = "networks/unionpay.rs"]
+mod unionpay;
 #[path = "networks/wechat.rs"]
 mod wechat;

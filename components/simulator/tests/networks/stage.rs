@@ -1,6 +1,6 @@
 //! A simulator in a process of its own, and a merchant's server for its notifications.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -255,4 +255,45 @@ pub(crate) fn verifies(public_pem: &[u8], text: &str, signature: &str) -> bool {
 pub(crate) fn verifies_der(spki: &[u8], text: &str, signature: &str) -> bool {
     let Ok(signature) = STANDARD.decode(signature) else { return false };
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, spki).verify(text.as_bytes(), &signature).is_ok()
+}
+
+/// Writes a form, in any order.
+pub(crate) fn form(fields: &BTreeMap<String, String>) -> String {
+    let escape = |text: &str| -> String {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._*".contains(&b);
+        text.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
+    };
+    let pairs: Vec<_> = fields.iter().map(|(n, v)| format!("{}={}", escape(n), escape(v))).collect();
+    pairs.join("&")
+}
+
+/// Reads a form.
+pub(crate) fn read_form(text: &str) -> BTreeMap<String, String> {
+    let unescape = |text: &str| -> String {
+        let (mut bytes, mut rest) = (Vec::new(), text.replace('+', " ").into_bytes().into_iter());
+        while let Some(byte) = rest.next() {
+            bytes.push(if byte == b'%' {
+                let hex = [rest.next().unwrap(), rest.next().unwrap()];
+                u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap()
+            } else {
+                byte
+            });
+        }
+        String::from_utf8(bytes).unwrap()
+    };
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap();
+        (unescape(name), unescape(value))
+    };
+    text.split('&').map(pair).collect()
+}
+
+/// `name=value` joined by `&`, by name, without some and without empty ones.
+pub(crate) fn joined(fields: &BTreeMap<String, String>, left_out: &[&str]) -> String {
+    let signed = fields.iter().filter(|(n, v)| !v.is_empty() && !left_out.contains(&n.as_str()));
+    signed.map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("&")
+}
+
+pub(crate) fn fields(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
 }
