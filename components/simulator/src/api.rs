@@ -2,7 +2,6 @@
 //! the network's signature, in this order.
 
 mod auth;
-mod silence;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +17,12 @@ use payplane_common::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 
 use self::auth::{Caller, respond, respond_wrongly, unsigned};
-use self::silence::Silence;
 use crate::book::{Book, BookError, Payment};
 use crate::fault::Fault;
 use crate::journal::JournalError;
 use crate::keys::{MerchantKeys, NetworkKey};
 use crate::message::{Answer, Checked, MessageError, PayRequest, QueryRequest, RefundRequest, Refusal, read};
+use crate::silence::Silence;
 
 /// A request's body; real ones have some 200 bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -33,7 +32,7 @@ const SLOW: Duration = Duration::from_secs(1);
 
 /// What the handlers share.
 pub struct Network {
-    pub book: Book,
+    pub book: Arc<Book>,
     pub merchants: Arc<Live<MerchantKeys>>,
     pub key: NetworkKey,
     places: Semaphore,
@@ -43,7 +42,7 @@ pub struct Network {
 impl Network {
     #[must_use]
     pub fn new(
-        book: Book,
+        book: Arc<Book>,
         merchants: Arc<Live<MerchantKeys>>,
         key: NetworkKey,
         shutdown: &Shutdown,

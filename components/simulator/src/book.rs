@@ -2,6 +2,8 @@
 //! book decides in memory, in the order in which the journal writes.
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
+pub mod orders;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu, ensure};
 
+use crate::details::Details;
 use crate::fault::Fault;
 use crate::journal::{Durable, Journal, JournalError};
 use crate::message::{Answer, PayRequest, RefundRequest, State};
@@ -31,6 +34,32 @@ pub enum BookError {
     Journal { source: JournalError },
 }
 
+/// Which network took a payment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NetworkName {
+    #[default]
+    Simulator,
+    WechatPay,
+    Alipay,
+    UnionPay,
+}
+
+impl NetworkName {
+    /// The detail that holds the network's own number of a payment.
+    fn id_detail(self) -> Option<&'static str> {
+        match self {
+            Self::Simulator => None,
+            Self::WechatPay => Some("transaction_id"),
+            Self::Alipay => Some("trade_no"),
+            Self::UnionPay => Some("queryId"),
+        }
+    }
+
+    fn is_simulator(&self) -> bool {
+        *self == Self::Simulator
+    }
+}
+
 /// What was asked for: two requests with one number must not differ in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all_fields = "camelCase")]
@@ -50,6 +79,8 @@ pub enum Asked {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Payment {
+    #[serde(default, skip_serializing_if = "NetworkName::is_simulator")]
+    pub network: NetworkName,
     pub merchant_id: String,
     pub number: String,
     #[serde(flatten)]
@@ -60,9 +91,29 @@ pub struct Payment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     pub network_time: Timestamp,
+    /// What the network's answers, notifications and bills tell of it.
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
 }
 
 impl Payment {
+    #[must_use]
+    pub fn key(&self) -> Key {
+        let scope = match (self.network, &self.asked) {
+            // Refund numbers are of their own kind there,
+            (NetworkName::WechatPay, Asked::Refund { .. }) => "refund",
+            // and there they count within their trade.
+            (NetworkName::Alipay, Asked::Refund { original_number }) => original_number,
+            _ => "",
+        };
+        Key {
+            network: self.network,
+            merchant_id: self.merchant_id.clone(),
+            scope: scope.to_owned(),
+            number: self.number.clone(),
+        }
+    }
+
     fn answer(&self) -> Answer {
         Answer {
             number: self.number.clone(),
@@ -79,49 +130,103 @@ impl Payment {
 #[serde(tag = "event", rename_all_fields = "camelCase")]
 enum Event {
     Taken(Payment),
-    Completed { merchant_id: String, number: String, network_time: Timestamp },
-    Closed { merchant_id: String, number: String, network_time: Timestamp },
+    Completed(Change),
+    Closed(Change),
+}
+
+/// A payment that came to its end, and what became known of it then.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Change {
+    #[serde(flatten)]
+    key: Key,
+    network_time: Timestamp,
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    details: Details,
+}
+
+impl Change {
+    fn now(key: Key, details: Details) -> Self {
+        Self { key, network_time: Timestamp::now(), details }
+    }
 }
 
 /// What a closed pay is declined with.
 const CLOSED: &str = "Closed";
 
-type Key = (String, String);
+/// A payment's name: its number belongs to a merchant of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    #[serde(default, skip_serializing_if = "NetworkName::is_simulator")]
+    network: NetworkName,
+    merchant_id: String,
+    /// Numbers of one scope do not meet those of another.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    scope: String,
+    number: String,
+}
+
+impl Key {
+    /// An order of a network, or whatever has numbers of the orders' kind.
+    #[must_use]
+    pub fn order(network: NetworkName, merchant: &str, number: &str) -> Self {
+        Self { network, merchant_id: merchant.to_owned(), scope: String::new(), number: number.to_owned() }
+    }
+
+    /// A refund of a network that counts them on their own, in a scope.
+    #[must_use]
+    pub fn refund(network: NetworkName, merchant: &str, scope: &str, number: &str) -> Self {
+        Self { scope: scope.to_owned(), ..Self::order(network, merchant, number) }
+    }
+
+    fn simulator(merchant: &str, number: &str) -> Self {
+        Self::order(NetworkName::Simulator, merchant, number)
+    }
+}
 
 #[derive(Default)]
 struct Pages {
     payments: HashMap<Key, Payment>,
     /// What was refunded of each original, in minor units, declined ones left out.
     refunded: HashMap<Key, i64>,
+    /// By the networks' own numbers.
+    ids: HashMap<(NetworkName, String), Key>,
 }
 
 impl Pages {
     fn apply(&mut self, event: Event) {
         match event {
-            Event::Taken(payment) => {
-                let merchant = payment.merchant_id.clone();
-                if let (Asked::Refund { original_number }, true) =
-                    (&payment.asked, payment.state != State::Declined)
-                {
-                    let sum = self.refunded.entry((merchant.clone(), original_number.clone())).or_default();
-                    *sum = sum.saturating_add(payment.amount_minor);
-                }
-                self.payments.insert((merchant, payment.number.clone()), payment);
-            }
-            Event::Completed { merchant_id, number, network_time } => {
-                if let Some(payment) = self.payments.get_mut(&(merchant_id, number)) {
+            Event::Taken(payment) => self.take(payment),
+            Event::Completed(change) => {
+                if let Some(payment) = self.payments.get_mut(&change.key) {
                     payment.state = State::Succeeded;
-                    payment.network_time = network_time;
+                    payment.network_time = change.network_time;
+                    payment.details.extend(&change.details);
                 }
             }
-            Event::Closed { merchant_id, number, network_time } => {
-                if let Some(payment) = self.payments.get_mut(&(merchant_id, number)) {
+            Event::Closed(change) => {
+                if let Some(payment) = self.payments.get_mut(&change.key) {
                     payment.state = State::Declined;
                     payment.code = Some(CLOSED.to_owned());
-                    payment.network_time = network_time;
+                    payment.network_time = change.network_time;
+                    payment.details.extend(&change.details);
                 }
             }
         }
+    }
+
+    fn take(&mut self, payment: Payment) {
+        if let (Asked::Refund { original_number }, true) = (&payment.asked, payment.state != State::Declined)
+        {
+            let original = Key::order(payment.network, &payment.merchant_id, original_number);
+            let sum = self.refunded.entry(original).or_default();
+            *sum = sum.saturating_add(payment.amount_minor);
+        }
+        if let Some(id) = payment.network.id_detail().and_then(|detail| payment.details.get(detail)) {
+            self.ids.insert((payment.network, id.to_owned()), payment.key());
+        }
+        self.payments.insert(payment.key(), payment);
     }
 }
 
@@ -155,7 +260,7 @@ impl Book {
     /// Takes a refund, or repeats what became of the same one. Refunds of one
     /// original never exceed it.
     pub async fn refund(&self, merchant: &str, request: RefundRequest) -> Result<Answer, BookError> {
-        let original = (merchant.to_owned(), request.original_number.clone());
+        let original = Key::simulator(merchant, &request.original_number);
         let asked = Asked::Refund { original_number: request.original_number };
         let amount = request.amount_minor;
         let decide = |pages: &Pages| {
@@ -169,7 +274,7 @@ impl Book {
             }
             Ok(Self::by_fault(amount))
         };
-        self.complete(merchant, &original.1).await?;
+        self.complete(merchant, &original.number).await?;
         self.take(merchant, request.number, asked, amount, decide).await
     }
 
@@ -177,7 +282,7 @@ impl Book {
     /// succeeded. Refunds are not closed.
     pub async fn close(&self, merchant: &str, number: String) -> Result<Answer, BookError> {
         self.complete(merchant, &number).await?;
-        let key = (merchant.to_owned(), number.clone());
+        let key = Key::simulator(merchant, &number);
         let durable = {
             let mut pages = self.pages();
             match pages.payments.get(&key) {
@@ -185,9 +290,7 @@ impl Book {
                 Some(known)
                     if known.state == State::Processing && matches!(known.asked, Asked::Pay { .. }) =>
                 {
-                    let (merchant_id, number) = key.clone();
-                    let closed = Event::Closed { merchant_id, number, network_time: Timestamp::now() };
-                    Some(self.write(&mut pages, closed)?)
+                    Some(self.write(&mut pages, Event::Closed(Change::now(key.clone(), Details::default())))?)
                 }
                 Some(_) => Some(self.journal.barrier().context(JournalSnafu)?),
             }
@@ -210,7 +313,7 @@ impl Book {
         self.complete(merchant, number).await?;
         let (answer, durable) = {
             let pages = self.pages();
-            let found = pages.payments.get(&(merchant.to_owned(), number.to_owned()));
+            let found = pages.payments.get(&Key::simulator(merchant, number));
             (found.map(Payment::answer), self.journal.barrier().context(JournalSnafu)?)
         };
         durable.wait().await.context(JournalSnafu)?;
@@ -248,7 +351,7 @@ impl Book {
     ) -> Result<Answer, BookError> {
         let (answer, durable) = {
             let mut pages = self.pages();
-            let key = (merchant.to_owned(), number.clone());
+            let key = Key::simulator(merchant, &number);
             if let Some(known) = pages.payments.get(&key) {
                 let same = known.asked == asked && known.amount_minor == amount_minor;
                 // Whatever comes for it is declined.
@@ -260,6 +363,7 @@ impl Book {
                 ensure!(pages.payments.len() < PAYMENTS_MAX, FullSnafu);
                 let (state, code) = decide(&pages)?;
                 let payment = Payment {
+                    network: NetworkName::Simulator,
                     merchant_id: merchant.to_owned(),
                     number,
                     asked,
@@ -268,6 +372,7 @@ impl Book {
                     state,
                     code: code.map(str::to_owned),
                     network_time: Timestamp::now(),
+                    details: Details::default(),
                 };
                 let answer = payment.answer();
                 (answer, self.write(&mut pages, Event::Taken(payment))?)
@@ -282,16 +387,13 @@ impl Book {
     async fn complete(&self, merchant: &str, number: &str) -> Result<(), BookError> {
         let durable = {
             let mut pages = self.pages();
-            let Some(payment) = pages.payments.get(&(merchant.to_owned(), number.to_owned())) else {
-                return Ok(());
-            };
-            let now = Timestamp::now();
-            let due = now.duration_since(payment.network_time) >= ASYNCHRONOUS_AFTER;
+            let key = Key::simulator(merchant, number);
+            let Some(payment) = pages.payments.get(&key) else { return Ok(()) };
+            let due = Timestamp::now().duration_since(payment.network_time) >= ASYNCHRONOUS_AFTER;
             if payment.state != State::Processing || !due {
                 return Ok(());
             }
-            let (merchant_id, number) = (merchant.to_owned(), number.to_owned());
-            self.write(&mut pages, Event::Completed { merchant_id, number, network_time: now })?
+            self.write(&mut pages, Event::Completed(Change::now(key, Details::default())))?
         };
         durable.wait().await.context(JournalSnafu)
     }

@@ -1,6 +1,8 @@
-//! Keys, CA and certificate of a demo network, in three folders: `ca` stays at
-//! home, `network` is for the simulator, `merchant` for the gateway's channel.
-//! A second run changes nothing that is still good.
+//! Keys, CAs and certificates of the networks, in folders: `ca` stays at home,
+//! `network` is for the simulator, `merchant`, `wechat`, `alipay` and `unionpay`
+//! are for the gateway's channels. A second run changes nothing that is still good.
+
+mod networks;
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,6 +18,7 @@ use snafu::{ResultExt, Snafu};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+pub use self::networks::NetworkIds;
 use crate::keys::Merchant;
 
 const LEAF_DAYS: i64 = 365;
@@ -36,6 +39,19 @@ pub struct InitArgs {
     /// The merchant that may call
     #[arg(long, default_value = "M1")]
     pub merchant: String,
+    #[command(flatten)]
+    pub ids: NetworkIds,
+}
+
+/// The folders that are made.
+struct Folders<'a>(&'a Path);
+
+impl Folders<'_> {
+    fn get(&self, name: &str) -> Result<PathBuf, InitError> {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(&path).context(WriteSnafu { path: &path })?;
+        Ok(path)
+    }
 }
 
 #[derive(Debug, Snafu)]
@@ -52,12 +68,8 @@ pub enum InitError {
 
 /// Makes what is missing, outdated or for other names.
 pub fn run(args: &InitArgs) -> Result<(), InitError> {
-    let folder = |name: &str| -> Result<PathBuf, InitError> {
-        let path = args.dir.join(name);
-        std::fs::create_dir_all(&path).context(WriteSnafu { path: &path })?;
-        Ok(path)
-    };
-    let (ca, network, merchant) = (folder("ca")?, folder("network")?, folder("merchant")?);
+    let folders = Folders(&args.dir);
+    let (ca, network, merchant) = (folders.get("ca")?, folders.get("network")?, folders.get("merchant")?);
     let (issuer, ca_pem) = authority(&ca)?;
     leaf(&network, &issuer, &args.dns, &ca_pem)?;
     let network_key = key(&network.join("network.key"))?;
@@ -67,7 +79,8 @@ pub fn run(args: &InitArgs) -> Result<(), InitError> {
     let merchants =
         [Merchant { merchant_id: args.merchant.clone(), public_key_pem: merchant_key.public_key_pem() }];
     let json = serde_json::to_vec_pretty(&merchants).context(MerchantsSnafu)?;
-    put(&network.join("merchants.json"), &json, 0o644)
+    put(&network.join("merchants.json"), &json, 0o644)?;
+    networks::run(&folders, &args.ids, &issuer, &ca_pem)
 }
 
 fn authority(folder: &Path) -> Result<(Issuer<'static, KeyPair>, String), InitError> {
@@ -160,10 +173,14 @@ fn is_issued_by(pem: &str, ca_pem: &str) -> bool {
 
 /// Did this key sign the certificate? A CA made anew under the old name did not.
 fn verified(leaf: &X509Certificate<'_>, ca_spki: &[u8]) -> bool {
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    let (text, signature) = (leaf.tbs_certificate.as_ref(), &leaf.signature_value.data);
+    if UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, ca_spki).verify(text, signature).is_ok() {
+        return true;
+    }
     let Some((_, point)) = ca_spki.split_last_chunk::<65>() else { return false };
     let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point);
-    key.verify(leaf.tbs_certificate.as_ref(), &leaf.signature_value.data).is_ok()
+    key.verify(text, signature).is_ok()
 }
 
 fn key(path: &Path) -> Result<KeyPair, InitError> {

@@ -2,14 +2,28 @@
 //! state that survives a kill, asynchronous results, and faults on request.
 //! `docs/simulator.md` is its manual. It shares no code with its callers.
 
+pub mod alipay;
 pub mod api;
+pub mod beijing;
 pub mod book;
+pub mod details;
 pub mod fault;
+pub mod form;
+pub mod ids;
 pub mod init;
 pub mod journal;
 pub mod keys;
 pub mod message;
+pub mod networks;
+pub mod notify;
+pub mod payer;
+pub mod rsa;
+pub mod sandbox;
+pub mod script;
 mod serve;
+mod silence;
+pub mod unionpay;
+pub mod wechat;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +68,17 @@ pub struct ServeArgs {
     /// Who may call: JSON [{"merchantId", "publicKeyPem"}]
     #[arg(long, default_value = "/keys/merchants.json")]
     pub merchants: PathBuf,
+    /// Keys and merchants of WeChat Pay, Alipay and UnionPay; followed while it changes.
+    /// Without it, /keys/networks.json where that exists
+    #[arg(long)]
+    pub networks: Option<PathBuf>,
+    /// CAs (PEM) that notifications to merchants believe, followed while they change;
+    /// without it the public ones
+    #[arg(long)]
+    pub notify_ca: Option<PathBuf>,
+    /// How long after an order its payer pays, in milliseconds
+    #[arg(long, default_value_t = 300)]
+    pub payer_after_ms: u64,
     /// /livez, /readyz, /metrics and /sim/v1/record, plain
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub health: SocketAddr,

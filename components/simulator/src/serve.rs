@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use payplane_common::config::{ConfigError, Live};
 use payplane_common::shutdown::{Shutdown, SignalError};
@@ -14,6 +15,13 @@ use crate::ServeArgs;
 use crate::api::{self, Network};
 use crate::book::{Book, BookError};
 use crate::keys::{KeyError, MerchantKeys, NetworkKey};
+use crate::networks::Networks;
+use crate::notify::{Notifier, NotifyError};
+use crate::sandbox::Sandbox;
+use crate::{alipay, payer, unionpay, wechat};
+
+/// Where the networks' file is looked for.
+const NETWORKS: &str = "/keys/networks.json";
 
 #[derive(Debug, Snafu)]
 pub enum ServeError {
@@ -31,6 +39,10 @@ pub enum ServeError {
     Open { source: BookError },
     #[snafu(display("cannot listen"))]
     Listen { source: payplane_common::serve::ServeError },
+    #[snafu(display("the networks' file cannot be used"))]
+    Networks { source: ConfigError },
+    #[snafu(display("notifications cannot be sent"))]
+    Notify { source: NotifyError },
     #[snafu(display("the journal failed"))]
     Journal,
 }
@@ -45,8 +57,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let key = NetworkKey::load(&args.network_key).context(KeysSnafu)?;
     let listed = |_: &Path, json: &[u8]| MerchantKeys::parse(json).map_err(|error| telemetry::chain(&error));
     let listed = Live::load(&args.merchants, listed).context(MerchantsSnafu)?;
-    let book = Book::open(&args.state).context(OpenSnafu)?;
-    let network = Network::new(book, listed.clone(), key, &shutdown);
+    let book = Arc::new(Book::open(&args.state).context(OpenSnafu)?);
+    let network = Network::new(book.clone(), listed.clone(), key, &shutdown);
+    let mut registry = Registry::default();
+    let sandbox = sandbox(&args, book, &shutdown, &mut registry)?;
+    if let Some(sandbox) = &sandbox {
+        payer::resume(sandbox);
+    }
 
     let listener = payplane_common::serve::listen(args.listen).await.context(ListenSnafu)?;
     let health_listener = payplane_common::serve::listen(args.health).await.context(ListenSnafu)?;
@@ -58,14 +75,50 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
         }
     };
     let record = api::record_router(network.clone());
-    let health = health::serve(health_listener, Registry::default(), &shutdown, ready, record);
-    let merchants =
-        payplane_common::serve::tls(listener, server, api::router(network.clone()), shutdown.clone());
+    let health = health::serve(health_listener, registry, &shutdown, ready, record);
+    let mut router = api::router(network.clone());
+    if let Some(sandbox) = &sandbox {
+        router = router
+            .merge(wechat::router(sandbox.clone()))
+            .merge(alipay::router(sandbox.clone()))
+            .merge(unionpay::router(sandbox.clone()));
+    }
+    let merchants = payplane_common::serve::tls(listener, server, router, shutdown.clone());
     tracing::info!(listen = %args.listen, health = %args.health, "the network is open");
     tokio::select! {
         _ = async { tokio::join!(health, merchants) } => Ok(()),
         () = broken(&network) => JournalSnafu.fail(),
         () = listed.follow() => Ok(()),
+        () = follow(sandbox) => Ok(()),
+    }
+}
+
+/// The real networks, where they are configured.
+fn sandbox(
+    args: &ServeArgs,
+    book: Arc<Book>,
+    shutdown: &Shutdown,
+    registry: &mut Registry,
+) -> Result<Option<Arc<Sandbox>>, ServeError> {
+    let usual = PathBuf::from(NETWORKS);
+    let Some(path) = args.networks.clone().or_else(|| usual.exists().then_some(usual)) else {
+        return Ok(None);
+    };
+    let parse =
+        |folder: &Path, json: &[u8]| Networks::parse(folder, json).map_err(|error| telemetry::chain(&error));
+    let networks = Live::load(&path, parse).context(NetworksSnafu)?;
+    let notifier = Notifier::new(args.notify_ca.as_ref(), registry).context(NotifySnafu)?;
+    let payer_after = Duration::from_millis(args.payer_after_ms);
+    Ok(Some(Sandbox::new(book, networks, notifier, payer_after, shutdown)))
+}
+
+/// Follows the networks' files until the future is dropped.
+async fn follow(sandbox: Option<Arc<Sandbox>>) {
+    match sandbox {
+        Some(sandbox) => {
+            tokio::join!(sandbox.networks.clone().follow(), sandbox.notifier.follow());
+        }
+        None => std::future::pending().await,
     }
 }
 

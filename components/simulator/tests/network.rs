@@ -96,6 +96,7 @@ impl Network {
             dir: folder.path().to_owned(),
             dns: vec!["127.0.0.1".into()],
             merchant: "M1".into(),
+            ids: payplane_simulator::init::NetworkIds::default(),
         };
         payplane_simulator::init::run(&init).unwrap();
         let (port, health) = (port::free().unwrap(), port::free().unwrap());

@@ -1,0 +1,252 @@
+//! Orders of the networks whose payers pay by themselves: made, paid or closed
+//! later, refunded in parts.
+
+use jiff::Timestamp;
+use snafu::{OptionExt, ResultExt, Snafu, ensure};
+
+use super::{
+    Asked, Book, BookError, Change, Event, FullSnafu, JournalSnafu, Key, NetworkName, NotFoundSnafu,
+    PAYMENTS_MAX, Pages, Payment,
+};
+use crate::details::Details;
+use crate::journal::Durable;
+use crate::message::State;
+
+/// The detail that holds when an order or a refund was made, in RFC 3339.
+pub const CREATED: &str = "createdAt";
+
+/// An order as it comes.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub network: NetworkName,
+    pub merchant: String,
+    pub number: String,
+    pub method: &'static str,
+    pub amount_minor: i64,
+    /// What the merchant asked for: a repetition must not differ in it.
+    pub asked: Details,
+    /// What the network adds the first time.
+    pub made: Details,
+}
+
+/// How much of an original a refund takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amount {
+    Minor(i64),
+    /// All of it, where nothing was refunded yet, and told right.
+    Whole(i64),
+    /// What is left of it.
+    Rest,
+}
+
+/// A refund as it comes.
+#[derive(Clone, Debug)]
+pub struct Refund {
+    pub network: NetworkName,
+    pub merchant: String,
+    pub number: String,
+    pub original: String,
+    pub amount: Amount,
+    /// Succeeded, or Processing at first.
+    pub state: State,
+    pub asked: Details,
+    pub made: Details,
+}
+
+/// A payment that was there or has been taken now.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    pub payment: Payment,
+    /// Was it taken now?
+    pub new: bool,
+    /// Does what was there differ from what was asked now?
+    pub differs: bool,
+    /// Of its original, or of itself, in minor units.
+    pub refunded_minor: i64,
+}
+
+/// Why a refund is not taken.
+#[derive(Debug, Snafu)]
+pub enum RefundError {
+    #[snafu(display("there is no such order"))]
+    NoOriginal,
+    #[snafu(display("the order is not paid"))]
+    NotPaid { state: State },
+    #[snafu(display("more than is left"))]
+    Exceeds,
+    #[snafu(display("the book does not take it"), context(false))]
+    Book { source: BookError },
+}
+
+impl Book {
+    /// Takes an order that nobody has paid yet, or finds the one that has the number.
+    pub async fn order(&self, order: Order) -> Result<Taken, BookError> {
+        let key = Key::order(order.network, &order.merchant, &order.number);
+        let (taken, durable) = {
+            let mut pages = self.pages();
+            if let Some(known) = pages.payments.get(&key) {
+                let same = known.amount_minor == order.amount_minor && known.details.contains(&order.asked);
+                let taken = pages.taken(known, false, !same);
+                (taken, self.barrier()?)
+            } else {
+                ensure!(pages.payments.len() < PAYMENTS_MAX, FullSnafu);
+                let asked = Asked::Pay { currency: "CNY".to_owned(), method: order.method.to_owned() };
+                let details = made(order.asked, &order.made);
+                let payment = Payment {
+                    network: order.network,
+                    merchant_id: order.merchant,
+                    number: order.number,
+                    asked,
+                    amount_minor: order.amount_minor,
+                    network_id: uuid::Uuid::now_v7().simple().to_string(),
+                    state: State::Processing,
+                    code: None,
+                    network_time: Timestamp::now(),
+                    details,
+                };
+                let taken = pages.taken(&payment, true, false);
+                (taken, self.write(&mut pages, Event::Taken(payment))?)
+            }
+        };
+        durable.wait().await.context(JournalSnafu)?;
+        Ok(taken)
+    }
+
+    /// Takes a refund of a paid order, or finds the one that has the number.
+    /// Refunds of one original never exceed it.
+    pub async fn refund_order(&self, refund: Refund) -> Result<Taken, RefundError> {
+        let (taken, durable) = {
+            let mut pages = self.pages();
+            let mut payment = build_refund(refund.clone());
+            let original = Key::order(refund.network, &refund.merchant, &refund.original);
+            if let Some(known) = pages.payments.get(&payment.key()) {
+                let amount = match refund.amount {
+                    Amount::Minor(minor) | Amount::Whole(minor) => minor,
+                    Amount::Rest => known.amount_minor,
+                };
+                let same = known.amount_minor == amount
+                    && known.asked == payment.asked
+                    && known.details.contains(&refund.asked);
+                (pages.taken(known, false, !same), self.barrier()?)
+            } else {
+                if pages.payments.len() >= PAYMENTS_MAX {
+                    return Err(BookError::Full.into());
+                }
+                payment.amount_minor = pages.refundable(&original, refund.amount)?;
+                let durable = self.write(&mut pages, Event::Taken(payment.clone()))?;
+                (pages.taken(&payment, true, false), durable)
+            }
+        };
+        durable.wait().await.map_err(|source| BookError::Journal { source })?;
+        Ok(taken)
+    }
+
+    fn barrier(&self) -> Result<Durable, BookError> {
+        self.journal.barrier().context(JournalSnafu)
+    }
+
+    /// What became of a number.
+    pub async fn find(&self, key: &Key) -> Result<Taken, BookError> {
+        let (found, durable) = {
+            let pages = self.pages();
+            let found = pages.payments.get(key).map(|payment| pages.taken(payment, false, false));
+            (found, self.barrier()?)
+        };
+        durable.wait().await.context(JournalSnafu)?;
+        found.context(NotFoundSnafu)
+    }
+
+    /// The payment that has a number of the network's own, where it is this merchant's.
+    #[must_use]
+    pub fn key_of_id(&self, network: NetworkName, merchant: &str, id: &str) -> Option<Key> {
+        let key = self.pages().ids.get(&(network, id.to_owned())).cloned()?;
+        (key.merchant_id == merchant).then_some(key)
+    }
+
+    /// Completes what is unpaid or processing; nothing where that is over already.
+    pub async fn complete_order(&self, key: &Key, details: Details) -> Result<Option<Payment>, BookError> {
+        self.end(key, |key| Event::Completed(Change::now(key, details))).await
+    }
+
+    /// Closes what is unpaid; nothing where it has come to an end already.
+    pub async fn close_order(&self, key: &Key) -> Result<Option<Payment>, BookError> {
+        self.end(key, |key| Event::Closed(Change::now(key, Details::default()))).await
+    }
+
+    async fn end(
+        &self,
+        key: &Key,
+        event: impl FnOnce(Key) -> Event + Send,
+    ) -> Result<Option<Payment>, BookError> {
+        let (ended, durable) = {
+            let mut pages = self.pages();
+            let known = pages.payments.get(key).context(NotFoundSnafu)?;
+            if known.state != State::Processing {
+                return Ok(None);
+            }
+            let durable = self.write(&mut pages, event(key.clone()))?;
+            (pages.payments.get(key).cloned(), durable)
+        };
+        durable.wait().await.context(JournalSnafu)?;
+        Ok(ended)
+    }
+
+    /// Everything of the other networks that has no end yet.
+    #[must_use]
+    pub fn unended(&self) -> Vec<Payment> {
+        let pages = self.pages();
+        let open = |payment: &&Payment| {
+            payment.state == State::Processing && payment.network != NetworkName::Simulator
+        };
+        pages.payments.values().filter(open).cloned().collect()
+    }
+}
+
+impl Pages {
+    fn taken(&self, payment: &Payment, new: bool, differs: bool) -> Taken {
+        let original = match &payment.asked {
+            Asked::Refund { original_number } => {
+                Key::order(payment.network, &payment.merchant_id, original_number)
+            }
+            _ => payment.key(),
+        };
+        let refunded_minor = self.refunded.get(&original).copied().unwrap_or(0);
+        Taken { payment: payment.clone(), new, differs, refunded_minor }
+    }
+
+    fn refundable(&self, original: &Key, amount: Amount) -> Result<i64, RefundError> {
+        let payment = self.payments.get(original).context(NoOriginalSnafu)?;
+        ensure!(matches!(payment.asked, Asked::Pay { .. }), NoOriginalSnafu);
+        ensure!(payment.state == State::Succeeded, NotPaidSnafu { state: payment.state });
+        let refunded = self.refunded.get(original).copied().unwrap_or(0);
+        let left = payment.amount_minor.saturating_sub(refunded);
+        let (minor, allowed) = match amount {
+            Amount::Minor(minor) => (minor, minor <= left),
+            Amount::Whole(minor) => (minor, minor == payment.amount_minor && refunded == 0),
+            Amount::Rest => (left, true),
+        };
+        ensure!(allowed && minor > 0, ExceedsSnafu);
+        Ok(minor)
+    }
+}
+
+fn build_refund(refund: Refund) -> Payment {
+    Payment {
+        network: refund.network,
+        merchant_id: refund.merchant,
+        number: refund.number,
+        asked: Asked::Refund { original_number: refund.original },
+        amount_minor: 0,
+        network_id: uuid::Uuid::now_v7().simple().to_string(),
+        state: refund.state,
+        code: None,
+        network_time: Timestamp::now(),
+        details: made(refund.asked, &refund.made),
+    }
+}
+
+fn made(mut asked: Details, made: &Details) -> Details {
+    asked.extend(made);
+    asked.set(CREATED, &Timestamp::now().to_string());
+    asked
+}

@@ -1,0 +1,263 @@
+//! What the real networks need: a folder for each beside `merchant` that holds
+//! what a channel's Secret holds, and `networks.json` with its keys for the
+//! simulator itself.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, PublicKeyData, SerialNumber,
+};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::{Value, json};
+use snafu::ResultExt;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{
+    CA_DAYS, Folders, InitError, MakeSnafu, MerchantsSnafu, is_good, is_issued_by, params, put, text,
+};
+use crate::networks::{
+    AlipayFile, AlipayMerchantFile, File, UnionFile, UnionMerchantFile, WechatFile, WechatMerchantFile,
+};
+use crate::rsa::Certified;
+
+/// Serial numbers have lengths that their networks' numbers have.
+const WECHAT_SERIAL_BYTES: usize = 20;
+const UNION_SERIAL_BYTES: usize = 7;
+const SECRET_LENGTH: usize = 32;
+
+/// Who the merchant is at each network.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NetworkIds {
+    /// The merchant's number at WeChat Pay
+    #[arg(long, default_value = "1900000109")]
+    pub wechat_mchid: String,
+    /// Its application at WeChat Pay
+    #[arg(long, default_value = "wxd678efh567hg6787")]
+    pub wechat_appid: String,
+    /// Its application at Alipay
+    #[arg(long, default_value = "2021000000000001")]
+    pub alipay_app_id: String,
+    /// Its number at UnionPay
+    #[arg(long, default_value = "777290058110048")]
+    pub unionpay_mer_id: String,
+}
+
+impl Default for NetworkIds {
+    fn default() -> Self {
+        Self {
+            wechat_mchid: "1900000109".to_owned(),
+            wechat_appid: "wxd678efh567hg6787".to_owned(),
+            alipay_app_id: "2021000000000001".to_owned(),
+            unionpay_mer_id: "777290058110048".to_owned(),
+        }
+    }
+}
+
+pub(super) fn run(
+    folders: &Folders,
+    ids: &NetworkIds,
+    issuer: &Issuer<'static, KeyPair>,
+    ca_pem: &str,
+) -> Result<(), InitError> {
+    let file = File {
+        wechat_pay: Some(wechat(folders, ids, issuer, ca_pem)?),
+        alipay: Some(alipay(folders, ids, ca_pem)?),
+        union_pay: Some(union(folders, ids, ca_pem)?),
+    };
+    let json = serde_json::to_vec_pretty(&file).context(MerchantsSnafu)?;
+    put(&folders.get("network")?.join("networks.json"), &json, 0o600)
+}
+
+fn wechat(
+    folders: &Folders,
+    ids: &NetworkIds,
+    issuer: &Issuer<'static, KeyPair>,
+    ca_pem: &str,
+) -> Result<WechatFile, InitError> {
+    let folder = folders.get("wechat")?;
+    let network_key = key(&folders.get("network")?.join("wechat.key"))?;
+    let merchant_key = key(&folder.join("merchant.key"))?;
+    let wanted = Wanted { name: &ids.wechat_mchid, ca: None, serial_bytes: WECHAT_SERIAL_BYTES };
+    let issued = Some((issuer, ca_pem));
+    let certificate = certificate(&folder.join("merchant.crt"), &merchant_key, &wanted, issued)?;
+    let api_v3_key = secret(&folder.join("apiv3.key"))?;
+    put(&folder.join("network.pub"), network_key.public_key_pem().as_bytes(), 0o644)?;
+    put(&folder.join("ca.crt"), ca_pem.as_bytes(), 0o644)?;
+    let public_key_id = public_key_id(&ids.wechat_mchid, &network_key);
+    let serial = serial(&certificate).map(|certified| certified.serial_hex()).unwrap_or_default();
+    put_ids(
+        &folder,
+        &json!({
+            "mchid": ids.wechat_mchid, "appid": ids.wechat_appid,
+            "merchantSerial": serial, "publicKeyId": public_key_id,
+        }),
+    )?;
+    let merchant = WechatMerchantFile {
+        mchid: ids.wechat_mchid.clone(),
+        appids: vec![ids.wechat_appid.clone()],
+        certificates: vec![certificate],
+        api_v3_key,
+    };
+    Ok(WechatFile { private_key_file: PathBuf::from("wechat.key"), public_key_id, merchants: vec![merchant] })
+}
+
+fn alipay(folders: &Folders, ids: &NetworkIds, ca_pem: &str) -> Result<AlipayFile, InitError> {
+    let folder = folders.get("alipay")?;
+    let network_key = key(&folders.get("network")?.join("alipay.key"))?;
+    let merchant_key = key(&folder.join("merchant.key"))?;
+    put(&folder.join("merchant.pub"), merchant_key.public_key_pem().as_bytes(), 0o644)?;
+    put(&folder.join("network.pub"), network_key.public_key_pem().as_bytes(), 0o644)?;
+    put(&folder.join("ca.crt"), ca_pem.as_bytes(), 0o644)?;
+    put_ids(&folder, &json!({"appId": ids.alipay_app_id}))?;
+    // A seller's number is one of 16 digits that begins so.
+    let tail: String = ids.alipay_app_id.chars().skip(4).collect();
+    let merchant = AlipayMerchantFile {
+        app_id: ids.alipay_app_id.clone(),
+        seller_id: format!("2088{tail}"),
+        public_key: merchant_key.public_key_pem(),
+    };
+    Ok(AlipayFile { private_key_file: PathBuf::from("alipay.key"), merchants: vec![merchant] })
+}
+
+fn union(folders: &Folders, ids: &NetworkIds, ca_pem: &str) -> Result<UnionFile, InitError> {
+    let (folder, ca, network) = (folders.get("unionpay")?, folders.get("ca")?, folders.get("network")?);
+    let root_key = key(&ca.join("unionpay-root.key"))?;
+    let wanted = Wanted { name: "simulated CFCA root", ca: Some(1), serial_bytes: UNION_SERIAL_BYTES };
+    let root_pem = certificate(&ca.join("unionpay-root.crt"), &root_key, &wanted, None)?;
+    let root = authority(&root_pem, root_key)?;
+    let middle_key = key(&ca.join("unionpay-intermediate.key"))?;
+    let wanted = Wanted { name: "simulated CFCA OCA1", ca: Some(0), ..wanted };
+    let path = ca.join("unionpay-intermediate.crt");
+    let middle_pem = certificate(&path, &middle_key, &wanted, Some((&root, &root_pem)))?;
+    let middle = authority(&middle_pem, middle_key)?;
+    let issued = Some((&middle, middle_pem.as_str()));
+
+    let network_key = key(&network.join("unionpay.key"))?;
+    // The third part of the name is what the network's kits look for in tests.
+    let name = "041@Z2017-11-1@00040000:SIGN@00000001";
+    let wanted = Wanted { name, ca: None, ..wanted };
+    certificate(&network.join("unionpay.crt"), &network_key, &wanted, issued)?;
+    let merchant_key = key(&folder.join("merchant.key"))?;
+    let wanted = Wanted { name: &ids.unionpay_mer_id, ..wanted };
+    let merchant_pem = certificate(&folder.join("merchant.crt"), &merchant_key, &wanted, issued)?;
+    let secure_key = secret(&folder.join("secure.key"))?;
+    put(&folder.join("network-ca.crt"), format!("{root_pem}{middle_pem}").as_bytes(), 0o644)?;
+    put(&folder.join("ca.crt"), ca_pem.as_bytes(), 0o644)?;
+    let cert_id = serial(&merchant_pem).map(|certified| certified.serial_decimal()).unwrap_or_default();
+    put_ids(&folder, &json!({"merId": ids.unionpay_mer_id, "certId": cert_id}))?;
+    let merchant = UnionMerchantFile {
+        mer_id: ids.unionpay_mer_id.clone(),
+        certificates: vec![merchant_pem],
+        secure_key: Some(secure_key),
+    };
+    Ok(UnionFile {
+        private_key_file: PathBuf::from("unionpay.key"),
+        certificate_file: PathBuf::from("unionpay.crt"),
+        merchants: vec![merchant],
+    })
+}
+
+/// A certificate to be made, with the number of certificates that may stand
+/// below it where it is an authority.
+struct Wanted<'a> {
+    name: &'a str,
+    ca: Option<u8>,
+    serial_bytes: usize,
+}
+
+/// Keeps a certificate that is good, of this key and of this issuer, or makes
+/// one. Without an issuer it signs itself.
+fn certificate(
+    path: &Path,
+    key: &KeyPair,
+    wanted: &Wanted<'_>,
+    issuer: Option<(&Issuer<'static, KeyPair>, &str)>,
+) -> Result<String, InitError> {
+    let issued = |pem: &str| issuer.is_none_or(|(_, ca)| is_issued_by(pem, ca));
+    let kept = text(path)?.filter(|pem| is_good(pem, &[]) && is_of(pem, key, wanted.name) && issued(pem));
+    if let Some(pem) = kept {
+        return Ok(pem);
+    }
+    let mut params = params(wanted.name, &[], CA_DAYS)?;
+    params.serial_number = Some(SerialNumber::from(random(wanted.serial_bytes)));
+    params.key_usages = match wanted.ca {
+        Some(below) => {
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]
+        }
+        None => vec![KeyUsagePurpose::DigitalSignature],
+    };
+    let made = match issuer {
+        Some((issuer, _)) => params.signed_by(key, issuer),
+        None => params.self_signed(key),
+    };
+    let pem = made.context(MakeSnafu { what: "a certificate" })?.pem();
+    put(path, pem.as_bytes(), 0o644)?;
+    Ok(pem)
+}
+
+fn authority(pem: &str, key: KeyPair) -> Result<Issuer<'static, KeyPair>, InitError> {
+    Issuer::from_ca_cert_pem(pem, key).context(MakeSnafu { what: "an authority" })
+}
+
+/// Is a certificate of this key and this name?
+fn is_of(pem: &str, key: &KeyPair, name: &str) -> bool {
+    let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
+    let Ok((_, certificate)) = X509Certificate::from_der(&der) else { return false };
+    let named = certificate.subject().iter_common_name().any(|cn| cn.as_str() == Ok(name));
+    named && certificate.public_key().raw == key.subject_public_key_info()
+}
+
+fn key(path: &Path) -> Result<KeyPair, InitError> {
+    let what = "an RSA key";
+    if let Some(pem) = text(path)? {
+        return KeyPair::from_pem(&pem).context(MakeSnafu { what });
+    }
+    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).context(MakeSnafu { what })?;
+    put(path, key.serialize_pem().as_bytes(), 0o600)?;
+    Ok(key)
+}
+
+/// A secret of letters and digits, without a newline.
+fn secret(path: &Path) -> Result<String, InitError> {
+    let good = |text: &String| text.len() == SECRET_LENGTH && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    if let Some(text) = text(path)?.filter(good) {
+        return Ok(text);
+    }
+    let secret = crate::ids::random();
+    put(path, secret.as_bytes(), 0o600)?;
+    Ok(secret)
+}
+
+/// A positive number that fills its bytes.
+fn random(bytes: usize) -> Vec<u8> {
+    let pool = [*uuid::Uuid::new_v4().as_bytes(), *uuid::Uuid::new_v4().as_bytes()].concat();
+    let mut number: Vec<u8> = pool.into_iter().take(bytes).collect();
+    if let Some(first) = number.first_mut() {
+        *first = (*first & 0x3f) | 0x40;
+    }
+    number
+}
+
+fn serial(pem: &str) -> Option<Certified> {
+    Certified::from_pem(pem.as_bytes(), "a certificate").ok()
+}
+
+/// Digits that stay while the key stays.
+fn public_key_id(mchid: &str, key: &KeyPair) -> String {
+    use aws_lc_rs::digest::{SHA256, digest};
+    let hash = digest(&SHA256, &key.subject_public_key_info());
+    let digits: String = hash
+        .as_ref()
+        .iter()
+        .take(16)
+        .map(|byte| char::from(b'0'.wrapping_add(byte.rem_euclid(10))))
+        .collect();
+    format!("PUB_KEY_ID_01{mchid}{digits}")
+}
+
+fn put_ids(folder: &Path, ids: &Value) -> Result<(), InitError> {
+    let json = serde_json::to_vec_pretty(ids).context(MerchantsSnafu)?;
+    put(&folder.join("ids.json"), &json, 0o644)
+}

@@ -1,0 +1,211 @@
+//! The real networks' keys and merchants, as `networks.json` lists them. Every
+//! key is parsed here, once.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
+use serde::{Deserialize, Serialize};
+use snafu::{OptionExt, ResultExt, Snafu};
+
+use crate::rsa::{Certified, RsaError, SigningKey, VerifyingKey};
+
+#[derive(Debug, Snafu)]
+pub enum NetworksError {
+    #[snafu(display("this is not the JSON of the networks"))]
+    Json { source: serde_json::Error },
+    #[snafu(display("cannot read {}", path.display()))]
+    Read { path: PathBuf, source: std::io::Error },
+    #[snafu(display("a key cannot be used"))]
+    Key { source: RsaError },
+    #[snafu(display("the APIv3 key of {mchid} has not 32 letters and digits"))]
+    ApiV3Key { mchid: String },
+}
+
+/// The file. A network that is not in it is not played.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct File {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wechat_pay: Option<WechatFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alipay: Option<AlipayFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub union_pay: Option<UnionFile>,
+}
+
+/// Files are named from the folder of `networks.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WechatFile {
+    pub private_key_file: PathBuf,
+    pub public_key_id: String,
+    pub merchants: Vec<WechatMerchantFile>,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WechatMerchantFile {
+    pub mchid: String,
+    pub appids: Vec<String>,
+    /// PEM, those in force; a serial number chooses.
+    pub certificates: Vec<String>,
+    pub api_v3_key: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AlipayFile {
+    pub private_key_file: PathBuf,
+    pub merchants: Vec<AlipayMerchantFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AlipayMerchantFile {
+    pub app_id: String,
+    pub seller_id: String,
+    pub public_key: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnionFile {
+    pub private_key_file: PathBuf,
+    pub certificate_file: PathBuf,
+    pub merchants: Vec<UnionMerchantFile>,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnionMerchantFile {
+    pub mer_id: String,
+    /// PEM, those in force; `certId` chooses.
+    pub certificates: Vec<String>,
+    /// For signMethod 11 and 12; without it they are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure_key: Option<String>,
+}
+
+// What holds a secret shows only whose it is.
+impl std::fmt::Debug for WechatMerchantFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.mchid)
+    }
+}
+
+impl std::fmt::Debug for UnionMerchantFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.mer_id)
+    }
+}
+
+/// The networks that are played.
+#[derive(Default)]
+pub struct Networks {
+    pub wechat: Option<Wechat>,
+    pub alipay: Option<Alipay>,
+    pub union: Option<Union>,
+}
+
+pub struct Wechat {
+    pub key: SigningKey,
+    pub key_id: String,
+    pub merchants: HashMap<String, WechatMerchant>,
+}
+
+pub struct WechatMerchant {
+    pub appids: Vec<String>,
+    pub keys: HashMap<String, VerifyingKey>,
+    /// Seals notifications.
+    pub seal: LessSafeKey,
+}
+
+pub struct Alipay {
+    pub key: SigningKey,
+    pub merchants: HashMap<String, AlipayMerchant>,
+}
+
+pub struct AlipayMerchant {
+    pub seller_id: String,
+    pub key: VerifyingKey,
+}
+
+pub struct Union {
+    pub key: SigningKey,
+    /// The certificate as answers carry it.
+    pub certificate: String,
+    pub merchants: HashMap<String, UnionMerchant>,
+}
+
+pub struct UnionMerchant {
+    pub keys: HashMap<String, VerifyingKey>,
+    pub secure_key: Option<String>,
+}
+
+impl Networks {
+    /// Reads the file and the key files beside it.
+    pub fn parse(folder: &Path, json: &[u8]) -> Result<Self, NetworksError> {
+        let file: File = serde_json::from_slice(json).context(JsonSnafu)?;
+        Ok(Self {
+            wechat: file.wechat_pay.map(|file| wechat(folder, file)).transpose()?,
+            alipay: file.alipay.map(|file| alipay(folder, file)).transpose()?,
+            union: file.union_pay.map(|file| union(folder, file)).transpose()?,
+        })
+    }
+}
+
+fn read(folder: &Path, file: &Path) -> Result<Vec<u8>, NetworksError> {
+    let path = folder.join(file);
+    std::fs::read(&path).context(ReadSnafu { path })
+}
+
+fn signing(folder: &Path, file: &Path) -> Result<SigningKey, NetworksError> {
+    SigningKey::from_pem(&read(folder, file)?, &file.display().to_string()).context(KeySnafu)
+}
+
+fn wechat(folder: &Path, file: WechatFile) -> Result<Wechat, NetworksError> {
+    let mut merchants = HashMap::new();
+    for listed in file.merchants {
+        let what = format!("the certificate of {}", listed.mchid);
+        let mut keys = HashMap::new();
+        for pem in &listed.certificates {
+            let certified = Certified::from_pem(pem.as_bytes(), &what).context(KeySnafu)?;
+            keys.insert(certified.serial_hex(), certified.key);
+        }
+        let secret = listed.api_v3_key.as_bytes();
+        let plain = secret.len() == 32 && secret.iter().all(u8::is_ascii_alphanumeric);
+        let seal = plain.then(|| UnboundKey::new(&AES_256_GCM, secret).ok()).flatten();
+        let seal = seal.map(LessSafeKey::new).context(ApiV3KeySnafu { mchid: &listed.mchid })?;
+        merchants.insert(listed.mchid, WechatMerchant { appids: listed.appids, keys, seal });
+    }
+    Ok(Wechat { key: signing(folder, &file.private_key_file)?, key_id: file.public_key_id, merchants })
+}
+
+fn alipay(folder: &Path, file: AlipayFile) -> Result<Alipay, NetworksError> {
+    let mut merchants = HashMap::new();
+    for listed in file.merchants {
+        let what = format!("the public key of {}", listed.app_id);
+        let key = VerifyingKey::from_pem(listed.public_key.as_bytes(), &what).context(KeySnafu)?;
+        merchants.insert(listed.app_id, AlipayMerchant { seller_id: listed.seller_id, key });
+    }
+    Ok(Alipay { key: signing(folder, &file.private_key_file)?, merchants })
+}
+
+fn union(folder: &Path, file: UnionFile) -> Result<Union, NetworksError> {
+    let mut merchants = HashMap::new();
+    for listed in file.merchants {
+        let what = format!("the certificate of {}", listed.mer_id);
+        let mut keys = HashMap::new();
+        for pem in &listed.certificates {
+            let certified = Certified::from_pem(pem.as_bytes(), &what).context(KeySnafu)?;
+            keys.insert(certified.serial_decimal(), certified.key);
+        }
+        merchants.insert(listed.mer_id, UnionMerchant { keys, secure_key: listed.secure_key });
+    }
+    let certificate = read(folder, &file.certificate_file)?;
+    let what = file.certificate_file.display().to_string();
+    Certified::from_pem(&certificate, &what).context(KeySnafu)?;
+    let certificate = String::from_utf8_lossy(&certificate).trim_end().to_owned();
+    Ok(Union { key: signing(folder, &file.private_key_file)?, certificate, merchants })
+}
