@@ -87,7 +87,8 @@ impl NetworkCa {
         let (_, parsed) = X509Certificate::from_der(&der).ok()?;
         let mut names = parsed.subject().iter_common_name();
         let name = names.next()?.as_str().ok()?;
-        let is_unionpay = name.split('@').any(|part| part == UNIONPAY || self.is_test && part == UNIONPAY_TEST);
+        let is_unionpay =
+            name.split('@').any(|part| part == UNIONPAY || self.is_test && part == UNIONPAY_TEST);
         if !is_unionpay || names.next().is_some() {
             return None;
         }

@@ -74,7 +74,9 @@ pub(super) fn join<'f>(fields: impl Iterator<Item = (&'f str, &'f str)>) -> Stri
 pub(super) fn encode_onto(text: &mut String, value: &str) {
     for byte in value.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => text.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => {
+                text.push(char::from(byte))
+            }
             b' ' => text.push('+'),
             other => {
                 let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0').to_ascii_uppercase();

@@ -95,7 +95,12 @@ impl Merchant {
         body.ok_or_else(|| PrepareError { why: "signing failed".to_owned() })
     }
 
-    pub(super) fn pay(&self, service: &Service, pay: &Pay<'_>, at: Timestamp) -> Result<String, PrepareError> {
+    pub(super) fn pay(
+        &self,
+        service: &Service,
+        pay: &Pay<'_>,
+        at: Timestamp,
+    ) -> Result<String, PrepareError> {
         let is_app = service.method == APP.method;
         let description = if is_app { shown(pay.description) } else { String::new() };
         let common = (PAYMENT, service.sub_type, service.biz_type, pay.number, at);

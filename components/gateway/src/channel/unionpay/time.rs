@@ -34,7 +34,8 @@ fn with_year(year: i16, text: &str) -> Option<Timestamp> {
     if text.len() != 10 {
         return None;
     }
-    let two = |from: usize| number(text.get(from..from.saturating_add(2))?).and_then(|n| i8::try_from(n).ok());
+    let two =
+        |from: usize| number(text.get(from..from.saturating_add(2))?).and_then(|n| i8::try_from(n).ok());
     let time = DateTime::new(year, two(0)?, two(2)?, two(4)?, two(6)?, two(8)?, 0).ok()?;
     time.to_zoned(china()).ok().map(|at| at.timestamp())
 }
