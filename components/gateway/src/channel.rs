@@ -17,6 +17,7 @@ pub mod notification;
 pub mod resolver;
 pub mod rsa;
 pub mod simulator;
+pub mod unionpay;
 pub mod wechat;
 
 use futures_util::future::BoxFuture;

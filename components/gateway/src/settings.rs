@@ -12,6 +12,7 @@ use payplane_common::telemetry::chain;
 use crate::channel::Channel;
 use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::simulator::Simulator;
+use crate::channel::unionpay::UnionPay;
 use crate::channel::wechat::WechatPay;
 
 const CHANNELS_MAX: usize = 256;
@@ -121,7 +122,10 @@ fn build(
         NetworkConfig::WechatPay(network) => {
             Arc::new(WechatPay::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
         }
-        NetworkConfig::Alipay(_) | NetworkConfig::UnionPay(_) => {
+        NetworkConfig::UnionPay(network) => {
+            Arc::new(UnionPay::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
+        }
+        NetworkConfig::Alipay(_) => {
             return Err("this network is not built yet".to_owned());
         }
     };
