@@ -10,6 +10,7 @@ use payplane_api::settlement::Calendar;
 use payplane_common::telemetry::chain;
 
 use crate::channel::Channel;
+use crate::channel::alipay::Alipay;
 use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::simulator::Simulator;
 use crate::channel::wechat::WechatPay;
@@ -121,7 +122,10 @@ fn build(
         NetworkConfig::WechatPay(network) => {
             Arc::new(WechatPay::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
         }
-        NetworkConfig::Alipay(_) | NetworkConfig::UnionPay(_) => {
+        NetworkConfig::Alipay(network) => {
+            Arc::new(Alipay::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
+        }
+        NetworkConfig::UnionPay(_) => {
             return Err("this network is not built yet".to_owned());
         }
     };
