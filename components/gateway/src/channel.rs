@@ -10,6 +10,7 @@
 //!   proved that it refused it unread.
 //! - Nothing is sent twice by itself: no redirects, no retries.
 
+pub mod alipay;
 pub mod connection;
 pub mod credentials;
 pub mod endpoint;

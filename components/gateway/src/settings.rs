@@ -10,6 +10,7 @@ use payplane_api::settlement::Calendar;
 use payplane_common::telemetry::chain;
 
 use crate::channel::Channel;
+use crate::channel::alipay::Alipay;
 use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::simulator::Simulator;
 use crate::channel::unionpay::UnionPay;
@@ -122,11 +123,11 @@ fn build(
         NetworkConfig::WechatPay(network) => {
             Arc::new(WechatPay::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
         }
+        NetworkConfig::Alipay(network) => {
+            Arc::new(Alipay::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
+        }
         NetworkConfig::UnionPay(network) => {
             Arc::new(UnionPay::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
-        }
-        NetworkConfig::Alipay(_) => {
-            return Err("this network is not built yet".to_owned());
         }
     };
     Ok(ChannelSettings {
