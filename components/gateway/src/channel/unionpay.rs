@@ -10,9 +10,9 @@ mod message;
 mod notification;
 mod request;
 mod sign;
-#[cfg(test)]
-mod tests;
 mod time;
+#[cfg(test)]
+mod trials;
 
 use std::path::Path;
 use std::sync::Arc;
