@@ -4,13 +4,15 @@
 
 mod certificate;
 mod codes;
+mod ending;
 mod fields;
 mod message;
 mod notification;
+mod request;
 mod sign;
-#[cfg(test)]
-mod tests;
 mod time;
+#[cfg(test)]
+mod trials;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,33 +21,27 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use payplane_api::config::{UnionPayNetwork, UnionPaySigning};
 use payplane_api::money::Money;
 use payplane_common::trace::Trace;
 use reqwest::Method;
 
 use self::certificate::{MERCHANT_CERTIFICATE, NETWORK_CA, NetworkCa, certificate_id};
-use self::codes::State;
-use self::message::{Looked, Merchant, in_cny, service};
+use self::ending::{closed, found};
+use self::message::Looked;
+use self::request::{Merchant, in_cny, service};
 use self::sign::{Hash, SECURE_KEY, Signer};
 use super::connection::{Connection, Silence};
 use super::credentials::{SetupError, parse, roots};
 use super::endpoint::DeniedNetworks;
 use super::notification::{Notification, Receipt, Unproven};
 use super::rsa::{PRIVATE_KEY, SigningKey};
-use super::{Channel, Found, Kind, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
+use super::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
 
 const BACK_PATH: &str = "/gateway/api/backTransReq.do";
 const QUERY_PATH: &str = "/gateway/api/queryTrans.do";
 const REFUND: &str = "refund";
-
-/// How far clocks may differ, and how long something may be under way inside of UnionPay,
-/// once an order's `payTimeout` has passed.
-const MARGIN: SignedDuration = SignedDuration::from_mins(10);
-/// A request whose `txnTime` is not "the current time" is refused (ACPSample: 必须取当前时间,
-/// 否则会报txnTime无效). How far from it, the documents do not say; it is not a day.
-const REFUND_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// A connection to UnionPay for one merchant of it.
 pub struct UnionPay {
@@ -138,55 +134,6 @@ fn now_in_seconds() -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-/// From here on what UnionPay says is final: an order cannot be paid after its `payTimeout`,
-/// and a request that comes later than its time is refused.
-fn closed_at(sent: &Sent) -> Timestamp {
-    let end = match sent.kind {
-        Kind::Payment { expires_at } => Ok(expires_at.max(sent.signed_at)),
-        Kind::Refund { .. } => sent.signed_at.saturating_add(REFUND_WINDOW),
-    };
-    let margin = MARGIN.saturating_add(Connection::answer_max());
-    end.and_then(|end| end.saturating_add(margin)).unwrap_or(Timestamp::MAX)
-}
-
-/// Until an order's `payTimeout` has passed, "failed", "in progress" and "not found" may each
-/// be states on the way; a query after it tells the end (ACPSample, Form_6_2: 失败,处理中,
-/// 查询不到订单均可能为中间状态; 过了payTimeout查询,得到的结果为最终结果). So a payer whose
-/// first card is refused may pay with a second one, and is not told that the order failed.
-fn found(sent: &Sent, at: Timestamp, looked: Looked) -> Found {
-    Found::Outcome(match looked {
-        Looked::NotFound => return Found::NotFound { at },
-        Looked::Nothing(why) => Outcome::Unknown { why },
-        Looked::Said(_, Outcome::Declined { network_id, .. }) if is_payable(sent, at) => {
-            Outcome::Processing { network_id, action: None }
-        }
-        Looked::Said(_, outcome) => outcome,
-    })
-}
-
-/// UnionPay closes no order by itself or when asked: it ends by its `payTimeout`. After that
-/// one that is not paid can be judged as failed (ACPSample, payTimeout: 超过超时时间调查询接口
-/// 应答origRespCode不是A6或者00的就可以判断为失败). What is under way inside of UnionPay even
-/// then is left to a person and the bill.
-fn closed(sent: &Sent, at: Timestamp, looked: Looked) -> Outcome {
-    let (is_payment, why) = (matches!(sent.kind, Kind::Payment { .. }), "UnionPay closes no orders");
-    match looked {
-        Looked::Said(State::Waiting, _) | Looked::NotFound if is_payment && !is_payable(sent, at) => {
-            Outcome::Closed
-        }
-        looked => match found(sent, at, looked) {
-            Found::Outcome(Outcome::Processing { .. }) | Found::NotFound { .. } => {
-                Outcome::Unknown { why: why.to_owned() }
-            }
-            Found::Outcome(outcome) => outcome,
-        },
-    }
-}
-
-fn is_payable(sent: &Sent, at: Timestamp) -> bool {
-    matches!(sent.kind, Kind::Payment { .. }) && at <= closed_at(sent)
-}
-
 impl Channel for UnionPay {
     fn prepare_pay(&self, pay: &Pay<'_>) -> Result<Prepared, PrepareError> {
         in_cny(pay.amount)?;
@@ -235,7 +182,7 @@ impl Channel for UnionPay {
     }
 
     fn closed_at(&self, sent: &Sent) -> Timestamp {
-        closed_at(sent)
+        ending::closed_at(sent)
     }
 
     fn read_notification(&self, _headers: &HeaderMap, body: &[u8]) -> Result<Notification, Unproven> {

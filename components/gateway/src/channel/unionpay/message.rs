@@ -1,68 +1,19 @@
-//! UnionPay's messages of one merchant, and what they mean.
-
-use std::borrow::Cow;
+//! What UnionPay says to a merchant, and what it means.
 
 use jiff::Timestamp;
-use payplane_api::money::Money;
 use serde_json::{Value, json};
 
 use super::codes::{self, Refused, State};
 use super::fields::Fields;
-use super::sign::Signer;
+use super::request::{CURRENCY_CODE, Merchant, Service};
 use super::time;
-use crate::channel::{Kind, Outcome, Pay, PrepareError, Repay, Sent, storable};
+use crate::channel::{Kind, Outcome, Sent, storable};
 
-pub(super) const CURRENCY: &str = "CNY";
-/// CNY in ISO 4217's numbers.
-const CURRENCY_CODE: &str = "156";
 pub(super) const PAYMENT: &str = "01";
 pub(super) const REFUND: &str = "04";
-const QUERY: &str = "00";
+pub(super) const QUERY: &str = "00";
 const OK: &str = "00";
-const DESCRIPTION_BYTES_MAX: usize = 32;
 const AMOUNT_DIGITS_MAX: usize = 12;
-
-/// A way to pay.
-pub(super) struct Service {
-    pub method: &'static str,
-    pub path: &'static str,
-    sub_type: &'static str,
-    biz_type: &'static str,
-    /// Where an answer has what the payer needs, and what an app calls it.
-    result: &'static str,
-    action: &'static str,
-}
-
-/// The payer scans a code (产品: 二维码支付, 申请二维码).
-const QR: Service = Service {
-    method: "unionpay-qr",
-    path: "/gateway/api/backTransReq.do",
-    sub_type: "07",
-    biz_type: "000000",
-    result: "qrCode",
-    action: "QrCode",
-};
-
-/// An app calls UnionPay's (产品: 手机控件支付).
-const APP: Service = Service {
-    method: "unionpay-app",
-    path: "/gateway/api/appTransReq.do",
-    sub_type: "01",
-    biz_type: "000201",
-    result: "tn",
-    action: "UnionPayApp",
-};
-
-pub(super) fn service(method: &str) -> Option<&'static Service> {
-    [&QR, &APP].into_iter().find(|service| service.method == method)
-}
-
-/// A merchant of UnionPay's: what it signs, and what it believes.
-pub(super) struct Merchant {
-    pub mer_id: String,
-    pub notify_url: String,
-    pub signer: Signer,
-}
 
 /// What a query says.
 #[derive(Debug, PartialEq)]
@@ -72,72 +23,7 @@ pub(super) enum Looked {
     Nothing(String),
 }
 
-type Common<'a> = (&'static str, &'static str, &'static str, &'a str, Timestamp);
-
 impl Merchant {
-    fn sign<'f, const N: usize>(
-        &'f self,
-        (txn_type, sub_type, biz_type, number, at): Common<'f>,
-        more: [(&'static str, Cow<'f, str>); N],
-    ) -> Result<String, PrepareError> {
-        let mut fields: Vec<(&'static str, Cow<'f, str>)> = Vec::with_capacity(24);
-        fields.extend([
-            ("txnType", txn_type.into()),
-            ("txnSubType", sub_type.into()),
-            ("bizType", biz_type.into()),
-            ("accessType", "0".into()),
-            ("merId", self.mer_id.as_str().into()),
-            ("orderId", number.into()),
-            ("txnTime", time::in_china(at).into()),
-        ]);
-        fields.extend(more);
-        let body = self.signer.sign(fields);
-        body.ok_or_else(|| PrepareError { why: "signing failed".to_owned() })
-    }
-
-    pub(super) fn pay(
-        &self,
-        service: &Service,
-        pay: &Pay<'_>,
-        at: Timestamp,
-    ) -> Result<String, PrepareError> {
-        let is_app = service.method == APP.method;
-        let description = if is_app { shown(pay.description) } else { String::new() };
-        let common = (PAYMENT, service.sub_type, service.biz_type, pay.number, at);
-        self.sign(
-            common,
-            [
-                ("channelType", "08".into()),
-                ("accType", if is_app { "01".into() } else { "".into() }),
-                ("currencyCode", CURRENCY_CODE.into()),
-                ("txnAmt", pay.amount.minor().to_string().into()),
-                ("payTimeout", time::in_china(pay.expires_at).into()),
-                ("backUrl", self.notify_url.as_str().into()),
-                ("orderDesc", description.into()),
-            ],
-        )
-    }
-
-    pub(super) fn refund(&self, repay: &Repay<'_>, at: Timestamp) -> Result<String, PrepareError> {
-        let original = repay.original.network_id.as_deref();
-        let original =
-            original.ok_or_else(|| PrepareError { why: "the payment has no queryId".to_owned() })?;
-        self.sign(
-            (REFUND, "00", "000000", repay.number, at),
-            [
-                ("channelType", "08".into()),
-                ("origQryId", original.into()),
-                ("currencyCode", CURRENCY_CODE.into()),
-                ("txnAmt", repay.amount.minor().to_string().into()),
-                ("backUrl", self.notify_url.as_str().into()),
-            ],
-        )
-    }
-
-    pub(super) fn query(&self, sent: &Sent) -> Result<String, PrepareError> {
-        self.sign((QUERY, "00", "000000", &sent.number, sent.signed_at), [])
-    }
-
     /// Reads an answer. It is believed where UnionPay signed it, and is about what was asked.
     fn read<'a>(&self, body: &'a [u8], about: (&str, Timestamp)) -> Result<Fields<'a>, String> {
         let text = std::str::from_utf8(body).map_err(|_| "an answer that is not text".to_owned())?;
@@ -257,24 +143,4 @@ fn fen(text: &str) -> Option<i64> {
     let is_amount =
         (1..=AMOUNT_DIGITS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     is_amount.then(|| text.parse().ok())?
-}
-
-/// What the payer is shown, without what UnionPay's own parsers trip over.
-fn shown(description: &str) -> String {
-    let mut shown = String::new();
-    for char in description.chars().filter(|char| !char.is_control() && !"&={}[]\"'".contains(*char)) {
-        if shown.len().saturating_add(char.len_utf8()) > DESCRIPTION_BYTES_MAX {
-            break;
-        }
-        shown.push(char);
-    }
-    shown.trim().to_owned()
-}
-
-/// UnionPay's merchants in China are paid in CNY.
-pub(super) fn in_cny(amount: Money) -> Result<(), PrepareError> {
-    if amount.currency().as_str() == CURRENCY {
-        return Ok(());
-    }
-    Err(PrepareError { why: format!("UnionPay takes {CURRENCY} only") })
 }

@@ -5,7 +5,8 @@ use jiff::Timestamp;
 
 use super::codes::{self, State};
 use super::fields::Fields;
-use super::message::{Merchant, PAYMENT, REFUND, outcome};
+use super::message::{PAYMENT, REFUND, outcome};
+use super::request::Merchant;
 use crate::channel::Outcome;
 use crate::channel::notification::{Notification, Unproven};
 

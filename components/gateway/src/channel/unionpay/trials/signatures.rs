@@ -4,7 +4,7 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::super::fields::{Fields, join};
-use super::super::message::service;
+use super::super::request::service;
 use super::{MER_ID, NUMBER, answer, by_digest, by_rsa, cny, payment, sha256, signed_at, with};
 use crate::channel::rsa::VerifyingKey;
 use crate::channel::unionpay::sign::{Hash, Signer};

@@ -2,8 +2,9 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::super::codes::{Refused, State, of_original, of_payment_request, of_refund_request};
-use super::super::message::{Looked, service};
-use super::super::{closed, closed_at, found, is_payable};
+use super::super::ending::{closed, closed_at, found, is_payable};
+use super::super::message::Looked;
+use super::super::request::service;
 use super::{MER_ID, NUMBER, Pairs, answer, by_digest, by_rsa, payment, refund, signed_at, with};
 use crate::channel::unionpay::sign::Hash;
 use crate::channel::{Found, Outcome};

@@ -67,7 +67,7 @@ fn broken_messages_are_refused() {
 fn an_answer_that_is_form_encoded_after_all_is_read() {
     let pairs = super::answers::ordered("qrCode", "https://qr.95516.com/1?a=b&c=d");
     let pairs = with(pairs, &[("qrCode", "https://qr.95516.com/1?a=b")]);
-    let service = super::super::message::service("unionpay-qr").unwrap();
+    let service = super::super::request::service("unionpay-qr").unwrap();
     for (merchant, method) in [(by_digest(Hash::Sha256), "11"), (by_rsa(), "01")] {
         let about = (super::NUMBER, super::signed_at());
         for body in [answer(method, pairs.clone()), form(method, pairs.clone())] {

@@ -5,6 +5,7 @@ mod answers;
 mod certificates;
 mod fields;
 mod notifications;
+mod setup;
 mod signatures;
 mod times;
 
@@ -25,7 +26,7 @@ use rcgen::{
 
 use super::certificate::{NetworkCa, certificate_id};
 use super::fields::{encode_onto, join};
-use super::message::Merchant;
+use super::request::Merchant;
 use super::sign::{Hash, Signer};
 use super::time;
 use crate::channel::rsa::SigningKey;

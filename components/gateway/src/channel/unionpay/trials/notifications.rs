@@ -1,6 +1,6 @@
 use super::{MER_ID, NUMBER, Pairs, answer, by_digest, by_rsa, form, with};
 use crate::channel::Outcome;
-use crate::channel::unionpay::message::Merchant;
+use crate::channel::unionpay::request::Merchant;
 use crate::channel::unionpay::sign::Hash;
 
 fn told(txn_type: &'static str) -> Pairs<'static> {
