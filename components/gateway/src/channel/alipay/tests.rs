@@ -1,4 +1,5 @@
 mod answers;
+mod exchanges;
 mod notifications;
 mod payments;
 mod refunds;
@@ -6,7 +7,7 @@ mod requests;
 mod signing;
 mod writing;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -14,10 +15,13 @@ use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use payplane_api::config::{AlipayNetwork, KeyFile, Reach};
 use payplane_api::currency::Currency;
 use payplane_api::money::Money;
 
+use super::Alipay;
 use super::message::Head;
+use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::rsa::{SigningKey, VerifyingKey};
 use crate::channel::{Kind, Sent};
 
@@ -76,4 +80,29 @@ fn payment() -> Sent {
 fn refund() -> Sent {
     let kind = Kind::Refund { original_number: ORIGINAL.into() };
     Sent { kind, ..payment() }
+}
+
+/// A channel whose network is at an endpoint, and is believed by these certificates.
+fn alipay(endpoint: &str, ca: Option<&str>) -> Alipay {
+    let folder = std::env::temp_dir().join(format!("alipay-{}", uuid::Uuid::new_v4()));
+    std::fs::create_dir(&folder).unwrap();
+    let key = |file: &str, pem: &str| {
+        std::fs::write(folder.join(file), pem).unwrap();
+        KeyFile { file: file.into(), sha256: payplane_api::config::hash(pem.as_bytes()) }
+    };
+    let config = AlipayNetwork {
+        reach: Reach {
+            endpoint: endpoint.into(),
+            is_simulated: true,
+            ca: ca.map(|pem| key("ca", pem)),
+            notify_url: "https://pay.example/v1/channels/a/notifications?x=1&y=2".into(),
+        },
+        app_id: "2021003126695331".into(),
+        merchant_key: key("merchant", &pair().0),
+        network_key: key("network", &pair().1),
+    };
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let alipay = Alipay::new(&config, &folder, Arc::new(DeniedNetworks::default())).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    alipay
 }

@@ -1,41 +1,18 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use payplane_api::config::{AlipayNetwork, KeyFile, Reach};
 use payplane_api::currency::Currency;
 use payplane_api::money::Money;
 use payplane_common::trace::Trace;
 use serde_json::{Value, json};
 
 use super::super::{Alipay, QR, form, sign};
-use super::{NUMBER, ORIGINAL, at, cny, pair, payment, refund, verifying};
-use crate::channel::endpoint::DeniedNetworks;
+use super::{NUMBER, ORIGINAL, at, cny, payment, refund, verifying};
 use crate::channel::{Channel, Outcome, Pay, Repay};
 
 fn alipay() -> Alipay {
-    let folder = std::env::temp_dir().join(format!("alipay-{}", uuid::Uuid::new_v4()));
-    std::fs::create_dir(&folder).unwrap();
-    let key = |file: &str, pem: &str| {
-        std::fs::write(folder.join(file), pem).unwrap();
-        KeyFile { file: file.into(), sha256: payplane_api::config::hash(pem.as_bytes()) }
-    };
-    let config = AlipayNetwork {
-        reach: Reach {
-            // Nobody listens there.
-            endpoint: "https://127.0.0.1:9".into(),
-            is_simulated: true,
-            ca: None,
-            notify_url: "https://pay.example/v1/channels/a/notifications?x=1&y=2".into(),
-        },
-        app_id: "2021003126695331".into(),
-        merchant_key: key("merchant", &pair().0),
-        network_key: key("network", &pair().1),
-    };
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let alipay = Alipay::new(&config, &folder, Arc::new(DeniedNetworks::default())).unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
-    alipay
+    // Nobody listens there.
+    super::alipay("https://127.0.0.1:9", None)
 }
 
 fn pay(amount: Money) -> Pay<'static> {
