@@ -56,9 +56,10 @@ pub const QR: &str = "alipay-qr";
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
 /// What is older than this when it is to be sent was frozen, and is not sent.
 const SEND_MAX: SignedDuration = SignedDuration::from_mins(1);
-/// A refund has no time after which Alipay refuses it. It is sent within `SEND_MAX`, over a
-/// connection that was made then; however long a process is frozen while it writes, no
-/// connection is kept by its other side for a day.
+/// A refund has no time after which Alipay refuses it. Ours is begun within `SEND_MAX` and
+/// given up by our own timers seconds later; a process that was frozen while it wrote finds
+/// that the other side has not kept the connection for a day. That is weaker than a time
+/// that the request bears, so the time is long.
 const REFUND_LATE: SignedDuration = SignedDuration::from_hours(24);
 
 /// A connection to Alipay for one app of a merchant.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use payplane_common::trace::Trace;
 use reqwest::{Certificate, Client, Method, RequestBuilder, Url};
 use snafu::ResultExt;
@@ -20,6 +20,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// route to the network need not fail a payment.
 const CONNECT_TRIES: u32 = 3;
 const CONNECT_AGAIN: Duration = Duration::from_millis(500);
+/// More than all tries take. A process that was frozen between two of them makes no
+/// connection later for a request that is this old.
+const CONNECT_MAX: SignedDuration = SignedDuration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 pub struct Connection {
@@ -90,10 +93,16 @@ impl Connection {
     }
 
     async fn connect_and_send(&self, request: reqwest::Request) -> reqwest::Result<reqwest::Response> {
+        let begun = Timestamp::now();
         for _ in 1..CONNECT_TRIES {
             let Some(copy) = request.try_clone() else { break };
             match self.client.execute(copy).await {
-                Err(error) if error.is_connect() => tokio::time::sleep(CONNECT_AGAIN).await,
+                Err(error) if error.is_connect() => {
+                    tokio::time::sleep(CONNECT_AGAIN).await;
+                    if Timestamp::now().duration_since(begun) > CONNECT_MAX {
+                        return Err(error);
+                    }
+                }
                 done => return done,
             }
         }

@@ -30,17 +30,19 @@ fn escape(plain: &str, text: &mut String) {
     }
 }
 
-/// The parameters as they came. None where they are malformed or no UTF-8.
+/// The parameters as they came. None where they are malformed, there twice or no UTF-8.
 pub(super) fn decode(body: &[u8]) -> Option<Vec<(String, String)>> {
-    let mut params = Vec::new();
+    let mut params: Vec<(String, String)> = Vec::new();
     for pair in body.split(|byte| *byte == b'&') {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         let (name, value) = pair.split_at_checked(at)?;
         let value = value.strip_prefix(b"=")?;
-        if name.is_empty() || params.len() >= PARAMS_MAX {
+        let (name, value) = (unescape(name)?, unescape(value)?);
+        let is_twice = params.iter().any(|(known, _)| *known == name);
+        if name.is_empty() || is_twice || params.len() >= PARAMS_MAX {
             return None;
         }
-        params.push((unescape(name)?, unescape(value)?));
+        params.push((name, value));
     }
     Some(params)
 }
