@@ -325,6 +325,47 @@ fn every_amount_does_what_the_manual_says() {
 }
 
 #[test]
+fn a_payer_who_was_about_to_pay_does_so_after_a_restart() {
+    runtime().block_on(async {
+        let mut merchant = Merchant::new().await;
+        merchant.order("order-0001", 500).await.unwrap();
+        merchant.stage.told("/order-0001", 1).await;
+        merchant.order("number-9002", 9002).await.unwrap();
+        merchant.stage.kill_and_restart().await;
+        assert!(merchant.open(&merchant.stage.told("/number-9002", 1).await[0]).0);
+        assert_eq!(merchant.query("number-9002").await.body["trade_state"], "SUCCESS");
+        assert_eq!(merchant.stage.got("/order-0001").len(), 1, "what was told is not told again");
+    });
+}
+
+#[test]
+fn merchants_and_the_trust_for_notifications_are_followed() {
+    runtime().block_on(async {
+        let merchant = Merchant::new().await;
+        let file = merchant.stage.path("network/networks.json");
+        let listed = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, listed.replace(APPID, "wx2")).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while code(&merchant.order("order-0001", 9008).await.unwrap()).2 != "APPID_MCHID_NOT_MATCH" {
+            assert!(Instant::now() < deadline, "the list is not followed");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        std::fs::write(&file, listed).unwrap();
+        // Another CA is believed now: the merchant's server is not.
+        let (ca, other) = (merchant.stage.path("ca/ca.crt"), merchant.stage.file("ca/unionpay-root.crt"));
+        let old = std::fs::read(&ca).unwrap();
+        std::fs::write(&ca, other).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        merchant.order("order-0002", 500).await.unwrap();
+        merchant.paid("order-0002").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(merchant.stage.got("/order-0002").is_empty());
+        std::fs::write(&ca, old).unwrap();
+        merchant.stage.told("/order-0002", 1).await;
+    });
+}
+
+#[test]
 fn a_notification_that_is_refused_comes_again() {
     runtime().block_on(async {
         let merchant = Merchant::new().await;
@@ -400,5 +441,39 @@ fn bad_fields_are_refused_by_name() {
         let other = merchant.call("GET", &format!("{path}?mchid=1"), &Value::Null).await;
         assert_eq!(code(&other), (400, true, "INVALID_REQUEST"));
         assert_eq!(merchant.call("GET", "/v3/certificates", &Value::Null).await.status, 404);
+    });
+}
+
+/// What an order costs the simulator, from its arrival to its notification.
+#[test]
+#[ignore = "a measurement, run by hand"]
+fn measure_an_order() {
+    runtime().block_on(async {
+        let merchant = std::sync::Arc::new(Merchant::new().await);
+        let (workers, each) = (16, 250);
+        let before = merchant.stage.cpu_seconds();
+        let start = Instant::now();
+        let tasks: Vec<_> = (0..workers)
+            .map(|worker| {
+                let merchant = merchant.clone();
+                tokio::spawn(async move {
+                    for n in 0..each {
+                        let mut body = merchant.body(&format!("order-{worker}-{n}"), 100);
+                        body["notify_url"] = json!(merchant.stage.hook("/load"));
+                        let path = "/v3/pay/transactions/native";
+                        assert_eq!(merchant.call("POST", path, &body).await.status, 200);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let took = start.elapsed();
+        merchant.stage.told("/load", workers * each).await;
+        let orders = u32::try_from(workers * each).unwrap();
+        let cpu = (merchant.stage.cpu_seconds() - before) / f64::from(orders);
+        println!("figure: wechat_order_cpu={:.3} ms", cpu * 1000.0);
+        println!("figure: wechat_orders={:.0} 1/s", f64::from(orders) / took.as_secs_f64());
     });
 }
