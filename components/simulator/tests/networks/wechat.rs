@@ -156,6 +156,40 @@ fn code(reply: &Reply) -> (u16, bool, &str) {
     (reply.status, reply.verified, reply.body["code"].as_str().unwrap_or_default())
 }
 
+/// Refunds of an order of 1000, in parts.
+async fn refund_in_parts(merchant: &Merchant) {
+    let refund = merchant.refund("refund-1", "order-0001", 600, 1000).await;
+    assert_eq!((refund.status, refund.verified, &refund.body["status"]), (200, true, &json!("SUCCESS")));
+    assert_eq!(merchant.refund("refund-1", "order-0001", 600, 1000).await.body, refund.body);
+    assert_eq!(merchant.refund_query("refund-1").await.body, refund.body);
+    let other = merchant.refund("refund-1", "order-0001", 601, 1000).await;
+    assert_eq!(code(&other), (400, true, "INVALID_REQUEST"));
+    let over = merchant.refund("refund-2", "order-0001", 401, 1000).await;
+    assert_eq!(code(&over), (400, true, "INVALID_REQUEST"));
+    assert_eq!(
+        code(&merchant.refund("refund-2", "order-0001", 400, 999).await),
+        (400, true, "INVALID_REQUEST")
+    );
+    // A refund's number may be an order's number too.
+    let rest = merchant.refund("order-0001", "order-0001", 400, 1000).await;
+    assert_eq!(rest.body["status"], "SUCCESS");
+    let (verified, event, told) = merchant.open(&merchant.stage.told("/refund-1", 1).await[0]);
+    assert_eq!(
+        (verified, event.as_str(), &told["refund_status"]),
+        (true, "REFUND.SUCCESS", &json!("SUCCESS"))
+    );
+    assert_eq!((&told["out_refund_no"], &told["amount"]["refund"]), (&json!("refund-1"), &json!(600)));
+    assert_eq!(merchant.query("order-0001").await.body["trade_state"], "REFUND");
+    let declined = merchant.refund("refund-3", "order-0001", 9001, 10_000).await;
+    assert_eq!(code(&declined), (403, true, "USER_ACCOUNT_ABNORMAL"));
+    assert_eq!(code(&merchant.refund_query("refund-3").await), (404, true, "RESOURCE_NOT_EXISTS"));
+    assert_eq!(code(&merchant.refund("refund-3", "nobody", 1, 1).await), (404, true, "RESOURCE_NOT_EXISTS"));
+
+    let counted = merchant.stage.metrics().await;
+    let told = "payplane_simulator_notifications_total{network=\"wechat_pay\",result=\"accepted\"}";
+    assert!(counted.contains(told), "{counted}");
+}
+
 #[test]
 fn an_order_is_paid_told_queried_and_refunded() {
     runtime().block_on(async {
@@ -181,40 +215,7 @@ fn an_order_is_paid_told_queried_and_refunded() {
             merchant.call("GET", &format!("/v3/pay/transactions/id/{id}?mchid={MCHID}"), &Value::Null).await;
         assert_eq!(by_id.body, told);
 
-        // Refunds, in parts.
-        let refund = merchant.refund("refund-1", "order-0001", 600, 1000).await;
-        assert_eq!((refund.status, refund.verified, &refund.body["status"]), (200, true, &json!("SUCCESS")));
-        assert_eq!(merchant.refund("refund-1", "order-0001", 600, 1000).await.body, refund.body);
-        assert_eq!(merchant.refund_query("refund-1").await.body, refund.body);
-        let other = merchant.refund("refund-1", "order-0001", 601, 1000).await;
-        assert_eq!(code(&other), (400, true, "INVALID_REQUEST"));
-        let over = merchant.refund("refund-2", "order-0001", 401, 1000).await;
-        assert_eq!(code(&over), (400, true, "INVALID_REQUEST"));
-        assert_eq!(
-            code(&merchant.refund("refund-2", "order-0001", 400, 999).await),
-            (400, true, "INVALID_REQUEST")
-        );
-        // A refund's number may be an order's number too.
-        let rest = merchant.refund("order-0001", "order-0001", 400, 1000).await;
-        assert_eq!(rest.body["status"], "SUCCESS");
-        let (verified, event, told) = merchant.open(&merchant.stage.told("/refund-1", 1).await[0]);
-        assert_eq!(
-            (verified, event.as_str(), &told["refund_status"]),
-            (true, "REFUND.SUCCESS", &json!("SUCCESS"))
-        );
-        assert_eq!((&told["out_refund_no"], &told["amount"]["refund"]), (&json!("refund-1"), &json!(600)));
-        assert_eq!(merchant.query("order-0001").await.body["trade_state"], "REFUND");
-        let declined = merchant.refund("refund-3", "order-0001", 9001, 10_000).await;
-        assert_eq!(code(&declined), (403, true, "USER_ACCOUNT_ABNORMAL"));
-        assert_eq!(code(&merchant.refund_query("refund-3").await), (404, true, "RESOURCE_NOT_EXISTS"));
-        assert_eq!(
-            code(&merchant.refund("refund-3", "nobody", 1, 1).await),
-            (404, true, "RESOURCE_NOT_EXISTS")
-        );
-
-        let counted = merchant.stage.metrics().await;
-        let told = "payplane_simulator_notifications_total{network=\"wechat_pay\",result=\"accepted\"}";
-        assert!(counted.contains(told), "{counted}");
+        refund_in_parts(&merchant).await;
 
         // All of it is there after a kill.
         let before = (merchant.query("order-0001").await.body, merchant.refund_query("refund-1").await.body);
