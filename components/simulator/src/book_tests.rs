@@ -114,7 +114,7 @@ mod orders {
             method: "NATIVE",
             amount_minor,
             asked: Details::default().with("notify_url", "https://a.example"),
-            made: Details::default().with("transaction_id", number),
+            made: Details::default().with("transaction_id", "4200001460"),
         }
     }
 
@@ -149,8 +149,10 @@ mod orders {
         let book = Book::open(&folder.path().join("journal.jsonl")).unwrap();
         let kept = book.find(&key).await.unwrap().payment;
         assert_eq!((kept.state, kept.details.get("openid")), (State::Succeeded, Some("o1")));
-        assert_eq!(book.key_of_id(NetworkName::WechatPay, "M1", "n1"), Some(key));
-        assert_eq!(book.key_of_id(NetworkName::WechatPay, "M2", "n1"), None);
+        assert_eq!(book.key_of_id(NetworkName::WechatPay, "M1", "4200001460"), Some(key));
+        assert_eq!(book.key_of_id(NetworkName::WechatPay, "M2", "4200001460"), None);
+        assert_eq!(book.key_of_id(NetworkName::WechatPay, "M1", "nothing"), None);
+        assert_eq!(book.key_of_id(NetworkName::WechatPay, "M1", "+4200001460"), None);
         assert_eq!(book.unended().len(), 1, "the Alipay one");
         assert_eq!(book.query("M1", "n1").await.unwrap().state, State::Succeeded);
     }

@@ -1,6 +1,7 @@
 //! The lines of the journal, and what they come to in memory.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,11 +41,11 @@ pub(super) const CLOSED: &str = "Closed";
 
 #[derive(Default)]
 pub(super) struct Pages {
-    pub(super) payments: HashMap<Key, Payment>,
+    pub(super) payments: HashMap<Arc<Key>, Payment>,
     /// What was refunded of each original, in minor units, declined ones left out.
     pub(super) refunded: HashMap<Key, i64>,
-    /// By the networks' own numbers.
-    pub(super) ids: HashMap<(NetworkName, String), Key>,
+    /// By the networks' own numbers, which have at most 28 digits.
+    pub(super) ids: HashMap<(NetworkName, u128), Arc<Key>>,
 }
 
 impl Pages {
@@ -56,6 +57,7 @@ impl Pages {
                     payment.state = State::Succeeded;
                     payment.network_time = change.network_time;
                     payment.details.extend(&change.details);
+                    payment.details.shrink();
                 }
             }
             Event::Closed(change) => {
@@ -64,21 +66,25 @@ impl Pages {
                     payment.code = Some(CLOSED.to_owned());
                     payment.network_time = change.network_time;
                     payment.details.extend(&change.details);
+                    payment.details.shrink();
                 }
             }
         }
     }
 
-    fn take(&mut self, payment: Payment) {
+    fn take(&mut self, mut payment: Payment) {
+        payment.details.shrink();
         if let (Asked::Refund { original_number }, true) = (&payment.asked, payment.state != State::Declined)
         {
             let original = Key::order(payment.network, &payment.merchant_id, original_number);
             let sum = self.refunded.entry(original).or_default();
             *sum = sum.saturating_add(payment.amount_minor);
         }
-        if let Some(id) = payment.network.id_detail().and_then(|detail| payment.details.get(detail)) {
-            self.ids.insert((payment.network, id.to_owned()), payment.key());
+        let key = Arc::new(payment.key());
+        let id = payment.network.id_detail().and_then(|detail| payment.details.get(detail));
+        if let Some(id) = id.and_then(|id| id.parse().ok()) {
+            self.ids.insert((payment.network, id), key.clone());
         }
-        self.payments.insert(payment.key(), payment);
+        self.payments.insert(key, payment);
     }
 }

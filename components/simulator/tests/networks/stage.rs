@@ -233,6 +233,12 @@ impl Stage {
         ticks / 100.0
     }
 
+    /// What the simulator's process holds.
+    pub(crate) fn memory_bytes(&self) -> f64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.process.id())).unwrap();
+        statm.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 4096.0
+    }
+
     pub(crate) async fn metrics(&self) -> String {
         self.client.get(format!("{}/metrics", self.health)).send().await.unwrap().text().await.unwrap()
     }

@@ -451,8 +451,8 @@ fn bad_fields_are_refused_by_name() {
 fn measure_an_order() {
     runtime().block_on(async {
         let merchant = std::sync::Arc::new(Merchant::new().await);
-        let (workers, each) = (16, 250);
-        let before = merchant.stage.cpu_seconds();
+        let (workers, each) = (16, 1000);
+        let (before, held) = (merchant.stage.cpu_seconds(), merchant.stage.memory_bytes());
         let start = Instant::now();
         let tasks: Vec<_> = (0..workers)
             .map(|worker| {
@@ -475,6 +475,8 @@ fn measure_an_order() {
         let orders = u32::try_from(workers * each).unwrap();
         let cpu = (merchant.stage.cpu_seconds() - before) / f64::from(orders);
         println!("figure: wechat_order_cpu={:.3} ms", cpu * 1000.0);
+        let held = (merchant.stage.memory_bytes() - held) / f64::from(orders);
+        println!("figure: wechat_order_memory={held:.0} B");
         println!("figure: wechat_orders={:.0} 1/s", f64::from(orders) / took.as_secs_f64());
     });
 }
