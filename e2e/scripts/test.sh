@@ -30,7 +30,7 @@ beside tests --test migrate -- --test-threads=2
 tests --test ledger -- --test-threads=3
 joined
 beside tests --test stack -- --test-threads=3
-tests --test docs --test objects --test charts --test parameters --test crd_rules --test policies --test network --test load --test policy \
+tests --test docs --test objects --test charts --test parameters --test crd_rules --test policies --test network --test networks --test load --test policy \
   --test teardown -- --test-threads=1
 joined
 if [ "$form" = full ]; then

@@ -3,15 +3,17 @@
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
 pub mod orders;
+mod pages;
+mod payment;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu, ensure};
 
+use self::pages::{CLOSED, Change, Event, Pages};
+pub use self::payment::{Asked, Key, NetworkName, Payment};
 use crate::details::Details;
 use crate::fault::Fault;
 use crate::journal::{Durable, Journal, JournalError};
@@ -32,202 +34,6 @@ pub enum BookError {
     Full,
     #[snafu(display("the journal does not take it"))]
     Journal { source: JournalError },
-}
-
-/// Which network took a payment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum NetworkName {
-    #[default]
-    Simulator,
-    WechatPay,
-    Alipay,
-    UnionPay,
-}
-
-impl NetworkName {
-    /// The detail that holds the network's own number of a payment.
-    fn id_detail(self) -> Option<&'static str> {
-        match self {
-            Self::Simulator => None,
-            Self::WechatPay => Some("transaction_id"),
-            Self::Alipay => Some("trade_no"),
-            Self::UnionPay => Some("queryId"),
-        }
-    }
-
-    fn is_simulator(&self) -> bool {
-        *self == Self::Simulator
-    }
-}
-
-/// What was asked for: two requests with one number must not differ in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all_fields = "camelCase")]
-pub enum Asked {
-    Pay {
-        currency: String,
-        method: String,
-    },
-    Refund {
-        original_number: String,
-    },
-    /// A pay that was closed before it came.
-    Close,
-}
-
-/// One pay or refund, as it stands in the journal and in the record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Payment {
-    #[serde(default, skip_serializing_if = "NetworkName::is_simulator")]
-    pub network: NetworkName,
-    pub merchant_id: String,
-    pub number: String,
-    #[serde(flatten)]
-    pub asked: Asked,
-    pub amount_minor: i64,
-    pub network_id: String,
-    pub state: State,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    pub network_time: Timestamp,
-    /// What the network's answers, notifications and bills tell of it.
-    #[serde(default, skip_serializing_if = "Details::is_empty")]
-    pub details: Details,
-}
-
-impl Payment {
-    #[must_use]
-    pub fn key(&self) -> Key {
-        let scope = match (self.network, &self.asked) {
-            // Refund numbers are of their own kind there,
-            (NetworkName::WechatPay, Asked::Refund { .. }) => "refund",
-            // and there they count within their trade.
-            (NetworkName::Alipay, Asked::Refund { original_number }) => original_number,
-            _ => "",
-        };
-        Key {
-            network: self.network,
-            merchant_id: self.merchant_id.clone(),
-            scope: scope.to_owned(),
-            number: self.number.clone(),
-        }
-    }
-
-    fn answer(&self) -> Answer {
-        Answer {
-            number: self.number.clone(),
-            network_id: self.network_id.clone(),
-            state: self.state,
-            code: self.code.clone(),
-            network_time: self.network_time,
-        }
-    }
-}
-
-/// A line of the journal.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all_fields = "camelCase")]
-enum Event {
-    Taken(Payment),
-    Completed(Change),
-    Closed(Change),
-}
-
-/// A payment that came to its end, and what became known of it then.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Change {
-    #[serde(flatten)]
-    key: Key,
-    network_time: Timestamp,
-    #[serde(default, skip_serializing_if = "Details::is_empty")]
-    details: Details,
-}
-
-impl Change {
-    fn now(key: Key, details: Details) -> Self {
-        Self { key, network_time: Timestamp::now(), details }
-    }
-}
-
-/// What a closed pay is declined with.
-const CLOSED: &str = "Closed";
-
-/// A payment's name: its number belongs to a merchant of a network.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Key {
-    #[serde(default, skip_serializing_if = "NetworkName::is_simulator")]
-    network: NetworkName,
-    merchant_id: String,
-    /// Numbers of one scope do not meet those of another.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    scope: String,
-    number: String,
-}
-
-impl Key {
-    /// An order of a network, or whatever has numbers of the orders' kind.
-    #[must_use]
-    pub fn order(network: NetworkName, merchant: &str, number: &str) -> Self {
-        Self { network, merchant_id: merchant.to_owned(), scope: String::new(), number: number.to_owned() }
-    }
-
-    /// A refund of a network that counts them on their own, in a scope.
-    #[must_use]
-    pub fn refund(network: NetworkName, merchant: &str, scope: &str, number: &str) -> Self {
-        Self { scope: scope.to_owned(), ..Self::order(network, merchant, number) }
-    }
-
-    fn simulator(merchant: &str, number: &str) -> Self {
-        Self::order(NetworkName::Simulator, merchant, number)
-    }
-}
-
-#[derive(Default)]
-struct Pages {
-    payments: HashMap<Key, Payment>,
-    /// What was refunded of each original, in minor units, declined ones left out.
-    refunded: HashMap<Key, i64>,
-    /// By the networks' own numbers.
-    ids: HashMap<(NetworkName, String), Key>,
-}
-
-impl Pages {
-    fn apply(&mut self, event: Event) {
-        match event {
-            Event::Taken(payment) => self.take(payment),
-            Event::Completed(change) => {
-                if let Some(payment) = self.payments.get_mut(&change.key) {
-                    payment.state = State::Succeeded;
-                    payment.network_time = change.network_time;
-                    payment.details.extend(&change.details);
-                }
-            }
-            Event::Closed(change) => {
-                if let Some(payment) = self.payments.get_mut(&change.key) {
-                    payment.state = State::Declined;
-                    payment.code = Some(CLOSED.to_owned());
-                    payment.network_time = change.network_time;
-                    payment.details.extend(&change.details);
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, payment: Payment) {
-        if let (Asked::Refund { original_number }, true) = (&payment.asked, payment.state != State::Declined)
-        {
-            let original = Key::order(payment.network, &payment.merchant_id, original_number);
-            let sum = self.refunded.entry(original).or_default();
-            *sum = sum.saturating_add(payment.amount_minor);
-        }
-        if let Some(id) = payment.network.id_detail().and_then(|detail| payment.details.get(detail)) {
-            self.ids.insert((payment.network, id.to_owned()), payment.key());
-        }
-        self.payments.insert(payment.key(), payment);
-    }
 }
 
 /// The book and its journal.

@@ -80,3 +80,115 @@ async fn an_asynchronous_result_comes_and_stays() {
     assert_eq!(book.query("M1", "n1").await.unwrap(), done);
     assert_eq!(book.pay("M1", pay("n1", 19_002)).await.unwrap(), done);
 }
+
+#[tokio::test]
+async fn a_journal_from_before_the_real_networks_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.jsonl");
+    let journal = Journal::open(&path, |_: serde_json::Value| ()).unwrap();
+    for line in [
+        r#"{"event":"Taken","merchantId":"M1","number":"n1","kind":"Pay","currency":"CNY","method":"card","amountMinor":19002,"networkId":"01","state":"Processing","networkTime":"2026-01-01T00:00:00Z"}"#,
+        r#"{"event":"Completed","merchantId":"M1","number":"n1","networkTime":"2026-01-01T00:00:02Z"}"#,
+        r#"{"event":"Taken","merchantId":"M1","number":"r1","kind":"Refund","originalNumber":"n1","amountMinor":2,"networkId":"02","state":"Succeeded","networkTime":"2026-01-01T00:00:03Z"}"#,
+    ] {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        journal.append(&line).unwrap().wait().await.unwrap();
+    }
+    let book = Book::open(&path).unwrap();
+    assert_eq!(book.query("M1", "n1").await.unwrap().state, State::Succeeded);
+    let over = book.refund("M1", refund("r2", "n1", 19_001)).await.unwrap();
+    assert_eq!(over.code.as_deref(), Some("RefundExceedsOriginal"));
+    let record = serde_json::to_value(&book.record().await.unwrap()[0]).unwrap();
+    assert_eq!((record.get("network"), record.get("details")), (None, None));
+}
+
+mod orders {
+    use super::*;
+    use crate::book::orders::{Amount, Order, Refund, RefundError};
+
+    fn order(network: NetworkName, number: &str, amount_minor: i64) -> Order {
+        Order {
+            network,
+            merchant: "M1".into(),
+            number: number.into(),
+            method: "NATIVE",
+            amount_minor,
+            asked: Details::default().with("notify_url", "https://a.example"),
+            made: Details::default().with("transaction_id", "4200001460"),
+        }
+    }
+
+    fn refund(number: &str, amount: Amount) -> Refund {
+        Refund {
+            network: NetworkName::WechatPay,
+            merchant: "M1".into(),
+            number: number.into(),
+            original: "n1".into(),
+            amount,
+            state: State::Succeeded,
+            asked: Details::default(),
+            made: Details::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_number_belongs_to_its_network_also_after_a_restart() {
+        let (folder, book) = book();
+        book.pay("M1", pay("n1", 500)).await.unwrap();
+        let first = book.order(order(NetworkName::WechatPay, "n1", 700)).await.unwrap();
+        assert!(first.new && first.payment.state == State::Processing);
+        let again = book.order(order(NetworkName::WechatPay, "n1", 700)).await.unwrap();
+        assert!(!again.new && !again.differs);
+        assert!(book.order(order(NetworkName::WechatPay, "n1", 701)).await.unwrap().differs);
+        assert!(book.order(order(NetworkName::Alipay, "n1", 900)).await.unwrap().new);
+        let key = first.payment.key();
+        let paid = book.complete_order(&key, Details::default().with("openid", "o1")).await.unwrap();
+        assert_eq!(paid.unwrap().details.get("openid"), Some("o1"));
+        assert!(book.close_order(&key).await.unwrap().is_none(), "it is paid");
+        drop(book);
+        let book = Book::open(&folder.path().join("journal.jsonl")).unwrap();
+        let kept = book.find(&key).await.unwrap().payment;
+        assert_eq!((kept.state, kept.details.get("openid")), (State::Succeeded, Some("o1")));
+        assert_eq!(book.key_of_id(NetworkName::WechatPay, "M1", "4200001460"), Some(key));
+        assert_eq!(book.key_of_id(NetworkName::WechatPay, "M2", "4200001460"), None);
+        assert_eq!(book.key_of_id(NetworkName::WechatPay, "M1", "nothing"), None);
+        assert_eq!(book.key_of_id(NetworkName::WechatPay, "M1", "+4200001460"), None);
+        assert_eq!(book.unended().len(), 1, "the Alipay one");
+        assert_eq!(book.query("M1", "n1").await.unwrap().state, State::Succeeded);
+    }
+
+    #[tokio::test]
+    async fn many_at_once_refund_no_more_than_was_paid() {
+        let (_folder, book) = book();
+        let book = Arc::new(book);
+        let key = book.order(order(NetworkName::WechatPay, "n1", 1000)).await.unwrap().payment.key();
+        let unpaid = book.refund_order(refund("r", Amount::Minor(1))).await;
+        assert!(matches!(unpaid, Err(RefundError::NotPaid { .. })));
+        book.complete_order(&key, Details::default()).await.unwrap();
+        let tasks: Vec<_> = (0..50)
+            .map(|n| {
+                let book = book.clone();
+                tokio::spawn(
+                    async move { book.refund_order(refund(&format!("r{n}"), Amount::Minor(100))).await },
+                )
+            })
+            .collect();
+        let mut taken = 0;
+        for task in tasks {
+            taken += i32::from(task.await.unwrap().is_ok());
+        }
+        assert_eq!((taken, book.find(&key).await.unwrap().refunded_minor), (10, 1000));
+        assert!(matches!(book.refund_order(refund("rest", Amount::Rest)).await, Err(RefundError::Exceeds)));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_closed_is_never_paid() {
+        let (_folder, book) = book();
+        let key = book.order(order(NetworkName::WechatPay, "n1", 1000)).await.unwrap().payment.key();
+        assert!(book.close_order(&key).await.unwrap().is_some());
+        assert!(book.complete_order(&key, Details::default()).await.unwrap().is_none());
+        assert_eq!(book.find(&key).await.unwrap().payment.state, State::Declined);
+        let closed = book.refund_order(refund("r1", Amount::Whole(1000))).await;
+        assert!(matches!(closed, Err(RefundError::NotPaid { state: State::Declined })));
+    }
+}

@@ -70,6 +70,11 @@ impl Details {
         other.iter().all(|(name, value)| self.get(name) == Some(value))
     }
 
+    /// Gives back room that is not needed: it is kept as it is from now on.
+    pub fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

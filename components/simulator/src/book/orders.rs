@@ -159,8 +159,11 @@ impl Book {
     /// The payment that has a number of the network's own, where it is this merchant's.
     #[must_use]
     pub fn key_of_id(&self, network: NetworkName, merchant: &str, id: &str) -> Option<Key> {
-        let key = self.pages().ids.get(&(network, id.to_owned())).cloned()?;
-        (key.merchant_id == merchant).then_some(key)
+        let pages = self.pages();
+        let key = pages.ids.get(&(network, id.parse().ok()?))?;
+        // A number has one spelling.
+        let told = pages.payments.get(key)?.details.get(network.id_detail()?);
+        (told == Some(id) && key.merchant_id == merchant).then(|| Key::clone(key))
     }
 
     /// Completes what is unpaid or processing; nothing where that is over already.

@@ -225,6 +225,20 @@ impl Stage {
         record["payments"].as_array().unwrap().clone()
     }
 
+    /// What the simulator's process used so far.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        ticks / 100.0
+    }
+
+    /// What the simulator's process holds.
+    pub(crate) fn memory_bytes(&self) -> f64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.process.id())).unwrap();
+        statm.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 4096.0
+    }
+
     pub(crate) async fn metrics(&self) -> String {
         self.client.get(format!("{}/metrics", self.health)).send().await.unwrap().text().await.unwrap()
     }

@@ -156,6 +156,40 @@ fn code(reply: &Reply) -> (u16, bool, &str) {
     (reply.status, reply.verified, reply.body["code"].as_str().unwrap_or_default())
 }
 
+/// Refunds of an order of 1000, in parts.
+async fn refund_in_parts(merchant: &Merchant) {
+    let refund = merchant.refund("refund-1", "order-0001", 600, 1000).await;
+    assert_eq!((refund.status, refund.verified, &refund.body["status"]), (200, true, &json!("SUCCESS")));
+    assert_eq!(merchant.refund("refund-1", "order-0001", 600, 1000).await.body, refund.body);
+    assert_eq!(merchant.refund_query("refund-1").await.body, refund.body);
+    let other = merchant.refund("refund-1", "order-0001", 601, 1000).await;
+    assert_eq!(code(&other), (400, true, "INVALID_REQUEST"));
+    let over = merchant.refund("refund-2", "order-0001", 401, 1000).await;
+    assert_eq!(code(&over), (400, true, "INVALID_REQUEST"));
+    assert_eq!(
+        code(&merchant.refund("refund-2", "order-0001", 400, 999).await),
+        (400, true, "INVALID_REQUEST")
+    );
+    // A refund's number may be an order's number too.
+    let rest = merchant.refund("order-0001", "order-0001", 400, 1000).await;
+    assert_eq!(rest.body["status"], "SUCCESS");
+    let (verified, event, told) = merchant.open(&merchant.stage.told("/refund-1", 1).await[0]);
+    assert_eq!(
+        (verified, event.as_str(), &told["refund_status"]),
+        (true, "REFUND.SUCCESS", &json!("SUCCESS"))
+    );
+    assert_eq!((&told["out_refund_no"], &told["amount"]["refund"]), (&json!("refund-1"), &json!(600)));
+    assert_eq!(merchant.query("order-0001").await.body["trade_state"], "REFUND");
+    let declined = merchant.refund("refund-3", "order-0001", 9001, 10_000).await;
+    assert_eq!(code(&declined), (403, true, "USER_ACCOUNT_ABNORMAL"));
+    assert_eq!(code(&merchant.refund_query("refund-3").await), (404, true, "RESOURCE_NOT_EXISTS"));
+    assert_eq!(code(&merchant.refund("refund-3", "nobody", 1, 1).await), (404, true, "RESOURCE_NOT_EXISTS"));
+
+    let counted = merchant.stage.metrics().await;
+    let told = "payplane_simulator_notifications_total{network=\"wechat_pay\",result=\"accepted\"}";
+    assert!(counted.contains(told), "{counted}");
+}
+
 #[test]
 fn an_order_is_paid_told_queried_and_refunded() {
     runtime().block_on(async {
@@ -181,40 +215,7 @@ fn an_order_is_paid_told_queried_and_refunded() {
             merchant.call("GET", &format!("/v3/pay/transactions/id/{id}?mchid={MCHID}"), &Value::Null).await;
         assert_eq!(by_id.body, told);
 
-        // Refunds, in parts.
-        let refund = merchant.refund("refund-1", "order-0001", 600, 1000).await;
-        assert_eq!((refund.status, refund.verified, &refund.body["status"]), (200, true, &json!("SUCCESS")));
-        assert_eq!(merchant.refund("refund-1", "order-0001", 600, 1000).await.body, refund.body);
-        assert_eq!(merchant.refund_query("refund-1").await.body, refund.body);
-        let other = merchant.refund("refund-1", "order-0001", 601, 1000).await;
-        assert_eq!(code(&other), (400, true, "INVALID_REQUEST"));
-        let over = merchant.refund("refund-2", "order-0001", 401, 1000).await;
-        assert_eq!(code(&over), (400, true, "INVALID_REQUEST"));
-        assert_eq!(
-            code(&merchant.refund("refund-2", "order-0001", 400, 999).await),
-            (400, true, "INVALID_REQUEST")
-        );
-        // A refund's number may be an order's number too.
-        let rest = merchant.refund("order-0001", "order-0001", 400, 1000).await;
-        assert_eq!(rest.body["status"], "SUCCESS");
-        let (verified, event, told) = merchant.open(&merchant.stage.told("/refund-1", 1).await[0]);
-        assert_eq!(
-            (verified, event.as_str(), &told["refund_status"]),
-            (true, "REFUND.SUCCESS", &json!("SUCCESS"))
-        );
-        assert_eq!((&told["out_refund_no"], &told["amount"]["refund"]), (&json!("refund-1"), &json!(600)));
-        assert_eq!(merchant.query("order-0001").await.body["trade_state"], "REFUND");
-        let declined = merchant.refund("refund-3", "order-0001", 9001, 10_000).await;
-        assert_eq!(code(&declined), (403, true, "USER_ACCOUNT_ABNORMAL"));
-        assert_eq!(code(&merchant.refund_query("refund-3").await), (404, true, "RESOURCE_NOT_EXISTS"));
-        assert_eq!(
-            code(&merchant.refund("refund-3", "nobody", 1, 1).await),
-            (404, true, "RESOURCE_NOT_EXISTS")
-        );
-
-        let counted = merchant.stage.metrics().await;
-        let told = "payplane_simulator_notifications_total{network=\"wechat_pay\",result=\"accepted\"}";
-        assert!(counted.contains(told), "{counted}");
+        refund_in_parts(&merchant).await;
 
         // All of it is there after a kill.
         let before = (merchant.query("order-0001").await.body, merchant.refund_query("refund-1").await.body);
@@ -325,6 +326,47 @@ fn every_amount_does_what_the_manual_says() {
 }
 
 #[test]
+fn a_payer_who_was_about_to_pay_does_so_after_a_restart() {
+    runtime().block_on(async {
+        let mut merchant = Merchant::new().await;
+        merchant.order("order-0001", 500).await.unwrap();
+        merchant.stage.told("/order-0001", 1).await;
+        merchant.order("number-9002", 9002).await.unwrap();
+        merchant.stage.kill_and_restart().await;
+        assert!(merchant.open(&merchant.stage.told("/number-9002", 1).await[0]).0);
+        assert_eq!(merchant.query("number-9002").await.body["trade_state"], "SUCCESS");
+        assert_eq!(merchant.stage.got("/order-0001").len(), 1, "what was told is not told again");
+    });
+}
+
+#[test]
+fn merchants_and_the_trust_for_notifications_are_followed() {
+    runtime().block_on(async {
+        let merchant = Merchant::new().await;
+        let file = merchant.stage.path("network/networks.json");
+        let listed = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, listed.replace(APPID, "wx2")).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while code(&merchant.order("order-0001", 9008).await.unwrap()).2 != "APPID_MCHID_NOT_MATCH" {
+            assert!(Instant::now() < deadline, "the list is not followed");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        std::fs::write(&file, listed).unwrap();
+        // Another CA is believed now: the merchant's server is not.
+        let (ca, other) = (merchant.stage.path("ca/ca.crt"), merchant.stage.file("ca/unionpay-root.crt"));
+        let old = std::fs::read(&ca).unwrap();
+        std::fs::write(&ca, other).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        merchant.order("order-0002", 500).await.unwrap();
+        merchant.paid("order-0002").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(merchant.stage.got("/order-0002").is_empty());
+        std::fs::write(&ca, old).unwrap();
+        merchant.stage.told("/order-0002", 1).await;
+    });
+}
+
+#[test]
 fn a_notification_that_is_refused_comes_again() {
     runtime().block_on(async {
         let merchant = Merchant::new().await;
@@ -400,5 +442,41 @@ fn bad_fields_are_refused_by_name() {
         let other = merchant.call("GET", &format!("{path}?mchid=1"), &Value::Null).await;
         assert_eq!(code(&other), (400, true, "INVALID_REQUEST"));
         assert_eq!(merchant.call("GET", "/v3/certificates", &Value::Null).await.status, 404);
+    });
+}
+
+/// What an order costs the simulator, from its arrival to its notification.
+#[test]
+#[ignore = "a measurement, run by hand"]
+fn measure_an_order() {
+    runtime().block_on(async {
+        let merchant = std::sync::Arc::new(Merchant::new().await);
+        let (workers, each) = (16, 1000);
+        let (before, held) = (merchant.stage.cpu_seconds(), merchant.stage.memory_bytes());
+        let start = Instant::now();
+        let tasks: Vec<_> = (0..workers)
+            .map(|worker| {
+                let merchant = merchant.clone();
+                tokio::spawn(async move {
+                    for n in 0..each {
+                        let mut body = merchant.body(&format!("order-{worker}-{n}"), 100);
+                        body["notify_url"] = json!(merchant.stage.hook("/load"));
+                        let path = "/v3/pay/transactions/native";
+                        assert_eq!(merchant.call("POST", path, &body).await.status, 200);
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let took = start.elapsed();
+        merchant.stage.told("/load", workers * each).await;
+        let orders = u32::try_from(workers * each).unwrap();
+        let cpu = (merchant.stage.cpu_seconds() - before) / f64::from(orders);
+        println!("figure: wechat_order_cpu={:.3} ms", cpu * 1000.0);
+        let held = (merchant.stage.memory_bytes() - held) / f64::from(orders);
+        println!("figure: wechat_order_memory={held:.0} B");
+        println!("figure: wechat_orders={:.0} 1/s", f64::from(orders) / took.as_secs_f64());
     });
 }

@@ -1,0 +1,90 @@
+//! The lines of the journal, and what they come to in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::payment::{Asked, Key, NetworkName, Payment};
+use crate::details::Details;
+use crate::message::State;
+
+/// A line of the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all_fields = "camelCase")]
+pub(super) enum Event {
+    Taken(Payment),
+    Completed(Change),
+    Closed(Change),
+}
+
+/// A payment that came to its end, and what became known of it then.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Change {
+    #[serde(flatten)]
+    key: Key,
+    network_time: Timestamp,
+    #[serde(default, skip_serializing_if = "Details::is_empty")]
+    details: Details,
+}
+
+impl Change {
+    pub(super) fn now(key: Key, details: Details) -> Self {
+        Self { key, network_time: Timestamp::now(), details }
+    }
+}
+
+/// What a closed pay is declined with.
+pub(super) const CLOSED: &str = "Closed";
+
+#[derive(Default)]
+pub(super) struct Pages {
+    pub(super) payments: HashMap<Arc<Key>, Payment>,
+    /// What was refunded of each original, in minor units, declined ones left out.
+    pub(super) refunded: HashMap<Key, i64>,
+    /// By the networks' own numbers, which have at most 28 digits.
+    pub(super) ids: HashMap<(NetworkName, u128), Arc<Key>>,
+}
+
+impl Pages {
+    pub(super) fn apply(&mut self, event: Event) {
+        match event {
+            Event::Taken(payment) => self.take(payment),
+            Event::Completed(change) => {
+                if let Some(payment) = self.payments.get_mut(&change.key) {
+                    payment.state = State::Succeeded;
+                    payment.network_time = change.network_time;
+                    payment.details.extend(&change.details);
+                    payment.details.shrink();
+                }
+            }
+            Event::Closed(change) => {
+                if let Some(payment) = self.payments.get_mut(&change.key) {
+                    payment.state = State::Declined;
+                    payment.code = Some(CLOSED.to_owned());
+                    payment.network_time = change.network_time;
+                    payment.details.extend(&change.details);
+                    payment.details.shrink();
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, mut payment: Payment) {
+        payment.details.shrink();
+        if let (Asked::Refund { original_number }, true) = (&payment.asked, payment.state != State::Declined)
+        {
+            let original = Key::order(payment.network, &payment.merchant_id, original_number);
+            let sum = self.refunded.entry(original).or_default();
+            *sum = sum.saturating_add(payment.amount_minor);
+        }
+        let key = Arc::new(payment.key());
+        let id = payment.network.id_detail().and_then(|detail| payment.details.get(detail));
+        if let Some(id) = id.and_then(|id| id.parse().ok()) {
+            self.ids.insert((payment.network, id), key.clone());
+        }
+        self.payments.insert(key, payment);
+    }
+}
