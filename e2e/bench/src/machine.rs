@@ -91,8 +91,25 @@ fn processes(text: &str) -> Vec<u32> {
 }
 
 fn ticks(pid: u32) -> Option<u64> {
+    stat(pid, 11)?.checked_add(stat(pid, 12)?)
+}
+
+/// A number of a process's `stat`, counted behind its name: 1 is its parent, 11 and 12
+/// its ticks, 13 and 14 those of its children that ended.
+pub(crate) fn stat(pid: u32, field: usize) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
-    number(11)?.checked_add(number(12)?)
+    stat.rsplit_once(')')?.1.split_whitespace().nth(field)?.parse().ok()
+}
+
+/// Seconds of CPU of a process, of its children, and of those of them that ended.
+pub(crate) fn family_cpu_seconds(pid: u32) -> f64 {
+    let own = (11..=14).filter_map(|field| stat(pid, field)).sum::<u64>();
+    let children = family(pid).into_iter().skip(1).filter_map(ticks).sum::<u64>();
+    precise(own.saturating_add(children)) / 100.0
+}
+
+/// A process and its children.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    [pid].into_iter().chain(children.split_whitespace().filter_map(|child| child.parse().ok())).collect()
 }

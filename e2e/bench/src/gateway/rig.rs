@@ -1,0 +1,213 @@
+//! The whole stack on this machine: PostgreSQL with fsync on, ledger, simulator and two
+//! gateways, each a process of its own, TLS between all of them; and the merchant's endpoint.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use payplane_common::tls;
+use payplane_testkit::{Pki, Postgres, port};
+use serde_json::{Value, json};
+
+use super::mix::Mix;
+use super::process::{self, Process};
+use super::receiver::Receiver;
+use crate::rig::wear_in;
+
+/// What differs from PostgreSQL's defaults, printed with the results.
+pub(super) const SETTINGS: &[(&str, &str)] = &[
+    ("shared_buffers", "1GB"),
+    ("max_wal_size", "8GB"),
+    ("min_wal_size", "2GB"),
+    ("checkpoint_timeout", "15min"),
+    ("wal_compression", "lz4"),
+];
+/// What the statements of a payment cost, for `--statements`.
+const STATEMENTS: (&str, &str) = ("shared_preload_libraries", "pg_stat_statements");
+
+pub(super) struct Rig {
+    // Dropped first to last: processes before what they use.
+    pub(super) gateways: Vec<Process>,
+    pub(super) ledger: Process,
+    pub(super) simulator: Process,
+    pub(super) postgres: Postgres,
+    pub(super) receiver: Arc<Receiver>,
+    pub(super) folder: tempfile::TempDir,
+    pub(super) mix: Mix,
+    pub(super) merchants: usize,
+    pub(super) statements: bool,
+    /// Of the gateways: app API and admin.
+    ports: Vec<[u16; 2]>,
+    pub(super) record: u16,
+}
+
+impl Rig {
+    pub(super) async fn start(mix: Mix, merchants: usize, statements: bool) -> Result<Self> {
+        tls::install_provider();
+        let folder = tempfile::tempdir()?;
+        let mut settings = SETTINGS.to_vec();
+        settings.extend(statements.then_some(STATEMENTS));
+        let postgres = Postgres::start_with(&settings).await?;
+        postgres.migrate().await?;
+        wear_in(&postgres).await?;
+        if statements {
+            let owner = postgres.connect("postgres").await?;
+            owner.batch_execute("CREATE EXTENSION pg_stat_statements").await?;
+        }
+        let at = folder.path();
+        let (ledger_port, ledger) = ledger(&postgres, at)?;
+        let (simulator_port, record, simulator) = simulator(at)?;
+        let config = configure(&mix, &postgres, at, [ledger_port, simulator_port])?;
+        Pki::notify_key(at)?;
+        let (mut gateways, mut ports) = (vec![], vec![]);
+        for name in ["gateway-0", "gateway-1"] {
+            let (two, gateway) = gateway(name, &config, &postgres, at)?;
+            gateways.push(gateway);
+            ports.push(two);
+        }
+        let keys = std::fs::read(at.join("notify.pub"))?;
+        let receiver = Receiver::start(&postgres.pki, &keys).await?;
+        let mut rig = Self {
+            gateways,
+            ledger,
+            simulator,
+            postgres,
+            receiver,
+            folder,
+            mix,
+            merchants,
+            statements,
+            ports,
+            record,
+        };
+        rig.ready().await?;
+        Ok(rig)
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        self.ledger.ready().await?;
+        self.simulator.ready().await?;
+        for gateway in &mut self.gateways {
+            gateway.ready().await?;
+        }
+        super::register::all(self).await
+    }
+
+    /// The app API of each gateway.
+    pub(super) fn urls(&self) -> Vec<String> {
+        self.ports.iter().map(|[app, _]| format!("https://localhost:{app}")).collect()
+    }
+
+    /// The admin API of the first gateway.
+    pub(super) fn admin_url(&self) -> String {
+        format!("https://localhost:{}", self.ports[0][1])
+    }
+
+    pub(super) fn trust(&self) -> PathBuf {
+        self.postgres.pki.trust().join("ca.crt")
+    }
+
+    /// Nothing was logged that a person must look at.
+    pub(super) fn nothing_is_wrong(&self) -> Result<()> {
+        for process in self.gateways.iter().chain([&self.ledger, &self.simulator]) {
+            let errors = process.errors()?;
+            ensure!(
+                errors.is_empty(),
+                "{} logged {} errors: {:?}",
+                process.name,
+                errors.len(),
+                errors.first()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.receiver.close();
+    }
+}
+
+fn ledger(postgres: &Postgres, at: &Path) -> Result<(u16, Process)> {
+    let config = json!({
+        "tenant": "bench", "environment": "Test", "currencies": ["CNY"],
+        "calendar": calendar(), "database": postgres.config("ledger"),
+    });
+    std::fs::write(at.join("ledger.json"), config.to_string())?;
+    Pki::seal_key(at)?;
+    let (port, health) = (port::free()?, port::free()?);
+    let mut args = vec!["ledger".to_owned(), "--config".to_owned(), text(&at.join("ledger.json"))];
+    args.extend(identity(&postgres.pki.leaf("ledger", &[])?, &postgres.pki.trust()));
+    args.extend(["--seal-key".to_owned(), text(&at.join("seal.key"))]);
+    args.extend(["--heads-file".to_owned(), text(&at.join("heads"))]);
+    args.extend(listening(&[("--listen", port), ("--health", health)]));
+    args.extend(database(postgres, "ledger")?);
+    Ok((port, Process::start("ledger", &args, at, health)?))
+}
+
+/// Its port for merchants, that of its record, and the process.
+fn simulator(at: &Path) -> Result<(u16, u16, Process)> {
+    let network = at.join("network");
+    let init = ["simulator", "init", "--dir", &text(&network), "--dns", "localhost"];
+    process::finish(&init.map(str::to_owned))?;
+    let file = |name: &str| text(&network.join("network").join(name));
+    let (port, record) = (port::free()?, port::free()?);
+    let mut args = vec!["simulator".to_owned()];
+    for (flag, name) in [
+        ("--tls-cert", "tls.crt"),
+        ("--tls-key", "tls.key"),
+        ("--network-key", "network.key"),
+        ("--merchants", "merchants.json"),
+        ("--state", "journal"),
+    ] {
+        args.extend([flag.to_owned(), file(name)]);
+    }
+    args.extend(listening(&[("--listen", port), ("--health", record)]));
+    Ok((port, record, Process::start("simulator", &args, at, record)?))
+}
+
+fn gateway(name: &'static str, config: &Path, postgres: &Postgres, at: &Path) -> Result<([u16; 2], Process)> {
+    let [app, admin, health] = [port::free()?, port::free()?, port::free()?];
+    let mut args = vec!["gateway".to_owned(), "--config".to_owned(), text(config)];
+    args.extend(identity(&postgres.pki.leaf("gateway", &[])?, &postgres.pki.trust()));
+    args.extend(listening(&[("--listen", app), ("--admin", admin), ("--health", health)]));
+    args.extend(["--notify-key".to_owned(), text(&at.join("notify.key"))]);
+    args.extend(database(postgres, "gateway")?);
+    Ok(([app, admin], Process::start(name, &args, at, health)?))
+}
+
+/// Writes the gateways' config.
+fn configure(mix: &Mix, postgres: &Postgres, at: &Path, [ledger, simulator]: [u16; 2]) -> Result<PathBuf> {
+    let folder = at.join("config");
+    std::fs::create_dir(&folder)?;
+    let config = json!({
+        "tenant": "bench", "environment": "Test", "epoch": 1, "currencies": ["CNY"],
+        "calendar": calendar(), "database": postgres.config("gateway"),
+        "ledger": format!("https://localhost:{ledger}"),
+        "channels": mix.channels(&at.join("network"), &folder, simulator)?,
+    });
+    std::fs::write(folder.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
+    Ok(folder.join("config.json"))
+}
+
+fn calendar() -> Value {
+    json!({"timezone": "Asia/Shanghai", "cutoff": "23:00"})
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn identity(own: &Path, trust: &Path) -> [String; 4] {
+    ["--tls".into(), text(own), "--trust".into(), text(trust)]
+}
+
+fn database(postgres: &Postgres, role: &str) -> Result<[String; 4]> {
+    let (own, trust) = (text(&postgres.identity(role)?), text(&postgres.pki.trust()));
+    Ok(["--database-tls".into(), own, "--database-trust".into(), trust])
+}
+
+fn listening(ports: &[(&str, u16)]) -> Vec<String> {
+    ports.iter().flat_map(|(flag, port)| [(*flag).to_owned(), format!("127.0.0.1:{port}")]).collect()
+}
