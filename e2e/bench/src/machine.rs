@@ -71,13 +71,22 @@ pub(crate) fn resident_mb(text: &str) -> f64 {
 
 /// 0 where there is no such process any more.
 pub(crate) fn peak_mb_of(pid: u32) -> f64 {
-    let peak = || -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM")).context("no VmHWM")?;
-        let kilobytes: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-        Ok(kilobytes / 1024.0)
-    };
-    peak().unwrap_or(0.0)
+    status_mb(pid, "VmHWM").unwrap_or(0.0)
+}
+
+/// The same of a process and its children, with what they share counted once.
+pub(crate) fn family_peak_mb(pid: u32) -> f64 {
+    let shared = |pid: &u32| status_mb(*pid, "RssShmem").unwrap_or(0.0);
+    let family = family(pid);
+    let own: f64 = family.iter().map(|pid| (peak_mb_of(*pid) - shared(pid)).max(0.0)).sum();
+    own + family.iter().map(shared).fold(0.0, f64::max)
+}
+
+fn status_mb(pid: u32, name: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
+    let kilobytes: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kilobytes / 1024.0)
 }
 
 fn processes(text: &str) -> Vec<u32> {
@@ -109,7 +118,7 @@ pub(crate) fn family_cpu_seconds(pid: u32) -> f64 {
 }
 
 /// A process and its children.
-pub(crate) fn family(pid: u32) -> Vec<u32> {
+fn family(pid: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     [pid].into_iter().chain(children.split_whitespace().filter_map(|child| child.parse().ok())).collect()
 }

@@ -12,6 +12,7 @@ use super::outcome::Outcome;
 use super::plan::Load;
 use super::register::APP;
 use super::rig::Rig;
+use super::slots::Slot;
 use super::{drive, settle};
 use crate::pace;
 use crate::report::{figure, precise, say};
@@ -32,10 +33,14 @@ pub(super) async fn measure(args: &GatewayArgs, highest: u64) -> Result<()> {
     let settled = settle::wait(&rig).await?;
     let outcome = Outcome::count(&run, &settle::posted(&rig, "over").await?)?;
     outcome.print("over", &run);
-    let within = run.slots.iter().filter_map(|slot| slot.succeeded_us());
-    let within = within.filter(|at| *at <= during * 1_000_000).count();
-    let ratio = precise(within as u64) / precise(during) / precise(highest.max(1));
-    figure("gateway_overload_completed_ratio", ratio, "of the highest rate");
+    let end = during * 1_000_000;
+    let ratio = |at: fn(&Slot) -> Option<u64>| {
+        let within = run.slots.iter().filter(|slot| at(slot).is_some_and(|at| at <= end)).count();
+        precise(within as u64) / precise(during) / precise(highest.max(1))
+    };
+    // While it lasted. That each is posted and told of in the end is looked at below.
+    figure("gateway_overload_completed_ratio", ratio(Slot::succeeded_us), "of the highest rate");
+    figure("gateway_overload_notified_ratio", ratio(Slot::notified_us), "of the highest rate");
     figure("gateway_overload_failed", precise(outcome.failed()), "payments");
     figure("gateway_refusal_p99_ms", pace::ms(&outcome.refusal_us, 0.99), "ms");
     figure("gateway_accepted_p99_ms", outcome.p99_ms(), "ms");

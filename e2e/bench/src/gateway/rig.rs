@@ -59,9 +59,11 @@ impl Rig {
         let (simulator_port, record, simulator) = simulator(at)?;
         let config = configure(&mix, &postgres, at, [ledger_port, simulator_port])?;
         Pki::notify_key(at)?;
+        // Made once: the second gateway must not take it from under the first.
+        let leaf = postgres.pki.leaf("gateway", &[])?;
         let (mut gateways, mut ports) = (vec![], vec![]);
         for name in ["gateway-0", "gateway-1"] {
-            let (two, gateway) = gateway(name, &config, &postgres, at)?;
+            let (two, gateway) = gateway(name, &config, [&leaf, &postgres.pki.trust()], at)?;
             gateways.push(gateway);
             ports.push(two);
         }
@@ -137,12 +139,13 @@ fn ledger(postgres: &Postgres, at: &Path) -> Result<(u16, Process)> {
     std::fs::write(at.join("ledger.json"), config.to_string())?;
     Pki::seal_key(at)?;
     let (port, health) = (port::free()?, port::free()?);
+    let (leaf, trust) = (postgres.pki.leaf("ledger", &[])?, postgres.pki.trust());
     let mut args = vec!["ledger".to_owned(), "--config".to_owned(), text(&at.join("ledger.json"))];
-    args.extend(identity(&postgres.pki.leaf("ledger", &[])?, &postgres.pki.trust()));
+    args.extend(identity(&leaf, &trust));
     args.extend(["--seal-key".to_owned(), text(&at.join("seal.key"))]);
     args.extend(["--heads-file".to_owned(), text(&at.join("heads"))]);
     args.extend(listening(&[("--listen", port), ("--health", health)]));
-    args.extend(database(postgres, "ledger")?);
+    args.extend(database(&leaf, &trust));
     Ok((port, Process::start("ledger", &args, at, health)?))
 }
 
@@ -167,13 +170,18 @@ fn simulator(at: &Path) -> Result<(u16, u16, Process)> {
     Ok((port, record, Process::start("simulator", &args, at, record)?))
 }
 
-fn gateway(name: &'static str, config: &Path, postgres: &Postgres, at: &Path) -> Result<([u16; 2], Process)> {
+fn gateway(
+    name: &'static str,
+    config: &Path,
+    [leaf, trust]: [&Path; 2],
+    at: &Path,
+) -> Result<([u16; 2], Process)> {
     let [app, admin, health] = [port::free()?, port::free()?, port::free()?];
     let mut args = vec!["gateway".to_owned(), "--config".to_owned(), text(config)];
-    args.extend(identity(&postgres.pki.leaf("gateway", &[])?, &postgres.pki.trust()));
+    args.extend(identity(leaf, trust));
     args.extend(listening(&[("--listen", app), ("--admin", admin), ("--health", health)]));
     args.extend(["--notify-key".to_owned(), text(&at.join("notify.key"))]);
-    args.extend(database(postgres, "gateway")?);
+    args.extend(database(leaf, trust));
     Ok(([app, admin], Process::start(name, &args, at, health)?))
 }
 
@@ -203,9 +211,8 @@ fn identity(own: &Path, trust: &Path) -> [String; 4] {
     ["--tls".into(), text(own), "--trust".into(), text(trust)]
 }
 
-fn database(postgres: &Postgres, role: &str) -> Result<[String; 4]> {
-    let (own, trust) = (text(&postgres.identity(role)?), text(&postgres.pki.trust()));
-    Ok(["--database-tls".into(), own, "--database-trust".into(), trust])
+fn database(own: &Path, trust: &Path) -> [String; 4] {
+    ["--database-tls".into(), text(own), "--database-trust".into(), text(trust)]
 }
 
 fn listening(ports: &[(&str, u16)]) -> Vec<String> {

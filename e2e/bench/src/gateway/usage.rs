@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::rig::Rig;
-use crate::machine::{family, family_cpu_seconds, peak_mb_of, stat};
+use crate::machine::{family_cpu_seconds, family_peak_mb, peak_mb_of, stat};
 use crate::report::{figure, precise};
 
 /// Their processes by name. PostgreSQL is one with all its children.
@@ -41,12 +41,10 @@ impl Usage {
         figure(&format!("gateway_cores_busy({what})"), all / seconds_all, "cores");
     }
 
-    /// The most that each has kept. PostgreSQL's processes share a part of theirs, which is
-    /// counted with each.
+    /// The most that each has kept.
     pub(super) fn memory(&self, what: &str) {
         for (name, pid) in &self.pids {
-            let of: Vec<u32> = if *name == "postgresql" { family(*pid) } else { vec![*pid] };
-            let peak: f64 = of.into_iter().map(peak_mb_of).sum();
+            let peak = if *name == "postgresql" { family_peak_mb(*pid) } else { peak_mb_of(*pid) };
             figure(&format!("gateway_memory_peak({what} {name})"), peak, "MB");
         }
     }
