@@ -31,8 +31,8 @@ const TAKEN_MAX: usize = 64;
 /// Sent at once by one replica; an app that has its share gets no more, and so many of it
 /// are taken in one look.
 const WORK_MAX: usize = 256;
-const APP_MAX: usize = 48;
-const APP_TAKEN_MAX: i64 = 16;
+const APP_MAX: usize = 32;
+const APP_TAKEN_MAX: i64 = 32;
 /// Failures written down at once: payments need connections too.
 const FAILED_MAX: usize = 4;
 /// Taken ones that are written down together, and that may wait for it.

@@ -117,6 +117,15 @@ pub(crate) fn family_cpu_seconds(pid: u32) -> f64 {
     precise(own.saturating_add(children)) / 100.0
 }
 
+/// Seconds of CPU that everybody on this machine has used, the kernel included.
+pub(crate) fn all_cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    // Behind user, nice and system come idle and waiting; guests are in user already.
+    let busy = ticks.take(8).enumerate().filter(|(n, _)| !matches!(n, 3 | 4));
+    precise(busy.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum()) / 100.0
+}
+
 /// A process and its children.
 fn family(pid: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();

@@ -3,13 +3,14 @@
 use anyhow::{Context as _, Result};
 
 use super::rig::Rig;
-use crate::machine::{family_cpu_seconds, family_peak_mb, peak_mb_of, stat};
+use crate::machine::{all_cpu_seconds, family_cpu_seconds, family_peak_mb, peak_mb_of, stat};
 use crate::report::{figure, precise};
 
 /// Their processes by name. PostgreSQL is one with all its children.
 pub(super) struct Usage {
     pids: Vec<(&'static str, u32)>,
     before: Vec<f64>,
+    machine_before: f64,
 }
 
 impl Usage {
@@ -22,7 +23,7 @@ impl Usage {
         pids.push(("postgresql", postmaster(rig).await?));
         pids.push(("client", std::process::id()));
         let before = pids.iter().map(|(_, pid)| seconds(*pid)).collect();
-        Ok(Self { pids, before })
+        Ok(Self { pids, before, machine_before: all_cpu_seconds() })
     }
 
     /// CPU since then for each of so many payments, and how busy the two cores were.
@@ -38,7 +39,10 @@ impl Usage {
             );
         }
         figure(&format!("gateway_cpu_per_payment({what} all)"), all * 1e6 / precise(payments.max(1)), "us");
+        // What the machine did beside it tells whether the figures can be believed.
+        let beside = all_cpu_seconds() - self.machine_before - all;
         figure(&format!("gateway_cores_busy({what})"), all / seconds_all, "cores");
+        figure(&format!("gateway_cores_busy_beside({what})"), beside / seconds_all, "cores");
     }
 
     /// The most that each has kept.
