@@ -9,6 +9,7 @@ mod fair;
 mod mix;
 mod outcome;
 mod overload;
+mod parts;
 mod plan;
 mod process;
 mod receiver;

@@ -21,9 +21,9 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    /// What a twentieth of a second brings is under way, not owed.
+    /// What a tenth of a second brings is under way, not owed: half of what an answer may take.
     pub(super) fn holds(&self, rate: u64) -> bool {
-        self.end <= self.early.max(rate / 20)
+        self.end <= self.early.max(rate / 10)
     }
 }
 

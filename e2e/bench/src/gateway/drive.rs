@@ -21,8 +21,7 @@ const BEGIN_AFTER: Duration = Duration::from_millis(300);
 /// A runtime's own timers are up to 2 ms late, a thread's are not.
 const SOON: Duration = Duration::from_micros(50);
 
-/// Sends a load, and returns once all is answered, or will not be any more. The CPU is
-/// counted from `began` on by whoever wants to.
+/// Sends a load, and returns once all is answered, or will not be any more.
 pub(super) async fn run(rig: &Rig, name: &str, load: Load, signed: Vec<Signed>) -> Result<Arc<Run>> {
     let client = Payer::connect(rig).await?;
     let run = Arc::new(Run::new(name.to_owned(), load, Instant::now() + BEGIN_AFTER));

@@ -2,6 +2,7 @@
 //! own record agree, to the cent.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -9,6 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::backlog::owed;
+use super::receiver::Receiver;
 use super::register::admin;
 use super::rig::Rig;
 use crate::report::say;
@@ -64,6 +66,10 @@ pub(super) async fn agreement(rig: &Rig) -> Result<()> {
     }
     ensure!(orders.len() == network.len(), "orders succeeded that the network does not know");
     ensure!(books == sum(&orders), "the books have {books}, the orders {}", sum(&orders));
+    let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+    let Receiver { forged, again, failures, .. } = &*rig.receiver;
+    say(&format!("notifications: {} came again, {} told of failed payments", count(again), count(failures)));
+    ensure!(count(forged) == 0, "{} notifications did not verify", count(forged));
     rig.nothing_is_wrong()
 }
 
