@@ -11,7 +11,7 @@ export CARGO_TARGET_DIR ?= $(PAYPLANE_CACHE)/target
 BIN := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/release
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help prerequisites bench-ledger bench-book chaos-ledger build programs images demo demo-down test e2e e2e-up e2e-full check cluster-up cluster-down
+.PHONY: help prerequisites bench-ledger bench-book bench-gateway chaos-ledger build programs images demo demo-down test e2e e2e-up e2e-full check cluster-up cluster-down
 
 help: ## Explain the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -64,6 +64,9 @@ bench-ledger: build ## Transfers per second and latency of the ledger, beside Po
 
 bench-book: build ## A book of 20 million transactions beside an empty one (40 minutes and more)
 	bench book $(ARGS)
+
+bench-gateway: build ## Payments per second and latency over two gateways (ARGS="--seconds 60 --rate 1000")
+	bench gateway $(ARGS)
 
 chaos-ledger: build images ## Faults around the ledger until the result counts (not in CI; EACH=15)
 	e2e/scripts/chaos.sh

@@ -15,7 +15,7 @@ use payplane_common::shutdown::Shutdown;
 use payplane_common::telemetry::chain;
 use reqwest::Url;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use self::endpoint::Endpoints;
 use self::sign::NotifyKey;
@@ -31,20 +31,25 @@ const TAKEN_MAX: usize = 64;
 /// Sent at once by one replica; an app that has its share gets no more, and so many of it
 /// are taken in one look.
 const WORK_MAX: usize = 256;
-const APP_MAX: usize = 48;
-const APP_TAKEN_MAX: i64 = 16;
-/// Written down at once: payments need connections too.
-const NOTED_MAX: usize = 4;
-/// What is published within so long is taken in one look.
+const APP_MAX: usize = 32;
+const APP_TAKEN_MAX: i64 = 32;
+/// Failures written down at once: payments need connections too.
+const FAILED_MAX: usize = 4;
+/// Taken ones that are written down together, and that may wait for it.
+const NOTED_MAX: usize = 128;
+/// What is published within so long is taken in one look, and what is taken within so long
+/// is written down together.
 const GATHER: Duration = Duration::from_millis(10);
 const CHORES_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs until the process closes, and what it has begun has ended.
 pub async fn run(gateway: Arc<Gateway>, key: NotifyKey, shutdown: Shutdown) {
     let mut works = Works::new(WORK_MAX, APP_MAX);
-    let notes = Arc::new(Semaphore::new(NOTED_MAX));
+    let (taken, waiting) = mpsc::channel(NOTED_MAX);
+    let noting = tokio::spawn(note(gateway.clone(), waiting));
+    let failures = Arc::new(Semaphore::new(FAILED_MAX));
     let mut sender =
-        Sender { gateway: gateway.clone(), key: Arc::new(key), endpoints: Arc::default(), notes };
+        Sender { gateway: gateway.clone(), key: Arc::new(key), endpoints: Arc::default(), taken, failures };
     let mut chores_at = Instant::now();
     while !shutdown.closing.is_cancelled() {
         let more = sender.take(&mut works).await.unwrap_or_else(|error| {
@@ -60,6 +65,32 @@ pub async fn run(gateway: Arc<Gateway>, key: NotifyKey, shutdown: Shutdown) {
         tokio::time::sleep(GATHER).await;
     }
     works.end().await;
+    // Nobody sends any more: what waits is the last.
+    drop(sender);
+    let _ = noting.await;
+}
+
+/// Writes down what was taken until nobody sends any more. What cannot be written is told
+/// once more, when its lease has ended.
+async fn note(gateway: Arc<Gateway>, mut waiting: mpsc::Receiver<(Delivery, Tried)>) {
+    let mut taken = vec![];
+    while waiting.recv_many(&mut taken, 1).await > 0 {
+        tokio::time::sleep(GATHER).await;
+        while taken.len() < NOTED_MAX
+            && let Ok(next) = waiting.try_recv()
+        {
+            taken.push(next);
+        }
+        let mut noted = gateway.store.end_taken(&taken).await;
+        // An app that is registered meanwhile locks the same rows in an order of its own.
+        if noted.as_ref().is_err_and(StoreError::is_transient) {
+            noted = gateway.store.end_taken(&taken).await;
+        }
+        if let Err(error) = noted {
+            tracing::info!(count = taken.len(), error = chain(&error), "sent, and not noted");
+        }
+        taken.clear();
+    }
 }
 
 /// What sending takes.
@@ -68,7 +99,8 @@ struct Sender {
     gateway: Arc<Gateway>,
     key: Arc<NotifyKey>,
     endpoints: Arc<Endpoints>,
-    notes: Arc<Semaphore>,
+    taken: mpsc::Sender<(Delivery, Tried)>,
+    failures: Arc<Semaphore>,
 }
 
 impl Sender {
@@ -82,13 +114,22 @@ impl Sender {
             let sender = self.clone();
             works.start(delivery.app_id.clone(), async move {
                 let tried = sender.send(&delivery).await;
-                let _turn = sender.notes.acquire().await;
-                if let Err(error) = sender.gateway.store.end_try(&delivery, &tried).await {
-                    tracing::info!(event_id = %delivery.event_id, error = chain(&error), "sent, and not noted");
-                }
+                sender.note(delivery, tried).await;
             });
         }
         Ok(more)
+    }
+
+    /// Writes down what came of a try: a failure at once, what was taken with others.
+    async fn note(&self, delivery: Delivery, tried: Tried) {
+        if tried.is_taken() {
+            let _ = self.taken.send((delivery, tried)).await;
+            return;
+        }
+        let _turn = self.failures.acquire().await;
+        if let Err(error) = self.gateway.store.end_failed(&delivery, &tried).await {
+            tracing::info!(event_id = %delivery.event_id, error = chain(&error), "sent, and not noted");
+        }
     }
 
     /// Sends a notification once.

@@ -71,13 +71,22 @@ pub(crate) fn resident_mb(text: &str) -> f64 {
 
 /// 0 where there is no such process any more.
 pub(crate) fn peak_mb_of(pid: u32) -> f64 {
-    let peak = || -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM")).context("no VmHWM")?;
-        let kilobytes: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
-        Ok(kilobytes / 1024.0)
-    };
-    peak().unwrap_or(0.0)
+    status_mb(pid, "VmHWM").unwrap_or(0.0)
+}
+
+/// The same of a process and its children, with what they share counted once.
+pub(crate) fn family_peak_mb(pid: u32) -> f64 {
+    let shared = |pid: &u32| status_mb(*pid, "RssShmem").unwrap_or(0.0);
+    let family = family(pid);
+    let own: f64 = family.iter().map(|pid| (peak_mb_of(*pid) - shared(pid)).max(0.0)).sum();
+    own + family.iter().map(shared).fold(0.0, f64::max)
+}
+
+fn status_mb(pid: u32, name: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
+    let kilobytes: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kilobytes / 1024.0)
 }
 
 fn processes(text: &str) -> Vec<u32> {
@@ -91,8 +100,34 @@ fn processes(text: &str) -> Vec<u32> {
 }
 
 fn ticks(pid: u32) -> Option<u64> {
+    stat(pid, 11)?.checked_add(stat(pid, 12)?)
+}
+
+/// A number of a process's `stat`, counted behind its name: 1 is its parent, 11 and 12
+/// its ticks, 13 and 14 those of its children that ended.
+pub(crate) fn stat(pid: u32, field: usize) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |n: usize| fields.get(n)?.parse::<u64>().ok();
-    number(11)?.checked_add(number(12)?)
+    stat.rsplit_once(')')?.1.split_whitespace().nth(field)?.parse().ok()
+}
+
+/// Seconds of CPU of a process, of its children, and of those of them that ended.
+pub(crate) fn family_cpu_seconds(pid: u32) -> f64 {
+    let own = (11..=14).filter_map(|field| stat(pid, field)).sum::<u64>();
+    let children = family(pid).into_iter().skip(1).filter_map(ticks).sum::<u64>();
+    precise(own.saturating_add(children)) / 100.0
+}
+
+/// Seconds of CPU that everybody on this machine has used, the kernel included.
+pub(crate) fn all_cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    // Behind user, nice and system come idle and waiting; guests are in user already.
+    let busy = ticks.take(8).enumerate().filter(|(n, _)| !matches!(n, 3 | 4));
+    precise(busy.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum()) / 100.0
+}
+
+/// A process and its children.
+fn family(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    [pid].into_iter().chain(children.split_whitespace().filter_map(|child| child.parse().ok())).collect()
 }

@@ -1,8 +1,10 @@
-//! `bench ledger`: how many transfers a second the ledger takes, and how fast.
-//! Everything runs on this machine: the client, the ledger, PostgreSQL.
+//! `bench ledger`: how many transfers a second the ledger takes, and how fast. `bench
+//! gateway`: the same of payments. Everything runs on this machine: the client, the parts,
+//! PostgreSQL.
 
 mod book;
 mod confirm;
+mod gateway;
 mod limits;
 mod machine;
 mod mix;
@@ -12,6 +14,7 @@ mod reads;
 mod report;
 mod rig;
 mod search;
+mod signs;
 mod unary;
 mod wal;
 
@@ -34,6 +37,8 @@ enum Command {
     Ledger(LedgerArgs),
     /// The same load on a large book as on an empty one; reading and verifying it.
     Book(BookArgs),
+    /// Payments over two gateways, each posted and told its merchant.
+    Gateway(gateway::GatewayArgs),
 }
 
 #[derive(clap::Args)]
@@ -85,6 +90,7 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Ledger(args) => runtime.block_on(ledger(&args)),
         Command::Book(args) => runtime.block_on(book::run(&args)),
+        Command::Gateway(args) => runtime.block_on(gateway::run(&args)),
     }
 }
 

@@ -143,7 +143,7 @@ impl Rig {
 
 /// Log files that were written before, as in a database that has run for some days: it
 /// writes them again, where a new one must first have them made.
-async fn wear_in(postgres: &Postgres) -> Result<()> {
+pub(crate) async fn wear_in(postgres: &Postgres) -> Result<()> {
     let database = postgres.connect("postgres").await?;
     let as_much_as_is_kept = "SELECT count(pg_logical_emit_message(false, 'log', repeat('x', 1 << 20)))
           FROM pg_settings s, generate_series(1, s.setting::int) WHERE s.name = 'min_wal_size' AND s.unit = 'MB'";

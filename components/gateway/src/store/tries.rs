@@ -1,5 +1,7 @@
 //! What came of a try to notify an app, and of what nobody takes.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use snafu::ResultExt;
 
@@ -47,9 +49,37 @@ pub struct Owed {
 }
 
 impl Store {
-    /// Stores what came of a try. Should a crash of the database lose it, the app is told
-    /// once more, so the commit does not wait for the disk.
-    pub async fn end_try(&self, delivery: &Delivery, tried: &Tried) -> Result<(), StoreError> {
+    /// Stores what came of tries that were all taken, together: one by one they would cost
+    /// the database as much as a payment does. As with [`Store::end_failed`] the commit does
+    /// not wait for the disk.
+    pub async fn end_taken(&self, all: &[(Delivery, Tried)]) -> Result<(), StoreError> {
+        let what = "store that notifications were taken";
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        execute(&transaction, what, "SET LOCAL synchronous_commit = off", &[]).await?;
+        let ids: Vec<_> = all.iter().map(|(delivery, _)| delivery.event_id).collect();
+        let numbers: Vec<_> = all.iter().map(|(delivery, _)| delivery.number).collect();
+        let sent_at: Vec<_> = all.iter().map(|(_, tried)| tried.sent_at).collect();
+        let took_ms: Vec<_> = all.iter().map(|(_, tried)| tried.took_ms).collect();
+        let answers: Vec<_> =
+            all.iter().map(|(_, tried)| tried.answer.as_ref().ok().copied().map(i32::from)).collect();
+        let history = "INSERT INTO gateway.delivery_tries (event_id, number, sent_at, took_ms, answer)
+             SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::int[], $5::int[]) ON CONFLICT DO NOTHING";
+        execute(&transaction, what, history, &[&ids, &numbers, &sent_at, &took_ms, &answers]).await?;
+        let ended = "UPDATE gateway.deliveries SET status = 'Delivered', next_try_at = NULL, ended_at = now()
+             WHERE event_id = ANY ($1) AND status <> 'Delivered'";
+        execute(&transaction, what, ended, &[&ids]).await?;
+        let apps: BTreeSet<_> = all.iter().map(|(delivery, _)| delivery.app_id.as_str()).collect();
+        let apps: Vec<_> = apps.into_iter().collect();
+        let well = "UPDATE gateway.endpoints SET failures = 0, rests_until = '-infinity'
+             WHERE app_id = ANY ($1) AND failures > 0";
+        execute(&transaction, what, well, &[&apps]).await?;
+        transaction.commit().await.context(QuerySnafu { what })
+    }
+
+    /// Stores what came of a try that failed. Should a crash of the database lose it, the app
+    /// is told once more, so the commit does not wait for the disk.
+    pub async fn end_failed(&self, delivery: &Delivery, tried: &Tried) -> Result<(), StoreError> {
         let what = "store what came of a notification";
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
@@ -63,37 +93,27 @@ impl Store {
         let params: super::Params<'_> =
             &[id, &delivery.number, &tried.sent_at, &tried.took_ms, &answer, &failure];
         execute(&transaction, what, history, params).await?;
-        if tried.is_taken() {
-            let ended =
-                "UPDATE gateway.deliveries SET status = 'Delivered', next_try_at = NULL, ended_at = now()
-                 WHERE event_id = $1 AND status <> 'Delivered'";
-            execute(&transaction, what, ended, &[id]).await?;
-            let well = "UPDATE gateway.endpoints SET failures = 0, rests_until = '-infinity'
-                 WHERE app_id = $1 AND failures > 0";
-            execute(&transaction, what, well, &[&delivery.app_id]).await?;
-        } else {
-            // A later try, or somebody who asked for it again, goes before.
-            let again = "UPDATE gateway.deliveries SET next_try_at = now() + $3 * interval '1 second'
-                 WHERE event_id = $1 AND status = 'Pending' AND tries = $2";
-            execute(&transaction, what, again, &[id, &delivery.number, &tried.again_seconds]).await?;
-            let dead = "UPDATE gateway.deliveries SET status = 'Dead', next_try_at = NULL, ended_at = now()
-                 WHERE event_id = $1 AND status = 'Pending' AND tries = $2 AND tries - tries_before >= $3
-                   AND since < now() - $4 * interval '1 hour'";
-            execute(&transaction, what, dead, &[id, &delivery.number, &TRIES_MIN, &TRIED_HOURS]).await?;
-            // Those that were under way together make it rest once.
-            let rests = "UPDATE gateway.endpoints SET failures = failures + 1, rests_until = CASE
-                    WHEN failures + 1 >= $2 THEN now() + interval '1 second' * least($4, $3 * power(2, least(failures + 1 - $2, 10)))
-                    ELSE rests_until END WHERE app_id = $1 AND url = $6 AND (failures < $2 OR $5)";
-            let params: super::Params<'_> = &[
-                &delivery.app_id,
-                &FAILURES_MAX,
-                &REST_SECONDS,
-                &REST_SECONDS_MAX,
-                &delivery.is_probe,
-                &delivery.to.url,
-            ];
-            execute(&transaction, what, rests, params).await?;
-        }
+        // A later try, or somebody who asked for it again, goes before.
+        let again = "UPDATE gateway.deliveries SET next_try_at = now() + $3 * interval '1 second'
+             WHERE event_id = $1 AND status = 'Pending' AND tries = $2";
+        execute(&transaction, what, again, &[id, &delivery.number, &tried.again_seconds]).await?;
+        let dead = "UPDATE gateway.deliveries SET status = 'Dead', next_try_at = NULL, ended_at = now()
+             WHERE event_id = $1 AND status = 'Pending' AND tries = $2 AND tries - tries_before >= $3
+               AND since < now() - $4 * interval '1 hour'";
+        execute(&transaction, what, dead, &[id, &delivery.number, &TRIES_MIN, &TRIED_HOURS]).await?;
+        // Those that were under way together make it rest once.
+        let rests = "UPDATE gateway.endpoints SET failures = failures + 1, rests_until = CASE
+                WHEN failures + 1 >= $2 THEN now() + interval '1 second' * least($4, $3 * power(2, least(failures + 1 - $2, 10)))
+                ELSE rests_until END WHERE app_id = $1 AND url = $6 AND (failures < $2 OR $5)";
+        let params: super::Params<'_> = &[
+            &delivery.app_id,
+            &FAILURES_MAX,
+            &REST_SECONDS,
+            &REST_SECONDS_MAX,
+            &delivery.is_probe,
+            &delivery.to.url,
+        ];
+        execute(&transaction, what, rests, params).await?;
         transaction.commit().await.context(QuerySnafu { what })
     }
 
