@@ -59,6 +59,8 @@ pub(super) fn sign(rig: &Rig, run: &str, load: &Load) -> Result<Vec<Signed>> {
             amount_minor: amount(n)?,
             currency: "CNY".into(),
             description: None,
+            payer_id: None,
+            expires_in_seconds: None,
         };
         let body = serde_json::to_vec(&request)?;
         let headers = signer.sign("POST", &url, &body).context("signing failed")?;
