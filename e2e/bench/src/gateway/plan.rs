@@ -61,8 +61,6 @@ pub(super) fn sign(rig: &Rig, run: &str, load: &Load) -> Result<Vec<Signed>> {
             description: None,
             payer_id: None,
             expires_in_seconds: None,
-            payer_id: None,
-            expires_in_seconds: None,
         };
         let body = serde_json::to_vec(&request)?;
         let headers = signer.sign("POST", &url, &body).context("signing failed")?;
