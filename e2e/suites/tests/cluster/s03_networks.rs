@@ -152,7 +152,7 @@ fn a_network_outside_is_reached_by_its_address() {
     let outside = Outside::make(&env::lab_cluster().expect("checked"));
     let listener = TcpListener::bind((outside.address, 8443)).expect("the address is ours");
     let mut channel = apply("demo-wechat", "wechatPay", "wechat");
-    kubectl::ok(&["delete", "pch", "wechat", "-n", NAMESPACE, "--timeout=60s"]);
+    let _ = kubectl::ok(&["delete", "pch", "wechat", "-n", NAMESPACE, "--timeout=60s"]);
     channel["spec"]["network"] = json!({
         "endpoint": format!("https://{}:8443", outside.address),
         "notifyUrl": channel["spec"]["network"]["notifyUrl"],
@@ -183,6 +183,6 @@ fn a_network_outside_is_reached_by_its_address() {
         (&json!("Failed"), &json!("ChannelUnavailable")),
         "{end}"
     );
-    kubectl::ok(&["delete", "pch", "wechat", "-n", NAMESPACE, "--timeout=60s"]);
+    let _ = kubectl::ok(&["delete", "pch", "wechat", "-n", NAMESPACE, "--timeout=60s"]);
     let _ = ready(TENANT, 60);
 }
