@@ -112,11 +112,7 @@ impl Shared {
     async fn tell(&self, mail: &Mail, notice: Notice) {
         let tries = if notice == Notice::Right { TRIES_MAX } else { 1 };
         for attempt in 0..tries {
-            if attempt > 0 {
-                let wait = AGAIN_AFTER_SECONDS.get(attempt.saturating_sub(1));
-                let wait = wait.or(AGAIN_AFTER_SECONDS.last()).copied().unwrap_or_default();
-                tokio::time::sleep(Duration::from_secs(wait)).await;
-            }
+            tokio::time::sleep(wait_before(attempt)).await;
             if self.try_once(mail, notice).await {
                 return self.count(mail.network, "accepted");
             }
@@ -156,3 +152,14 @@ impl Shared {
         self.results.get_or_create(&Labels { network, result }).inc();
     }
 }
+
+/// How long a try waits after the one before it.
+fn wait_before(attempt: usize) -> Duration {
+    let Some(again) = attempt.checked_sub(1) else { return Duration::ZERO };
+    let seconds = AGAIN_AFTER_SECONDS.get(again).or(AGAIN_AFTER_SECONDS.last());
+    Duration::from_secs(seconds.copied().unwrap_or_default())
+}
+
+#[cfg(test)]
+#[path = "notify/tests.rs"]
+mod tests;
