@@ -5,6 +5,7 @@
 pub mod orders;
 mod pages;
 mod payment;
+pub mod refunds;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

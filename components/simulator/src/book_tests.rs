@@ -104,7 +104,8 @@ async fn a_journal_from_before_the_real_networks_is_read() {
 
 mod orders {
     use super::*;
-    use crate::book::orders::{Amount, Order, Refund, RefundError};
+    use crate::book::orders::Order;
+    use crate::book::refunds::{Amount, Refund, RefundError};
 
     fn order(network: NetworkName, number: &str, amount_minor: i64) -> Order {
         Order {

@@ -2,6 +2,7 @@
 //! `network` is for the simulator, `merchant`, `wechat`, `alipay` and `unionpay`
 //! are for the gateway's channels. A second run changes nothing that is still good.
 
+mod certificates;
 mod networks;
 
 use std::io::Write;

@@ -2,37 +2,29 @@
 //! tried again at growing intervals, within bounds. What does not fit is left
 //! to the merchant's query, and counted.
 
-use std::path::{Path, PathBuf};
+mod client;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use payplane_common::config::{ConfigError, Live};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use snafu::{ResultExt, Snafu};
 use tokio::sync::Semaphore;
 
+use self::client::Client;
+pub use self::client::NotifyError;
 use crate::book::NetworkName;
 use crate::script::{Notice, Notices};
 
 /// Notifications that wait or are under way.
 const WAITING_MAX: usize = 100_000;
 const SENDING_MAX: usize = 64;
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// Between the tries; the last one repeats.
 const AGAIN_AFTER_SECONDS: [u64; 5] = [1, 2, 4, 8, 15];
 const TRIES_MAX: usize = 10;
-const ANSWER_BYTES_MAX: usize = 4096;
-
-#[derive(Debug, Snafu)]
-pub enum NotifyError {
-    #[snafu(display("the CA for notifications cannot be used"))]
-    Ca { source: ConfigError },
-    #[snafu(display("an https client cannot be made"))]
-    Client { source: reqwest::Error },
-}
 
 /// A request to a merchant.
 pub struct Message {
@@ -57,11 +49,6 @@ struct Labels {
     result: &'static str,
 }
 
-enum Client {
-    Fixed(reqwest::Client),
-    Followed(Arc<Live<reqwest::Client>>),
-}
-
 /// Sends notifications. Clones share the bounds.
 #[derive(Clone)]
 pub struct Notifier(Arc<Shared>);
@@ -76,19 +63,7 @@ struct Shared {
 impl Notifier {
     /// Believes the CAs of the file, which is followed, or the public ones.
     pub fn new(ca: Option<&PathBuf>, registry: &mut Registry) -> Result<Self, NotifyError> {
-        let client = match ca {
-            Some(path) => {
-                let parse = |_: &Path, pem: &[u8]| {
-                    let roots = reqwest::Certificate::from_pem_bundle(pem).map_err(|e| e.to_string())?;
-                    if roots.is_empty() {
-                        return Err("no certificate is in it".to_owned());
-                    }
-                    client(roots).map_err(|error| error.to_string())
-                };
-                Client::Followed(Live::load(path, parse).context(CaSnafu)?)
-            }
-            None => Client::Fixed(client(public_roots().context(ClientSnafu)?).context(ClientSnafu)?),
-        };
+        let client = Client::new(ca)?;
         let results = Family::<Labels, Counter>::default();
         let help = "Notifications to merchants: accepted, refused (one try), given_up, dropped";
         registry.register("payplane_simulator_notifications", help, results.clone());
@@ -98,10 +73,7 @@ impl Notifier {
 
     /// Follows the CA until the future is dropped.
     pub async fn follow(&self) {
-        match &self.0.client {
-            Client::Fixed(_) => std::future::pending().await,
-            Client::Followed(live) => live.clone().follow().await,
-        }
+        self.0.client.follow().await;
     }
 
     /// Sends what is to be told, in the background.
@@ -140,11 +112,7 @@ impl Shared {
     async fn tell(&self, mail: &Mail, notice: Notice) {
         let tries = if notice == Notice::Right { TRIES_MAX } else { 1 };
         for attempt in 0..tries {
-            if attempt > 0 {
-                let wait = AGAIN_AFTER_SECONDS.get(attempt.saturating_sub(1));
-                let wait = wait.or(AGAIN_AFTER_SECONDS.last()).copied().unwrap_or_default();
-                tokio::time::sleep(Duration::from_secs(wait)).await;
-            }
+            tokio::time::sleep(wait_before(attempt)).await;
             if self.try_once(mail, notice).await {
                 return self.count(mail.network, "accepted");
             }
@@ -158,11 +126,7 @@ impl Shared {
     async fn try_once(&self, mail: &Mail, notice: Notice) -> bool {
         let Ok(_sending) = self.sending.acquire().await else { return false };
         let Some(message) = (mail.render)(notice) else { return false };
-        let client = match &self.client {
-            Client::Fixed(client) => client.clone(),
-            Client::Followed(live) => live.current().value.clone(),
-        };
-        let mut request = client.post(&mail.url);
+        let mut request = self.client.current().post(&mail.url);
         for (name, value) in message.headers {
             request = request.header(name, value);
         }
@@ -175,7 +139,7 @@ impl Shared {
             }
         };
         let status = answer.status().as_u16();
-        body(answer).await.is_some_and(|body| (mail.accepted)(status, &body))
+        client::body(answer).await.is_some_and(|body| (mail.accepted)(status, &body))
     }
 
     fn count(&self, network: NetworkName, result: &'static str) {
@@ -189,30 +153,13 @@ impl Shared {
     }
 }
 
-/// An answer's body, where it is of a sane length.
-async fn body(mut answer: reqwest::Response) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.ok()? {
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_BYTES_MAX {
-            return None;
-        }
-    }
-    Some(body)
+/// How long a try waits after the one before it.
+fn wait_before(attempt: usize) -> Duration {
+    let Some(again) = attempt.checked_sub(1) else { return Duration::ZERO };
+    let seconds = AGAIN_AFTER_SECONDS.get(again).or(AGAIN_AFTER_SECONDS.last());
+    Duration::from_secs(seconds.copied().unwrap_or_default())
 }
 
-fn client(roots: Vec<reqwest::Certificate>) -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
-        .tls_certs_only(roots)
-        .https_only(true)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(TIMEOUT)
-        .pool_max_idle_per_host(SENDING_MAX)
-        .user_agent("Mozilla/4.0")
-        .build()
-}
-
-fn public_roots() -> Result<Vec<reqwest::Certificate>, reqwest::Error> {
-    webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| reqwest::Certificate::from_der(der)).collect()
-}
+#[cfg(test)]
+#[path = "notify/tests.rs"]
+mod tests;

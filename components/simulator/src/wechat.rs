@@ -4,6 +4,7 @@
 
 mod answer;
 mod auth;
+mod body;
 pub mod notice;
 mod order;
 mod query;
@@ -76,7 +77,7 @@ async fn dispatch(
     sandbox: &Arc<Sandbox>,
     caller: &Caller<'_>,
     parts: &Parts,
-    body: &[u8],
+    content: &[u8],
 ) -> Result<Outcome, Refused> {
     let path: Option<Vec<String>> =
         parts.uri.path().trim_start_matches("/v3/").split('/').map(segment).collect();
@@ -85,19 +86,19 @@ async fn dispatch(
     let query = parts.uri.query().unwrap_or_default();
     match (&parts.method, path.as_slice()) {
         (&Method::POST, ["pay", "transactions", "native"]) => {
-            order::make(sandbox, caller, order::Kind::Native, body).await
+            order::make(sandbox, caller, body::Kind::Native, content).await
         }
         (&Method::POST, ["pay", "transactions", "jsapi"]) => {
-            order::make(sandbox, caller, order::Kind::Jsapi, body).await
+            order::make(sandbox, caller, body::Kind::Jsapi, content).await
         }
         (&Method::GET, ["pay", "transactions", "out-trade-no", number]) => {
             query::by_number(sandbox, caller, number, query).await
         }
         (&Method::GET, ["pay", "transactions", "id", id]) => query::by_id(sandbox, caller, id, query).await,
         (&Method::POST, ["pay", "transactions", "out-trade-no", number, "close"]) => {
-            query::close(sandbox, caller, number, body).await
+            query::close(sandbox, caller, number, content).await
         }
-        (&Method::POST, ["refund", "domestic", "refunds"]) => refund::make(sandbox, caller, body).await,
+        (&Method::POST, ["refund", "domestic", "refunds"]) => refund::make(sandbox, caller, content).await,
         (&Method::GET, ["refund", "domestic", "refunds", number]) => {
             refund::query(sandbox, caller, number).await
         }

@@ -10,7 +10,7 @@ use super::biz::{Biz, yuan};
 use super::query::BUYER;
 use super::request::Call;
 use super::trade::{find, is_scanned};
-use crate::book::orders::{Amount, Refund, RefundError};
+use crate::book::refunds::{Amount, Refund, RefundError};
 use crate::book::{BookError, Key, NetworkName};
 use crate::details::Details;
 use crate::message::State;

@@ -1,8 +1,8 @@
 //! Orders of the networks whose payers pay by themselves: made, paid or closed
-//! later, refunded in parts.
+//! later.
 
 use jiff::Timestamp;
-use snafu::{OptionExt, ResultExt, Snafu, ensure};
+use snafu::{OptionExt, ResultExt, ensure};
 
 use super::{
     Asked, Book, BookError, Change, Event, FullSnafu, JournalSnafu, Key, NetworkName, NotFoundSnafu,
@@ -29,30 +29,6 @@ pub struct Order {
     pub made: Details,
 }
 
-/// How much of an original a refund takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amount {
-    Minor(i64),
-    /// All of it, where nothing was refunded yet, and told right.
-    Whole(i64),
-    /// What is left of it.
-    Rest,
-}
-
-/// A refund as it comes.
-#[derive(Clone, Debug)]
-pub struct Refund {
-    pub network: NetworkName,
-    pub merchant: String,
-    pub number: String,
-    pub original: String,
-    pub amount: Amount,
-    /// Succeeded, or Processing at first.
-    pub state: State,
-    pub asked: Details,
-    pub made: Details,
-}
-
 /// A payment that was there or has been taken now.
 #[derive(Clone, Debug)]
 pub struct Taken {
@@ -63,19 +39,6 @@ pub struct Taken {
     pub differs: bool,
     /// Of its original, or of itself, in minor units.
     pub refunded_minor: i64,
-}
-
-/// Why a refund is not taken.
-#[derive(Debug, Snafu)]
-pub enum RefundError {
-    #[snafu(display("there is no such order"))]
-    NoOriginal,
-    #[snafu(display("the order is not paid"))]
-    NotPaid { state: State },
-    #[snafu(display("more than is left"))]
-    Exceeds,
-    #[snafu(display("the book does not take it"), context(false))]
-    Book { source: BookError },
 }
 
 impl Book {
@@ -112,36 +75,7 @@ impl Book {
         Ok(taken)
     }
 
-    /// Takes a refund of a paid order, or finds the one that has the number.
-    /// Refunds of one original never exceed it.
-    pub async fn refund_order(&self, refund: Refund) -> Result<Taken, RefundError> {
-        let (taken, durable) = {
-            let mut pages = self.pages();
-            let mut payment = build_refund(refund.clone());
-            let original = Key::order(refund.network, &refund.merchant, &refund.original);
-            if let Some(known) = pages.payments.get(&payment.key()) {
-                let amount = match refund.amount {
-                    Amount::Minor(minor) | Amount::Whole(minor) => minor,
-                    Amount::Rest => known.amount_minor,
-                };
-                let same = known.amount_minor == amount
-                    && known.asked == payment.asked
-                    && known.details.contains(&refund.asked);
-                (pages.taken(known, false, !same), self.barrier()?)
-            } else {
-                if pages.payments.len() >= PAYMENTS_MAX {
-                    return Err(BookError::Full.into());
-                }
-                payment.amount_minor = pages.refundable(&original, refund.amount)?;
-                let durable = self.write(&mut pages, Event::Taken(payment.clone()))?;
-                (pages.taken(&payment, true, false), durable)
-            }
-        };
-        durable.wait().await.map_err(|source| BookError::Journal { source })?;
-        Ok(taken)
-    }
-
-    fn barrier(&self) -> Result<Durable, BookError> {
+    pub(super) fn barrier(&self) -> Result<Durable, BookError> {
         self.journal.barrier().context(JournalSnafu)
     }
 
@@ -206,7 +140,7 @@ impl Book {
 }
 
 impl Pages {
-    fn taken(&self, payment: &Payment, new: bool, differs: bool) -> Taken {
+    pub(super) fn taken(&self, payment: &Payment, new: bool, differs: bool) -> Taken {
         let original = match &payment.asked {
             Asked::Refund { original_number } => {
                 Key::order(payment.network, &payment.merchant_id, original_number)
@@ -216,39 +150,9 @@ impl Pages {
         let refunded_minor = self.refunded.get(&original).copied().unwrap_or(0);
         Taken { payment: payment.clone(), new, differs, refunded_minor }
     }
-
-    fn refundable(&self, original: &Key, amount: Amount) -> Result<i64, RefundError> {
-        let payment = self.payments.get(original).context(NoOriginalSnafu)?;
-        ensure!(matches!(payment.asked, Asked::Pay { .. }), NoOriginalSnafu);
-        ensure!(payment.state == State::Succeeded, NotPaidSnafu { state: payment.state });
-        let refunded = self.refunded.get(original).copied().unwrap_or(0);
-        let left = payment.amount_minor.saturating_sub(refunded);
-        let (minor, allowed) = match amount {
-            Amount::Minor(minor) => (minor, minor <= left),
-            Amount::Whole(minor) => (minor, minor == payment.amount_minor && refunded == 0),
-            Amount::Rest => (left, true),
-        };
-        ensure!(allowed && minor > 0, ExceedsSnafu);
-        Ok(minor)
-    }
 }
 
-fn build_refund(refund: Refund) -> Payment {
-    Payment {
-        network: refund.network,
-        merchant_id: refund.merchant,
-        number: refund.number,
-        asked: Asked::Refund { original_number: refund.original },
-        amount_minor: 0,
-        network_id: uuid::Uuid::now_v7().simple().to_string(),
-        state: refund.state,
-        code: None,
-        network_time: Timestamp::now(),
-        details: made(refund.asked, &refund.made),
-    }
-}
-
-fn made(mut asked: Details, made: &Details) -> Details {
+pub(super) fn made(mut asked: Details, made: &Details) -> Details {
     asked.extend(made);
     asked.set(CREATED, &Timestamp::now().to_string());
     asked

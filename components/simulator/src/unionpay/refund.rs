@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::answer::{Answer, Refused};
 use super::message::Message;
 use super::{Outcome, notice, order};
-use crate::book::orders::{Amount, Refund, RefundError};
+use crate::book::refunds::{Amount, Refund, RefundError};
 use crate::book::{Asked, BookError, NetworkName, Payment};
 use crate::details::Details;
 use crate::message::State;

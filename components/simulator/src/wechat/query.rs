@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Refused};
-use super::order::{is_number, read};
+use super::body::{is_number, read};
 use super::{Caller, Outcome};
 use crate::beijing;
 use crate::book::orders::Taken;

@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Refused};
-use super::order::{Ignored, is_number, read};
+use super::body::{Ignored, is_number, read};
 use super::query::{find, set};
 use super::{Caller, Outcome};
-use crate::book::orders::{Amount, CREATED, Refund, RefundError, Taken};
+use crate::book::orders::{CREATED, Taken};
+use crate::book::refunds::{Amount, Refund, RefundError};
 use crate::book::{Asked, BookError, Key, NetworkName, Payment};
 use crate::details::Details;
 use crate::message::State;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::auth::Authorization;
-use super::{order, refund, segment};
+use super::{body as order, refund, segment};
 
 /// The example of the network's own page on signatures.
 const EXAMPLE: &str = r#"WECHATPAY2-SHA256-RSA2048 mchid="1900000001",nonce_str="593BEC0C930BF1AFEB40B4A08C8FB242",signature="uOVRnA4qG/MNnYzdQxJanN+zU+lTgIcnU9BxGw5dKjK==",timestamp="1554208460",serial_no="1DDE55AD98ED71D6EDD4A4A16996DE7B47773A8C""#;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -104,6 +104,35 @@ fn start(folder: &Path) -> Child {
         .unwrap()
 }
 
+/// What `init` made, once for all tests: RSA keys take their time.
+fn made() -> &'static Path {
+    static MADE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = MADE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let init = payplane_simulator::init::InitArgs {
+            dir: folder.path().to_owned(),
+            dns: vec!["127.0.0.1".into()],
+            merchant: "M1".into(),
+            ids: payplane_simulator::init::NetworkIds::default(),
+        };
+        payplane_simulator::init::run(&init).unwrap();
+        folder
+    });
+    folder.path()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() {
+            std::fs::create_dir(to.join(&name)).unwrap();
+            copy(&path, &to.join(&name));
+        } else {
+            std::fs::copy(&path, to.join(&name)).unwrap();
+        }
+    }
+}
+
 async fn take(
     State(mailbox): State<Arc<Mutex<Mailbox>>>,
     uri: Uri,
@@ -127,13 +156,7 @@ impl Stage {
     pub(crate) async fn new() -> Self {
         payplane_common::tls::install_provider();
         let folder = tempfile::tempdir().unwrap();
-        let init = payplane_simulator::init::InitArgs {
-            dir: folder.path().to_owned(),
-            dns: vec!["127.0.0.1".into()],
-            merchant: "M1".into(),
-            ids: payplane_simulator::init::NetworkIds::default(),
-        };
-        payplane_simulator::init::run(&init).unwrap();
+        copy(made(), folder.path());
         let (port, health) = (port::free().unwrap(), port::free().unwrap());
         std::fs::write(folder.path().join("ports"), format!("{port} {health}")).unwrap();
         let roots = std::fs::read(folder.path().join("ca/ca.crt")).unwrap();
