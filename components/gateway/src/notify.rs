@@ -52,7 +52,8 @@ pub async fn run(gateway: Arc<Gateway>, key: NotifyKey, shutdown: Shutdown) {
         Sender { gateway: gateway.clone(), key: Arc::new(key), endpoints: Arc::default(), taken, failures };
     let mut chores_at = Instant::now();
     while !shutdown.closing.is_cancelled() {
-        let more = sender.take(&mut works).await.unwrap_or_else(|error| {
+        let was_busy = !works.busy().is_empty();
+        let mut more = sender.take(&mut works).await.unwrap_or_else(|error| {
             tracing::info!(error = chain(&error), "notifications wait for the database");
             false
         });
@@ -60,6 +61,12 @@ pub async fn run(gateway: Arc<Gateway>, key: NotifyKey, shutdown: Shutdown) {
             sender.key = sender.key.newer().map_or(sender.key, Arc::new);
             chores(&gateway).await;
             chores_at = Instant::now().checked_add(CHORES_EVERY).unwrap_or(chores_at);
+        }
+        // An app that had its share was passed over. Where its share has ended since, what
+        // it has waiting is looked for at once, not when the next look is due.
+        if was_busy {
+            works.pause(true, &gateway.store.published, &shutdown).await;
+            more |= works.busy().is_empty();
         }
         works.pause(more, &gateway.store.published, &shutdown).await;
         tokio::time::sleep(GATHER).await;
