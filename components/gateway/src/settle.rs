@@ -91,7 +91,8 @@ async fn book(
 ) -> Result<Order, SettleError> {
     match post_sale(gateway, order, attempt, (trace, patience)).await {
         Ok((attempt, transaction_id)) => {
-            let order = patience.keep(|| gateway.store.succeed_order(&attempt, transaction_id)).await?;
+            let done = || gateway.store.succeed_order(order, &attempt, transaction_id);
+            let order = patience.keep(done).await?;
             tracing::info!(order_id = %order.order_id, %transaction_id, "payment succeeded");
             Ok(order)
         }

@@ -2,13 +2,16 @@
 //! transaction; nothing here calls a network.
 
 pub mod attempts;
+mod create;
 pub mod deliveries;
+mod gather;
 pub mod history;
 pub mod nonces;
 pub mod orders;
 pub mod outbox;
 pub mod refunds;
 pub mod registry;
+mod succeed;
 pub mod tries;
 
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use tokio::sync::Notify;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use self::gather::Gather;
 use crate::state::UnknownState;
 
 /// How long whoever works on an order or a refund has it for itself. Longer
@@ -39,6 +43,11 @@ pub enum StoreError {
     State { source: UnknownState },
     #[snafu(display("there is no {what} {id}"))]
     Missing { what: &'static str, id: uuid::Uuid },
+    #[snafu(display("a statement of several failed"))]
+    Together { source: Arc<StoreError> },
+    /// The process ends.
+    #[snafu(display("a statement was given up"))]
+    Lost,
 }
 
 impl StoreError {
@@ -51,6 +60,8 @@ impl StoreError {
             Self::Query { source, .. } => source
                 .code()
                 .is_none_or(|state| !["22", "23", "42"].iter().any(|class| state.code().starts_with(class))),
+            Self::Together { source } => source.is_transient(),
+            Self::Lost => true,
             Self::Read { .. } | Self::State { .. } | Self::Missing { .. } => false,
         }
     }
@@ -62,6 +73,16 @@ pub struct Store {
     pool: Pool,
     /// An event was committed here: its app can be told at once.
     pub published: Arc<Notify>,
+    gathers: Gathers,
+}
+
+/// Writes that are gathered into statements of many.
+#[derive(Clone, Default)]
+struct Gathers {
+    create: Gather<create::New, orders::Order>,
+    begin: Gather<attempts::Begun, attempts::Attempt>,
+    end: Gather<attempts::Ended, attempts::Attempt>,
+    succeed: Gather<succeed::Success, orders::Order>,
 }
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
@@ -69,7 +90,7 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 impl Store {
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self { pool, published: Arc::default() }
+        Self { pool, published: Arc::default(), gathers: Gathers::default() }
     }
 
     /// After the commit of an event that an app is to be told.

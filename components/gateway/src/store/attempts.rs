@@ -1,5 +1,7 @@
 //! Attempts: one row per request to a network, committed before it is sent.
 
+use std::sync::Arc;
+
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -7,7 +9,7 @@ use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{MissingSnafu, ReadSnafu, StateSnafu, Store, StoreError, one, optional};
+use super::{MissingSnafu, ReadSnafu, StateSnafu, Store, StoreError, one, optional, rows};
 use crate::route::Decision;
 use crate::state::AttemptState;
 
@@ -81,6 +83,11 @@ impl Ending {
     }
 }
 
+/// An attempt that begins: of an order, by its id, on a decision, signed at a time.
+pub(super) type Begun = (Uuid, Uuid, Decision, Timestamp);
+/// An attempt that ends.
+pub(super) type Ended = (Uuid, Ending);
+
 impl Store {
     /// Begins an attempt, unless the order is finished. It locks the order's
     /// row, as does whoever fails the order for want of an attempt. Tried again,
@@ -92,74 +99,90 @@ impl Store {
         decision: &Decision,
         signed_at: Timestamp,
     ) -> Result<Option<Attempt>, StoreError> {
+        let store = self.clone();
+        let write = move |all| {
+            let store = store.clone();
+            async move { store.begin_all(all).await }
+        };
+        let begun = (order_id, attempt_id, decision.clone(), signed_at);
+        match self.gathers.begin.put(attempt_id, begun, write).await? {
+            Some(attempt) => Ok(Some(attempt)),
+            None => self.attempt(attempt_id).await,
+        }
+    }
+
+    async fn begin_all(&self, all: Arc<Vec<Begun>>) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
         let sql = format!(
             "WITH held AS (SELECT order_id FROM gateway.orders
-                WHERE order_id = $1 AND status = 'Processing' FOR UPDATE)
+                WHERE order_id = ANY ($1) AND status = 'Processing' ORDER BY order_id FOR UPDATE)
              INSERT INTO gateway.attempts (order_id, attempt_id, ordinal, channel, decision, fee_minor,
                 config_hash, config_epoch, signed_at)
-             SELECT order_id, $2, (SELECT count(*) + 1 FROM gateway.attempts WHERE order_id = $1)::smallint,
-                $3, $4, $5, $6, $7, $8 FROM held ON CONFLICT (attempt_id) DO NOTHING RETURNING {COLUMNS}"
+             SELECT order_id, t.attempt_id,
+                (SELECT count(*) + 1 FROM gateway.attempts a WHERE a.order_id = held.order_id)::smallint,
+                t.channel, t.decision, t.fee_minor, t.config_hash, t.config_epoch, t.signed_at
+             FROM held JOIN unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::bigint[], $6::text[],
+                $7::bigint[], $8::timestamptz[]) AS t(order_id, attempt_id, channel, decision, fee_minor,
+                config_hash, config_epoch, signed_at) USING (order_id)
+             ON CONFLICT (attempt_id) DO NOTHING RETURNING {COLUMNS}"
         );
-        let client = self.client().await?;
-        let row = optional(
-            &client,
-            "begin an attempt",
-            &sql,
-            &[
-                &order_id,
-                &attempt_id,
-                &decision.channel,
-                &decision.explanation,
-                &decision.fee_minor,
-                &decision.config_hash,
-                &decision.config_epoch,
-                &signed_at,
-            ],
-        )
-        .await?;
-        let row = match row {
-            Some(row) => Some(row),
-            None => read_attempt(&client, attempt_id).await?,
-        };
-        row.as_ref().map(Attempt::read).transpose()
+        let params: super::Params<'_> = &[
+            &all.iter().map(|(order_id, ..)| *order_id).collect::<Vec<_>>(),
+            &all.iter().map(|(_, attempt_id, ..)| *attempt_id).collect::<Vec<_>>(),
+            &all.iter().map(|(.., decision, _)| decision.channel.as_str()).collect::<Vec<_>>(),
+            &all.iter().map(|(.., decision, _)| &decision.explanation).collect::<Vec<_>>(),
+            &all.iter().map(|(.., decision, _)| decision.fee_minor).collect::<Vec<_>>(),
+            &all.iter().map(|(.., decision, _)| decision.config_hash.as_str()).collect::<Vec<_>>(),
+            &all.iter().map(|(.., decision, _)| decision.config_epoch).collect::<Vec<_>>(),
+            &all.iter().map(|(.., signed_at)| *signed_at).collect::<Vec<_>>(),
+        ];
+        Self::attempts(&rows(&self.client().await?, "begin attempts", &sql, params).await?)
     }
 
     /// Stores what became of an attempt, where the table of states allows it.
     /// What it is now is returned, whoever stored that.
     pub async fn end_attempt(&self, attempt_id: Uuid, ending: &Ending) -> Result<Attempt, StoreError> {
-        let sql = format!(
-            "UPDATE gateway.attempts SET status = $2, network_id = coalesce($3, network_id),
-                network_time = coalesce($4, network_time), code = coalesce($5, code), action = coalesce($8, action),
-                ended_at = CASE WHEN $6 THEN now() END
-             WHERE attempt_id = $1 AND status = ANY($7) RETURNING {COLUMNS}"
-        );
-        let client = self.client().await?;
-        let row = optional(
-            &client,
-            "store the outcome of an attempt",
-            &sql,
-            &[
-                &attempt_id,
-                &ending.status.as_str(),
-                &ending.network_id,
-                &ending.network_time,
-                &ending.code,
-                &ending.status.is_final(),
-                &ending.status.sources(),
-                &ending.action,
-            ],
-        )
-        .await?;
-        if let Some(row) = row {
-            return Attempt::read(&row);
+        let store = self.clone();
+        let write = move |all| {
+            let store = store.clone();
+            async move { store.end_all(all).await }
+        };
+        if let Some(attempt) = self.gathers.end.put(attempt_id, (attempt_id, ending.clone()), write).await? {
+            return Ok(attempt);
         }
-        let row = read_attempt(&client, attempt_id).await?;
-        let stored = Attempt::read(&row.context(MissingSnafu { what: "attempt", id: attempt_id })?)?;
+        let stored = self.attempt(attempt_id).await?;
+        let stored = stored.context(MissingSnafu { what: "attempt", id: attempt_id })?;
         if ending.status == AttemptState::Succeeded && stored.is_without_effect() {
             let (network_id, stored) = (&ending.network_id, stored.status);
             tracing::error!(%attempt_id, ?network_id, %stored, "the network took money for what it had ended");
         }
         Ok(stored)
+    }
+
+    async fn end_all(&self, all: Arc<Vec<Ended>>) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
+        let sql = format!(
+            "UPDATE gateway.attempts SET status = t.became, network_id = coalesce(t.by_network, network_id),
+                network_time = coalesce(t.at, network_time), code = coalesce(t.with_code, code),
+                action = coalesce(t.to_do, action), ended_at = CASE WHEN t.is_final THEN now() END
+             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bool[], $7::text[],
+                $8::jsonb[]) AS t(id, became, by_network, at, with_code, is_final, sources, to_do)
+             WHERE attempt_id = t.id AND status = ANY (string_to_array(t.sources, ',')) RETURNING {COLUMNS}"
+        );
+        let params: super::Params<'_> = &[
+            &all.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+            &all.iter().map(|(_, ending)| ending.status.as_str()).collect::<Vec<_>>(),
+            &all.iter().map(|(_, ending)| ending.network_id.as_deref()).collect::<Vec<_>>(),
+            &all.iter().map(|(_, ending)| ending.network_time).collect::<Vec<_>>(),
+            &all.iter().map(|(_, ending)| ending.code.as_deref()).collect::<Vec<_>>(),
+            &all.iter().map(|(_, ending)| ending.status.is_final()).collect::<Vec<_>>(),
+            &all.iter().map(|(_, ending)| ending.status.sources().join(",")).collect::<Vec<_>>(),
+            &all.iter().map(|(_, ending)| ending.action.as_ref()).collect::<Vec<_>>(),
+        ];
+        Self::attempts(&rows(&self.client().await?, "store the outcomes of attempts", &sql, params).await?)
+    }
+
+    fn attempts(rows: &[Row]) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
+        let read = |row| Attempt::read(row).map(|attempt| (attempt.attempt_id, attempt));
+        rows.iter().map(read).collect()
     }
 
     /// Replaces what a posting is decided on by something newer, where it is older

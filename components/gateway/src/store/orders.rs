@@ -7,7 +7,7 @@ use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::attempts::{Attempt, latest};
+use super::attempts::latest;
 use super::nonces::{self, Nonce};
 use super::outbox::{Event, publish};
 use super::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::state::OrderState;
 
-const COLUMNS: &str = "order_id, app_id, order_date, order_number, request_hash, merchant_id, method,
+pub(super) const COLUMNS: &str = "order_id, app_id, order_date, order_number, request_hash, merchant_id, method,
     amount_minor, currency, stored_date, settlement_date, calendar_version, status, channel, fee_minor,
     config_hash, config_epoch, ledger_transaction_id, failure_code, refund_reserved_minor, refunded_minor, created_at,
     completed_at, description, expires_at, action";
@@ -133,6 +133,9 @@ impl Store {
     /// unique constraint makes one of many equal requests the first; the others
     /// wait for its commit and find its order. It may be tried again.
     pub async fn create_order(&self, new: &NewOrder, nonce: &Nonce) -> Result<Created, StoreError> {
+        if let Some(order) = self.create_together(new, nonce).await? {
+            return Ok(Created::New(Box::new(order)));
+        }
         let what = "create an order";
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
@@ -193,37 +196,6 @@ impl Store {
         let sql = format!("SELECT {COLUMNS} FROM gateway.orders WHERE order_id = $1");
         let row = optional(&self.client().await?, "read an order", &sql, &[&order_id]).await?;
         Order::read(&row.context(MissingSnafu { what: "order", id: order_id })?)
-    }
-
-    /// Marks an order as succeeded, with what the posting was decided on, and
-    /// publishes it. Whoever comes second finds it done.
-    pub async fn succeed_order(&self, attempt: &Attempt, transaction_id: Uuid) -> Result<Order, StoreError> {
-        let what = "mark an order as succeeded";
-        let mut client = self.client().await?;
-        let transaction = client.transaction().await.context(QuerySnafu { what })?;
-        let sql = format!(
-            "UPDATE gateway.orders SET status = 'Succeeded', channel = $2, fee_minor = $3, config_hash = $4,
-                config_epoch = $5, ledger_transaction_id = $6, completed_at = now(), next_check_at = NULL
-             WHERE order_id = $1 AND status = 'Processing' RETURNING {COLUMNS}"
-        );
-        let params: super::Params<'_> = &[
-            &attempt.order_id,
-            &attempt.channel,
-            &attempt.fee_minor,
-            &attempt.config_hash,
-            &attempt.config_epoch,
-            &transaction_id,
-        ];
-        let Some(row) = optional(&transaction, what, &sql, params).await? else {
-            drop(transaction);
-            drop(client);
-            return self.order(attempt.order_id).await;
-        };
-        let order = Order::read(&row)?;
-        let told = publish(&transaction, &event("payment.succeeded", &order)).await?;
-        transaction.commit().await.context(QuerySnafu { what })?;
-        self.wake(told);
-        Ok(order)
     }
 
     /// Marks an order as failed, unless an attempt may still have an effect. The
@@ -316,7 +288,7 @@ async fn find<C: deadpool_postgres::GenericClient>(
     row.as_ref().map(Order::read).transpose()
 }
 
-fn event<'a>(kind: &'static str, order: &'a Order) -> Event<'a> {
+pub(super) fn event<'a>(kind: &'static str, order: &'a Order) -> Event<'a> {
     let payload = json!({
         "orderId": order.order_id,
         "appId": order.app_id,

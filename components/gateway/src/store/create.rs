@@ -1,0 +1,81 @@
+//! New orders with their nonces, many in one statement. What is not new is left alone,
+//! and looked at closely by [`Store::create_order`].
+
+use std::sync::Arc;
+
+use snafu::ResultExt;
+use uuid::Uuid;
+
+use super::nonces::Nonce;
+use super::orders::{COLUMNS, NewOrder, Order};
+use super::{LEASE_SECONDS, ReadSnafu, Store, StoreError, rows};
+
+pub(super) type New = (NewOrder, Nonce);
+
+impl Store {
+    /// The order, where it and its nonce are new and its merchant is known.
+    pub(super) async fn create_together(
+        &self,
+        new: &NewOrder,
+        nonce: &Nonce,
+    ) -> Result<Option<Order>, StoreError> {
+        let store = self.clone();
+        let write = move |all| {
+            let store = store.clone();
+            async move { store.create_all(all).await }
+        };
+        self.gathers.create.put(new.order_id, (new.clone(), nonce.clone()), write).await
+    }
+
+    async fn create_all(&self, all: Arc<Vec<New>>) -> Result<Vec<(Uuid, Order)>, StoreError> {
+        let sql = format!(
+            "WITH asked AS (SELECT t.*, m.settlement_days FROM unnest($1::uuid[], $2::text[], $3::date[], $4::text[],
+                    $5::bytea[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::date[],
+                    $12::text[], $13::bigint[], $14::timestamptz[], $15::timestamptz[], $16::text[], $17::bytea[],
+                    $18::timestamptz[])
+                AS t(order_id, app_id, order_date, order_number, request_hash, merchant_id, method, amount_minor,
+                    currency, description, stored_date, dates, calendar_version, created_at, expires_at, nonce,
+                    digest, nonce_expires_at) JOIN gateway.merchants m USING (merchant_id)),
+             fresh AS (INSERT INTO gateway.nonces (app_id, nonce, request_digest, expires_at)
+                SELECT app_id, nonce, digest, nonce_expires_at FROM asked ORDER BY app_id, nonce
+                ON CONFLICT DO NOTHING RETURNING app_id, nonce, request_digest)
+             INSERT INTO gateway.orders (order_id, app_id, order_date, order_number, request_hash, merchant_id,
+                method, amount_minor, currency, description, stored_date, settlement_date, calendar_version,
+                created_at, expires_at, next_check_at)
+             SELECT a.order_id, a.app_id, a.order_date, a.order_number, a.request_hash, a.merchant_id, a.method,
+                a.amount_minor, a.currency, a.description, a.stored_date, (a.dates::date[])[a.settlement_days + 1],
+                a.calendar_version, a.created_at, a.expires_at, now() + $19 * interval '1 second'
+             FROM asked a JOIN fresh f ON f.app_id = a.app_id AND f.nonce = a.nonce AND f.request_digest = a.digest
+             ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
+        );
+        let orders = || all.iter().map(|(order, _)| order);
+        let nonces = || all.iter().map(|(_, nonce)| nonce);
+        let dates = |order: &NewOrder| {
+            let dates: Vec<_> = order.settlement_dates.iter().map(ToString::to_string).collect();
+            format!("{{{}}}", dates.join(","))
+        };
+        let params: super::Params<'_> = &[
+            &orders().map(|o| o.order_id).collect::<Vec<_>>(),
+            &orders().map(|o| o.app_id.as_str()).collect::<Vec<_>>(),
+            &orders().map(|o| o.order_date).collect::<Vec<_>>(),
+            &orders().map(|o| o.order_number.as_str()).collect::<Vec<_>>(),
+            &orders().map(|o| o.request_hash.as_slice()).collect::<Vec<_>>(),
+            &orders().map(|o| o.merchant_id.as_str()).collect::<Vec<_>>(),
+            &orders().map(|o| o.method.as_str()).collect::<Vec<_>>(),
+            &orders().map(|o| o.amount_minor).collect::<Vec<_>>(),
+            &orders().map(|o| o.currency.as_str()).collect::<Vec<_>>(),
+            &orders().map(|o| o.description.as_deref()).collect::<Vec<_>>(),
+            &orders().map(|o| o.stored_date).collect::<Vec<_>>(),
+            &orders().map(dates).collect::<Vec<_>>(),
+            &orders().map(|o| o.calendar_version).collect::<Vec<_>>(),
+            &orders().map(|o| o.created_at).collect::<Vec<_>>(),
+            &orders().map(|o| o.expires_at).collect::<Vec<_>>(),
+            &nonces().map(|n| n.nonce.as_str()).collect::<Vec<_>>(),
+            &nonces().map(|n| n.digest.as_slice()).collect::<Vec<_>>(),
+            &nonces().map(|n| n.expires_at).collect::<Vec<_>>(),
+            &LEASE_SECONDS,
+        ];
+        let rows = rows(&self.client().await?, "create orders", &sql, params).await?;
+        rows.iter().map(|row| Ok((row.try_get("order_id").context(ReadSnafu)?, Order::read(row)?))).collect()
+    }
+}

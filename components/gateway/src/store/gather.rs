@@ -1,0 +1,188 @@
+//! Writes of many requests in one statement: what comes while one is under way waits
+//! for the next. A request that is alone waits for nobody; under load a commit carries
+//! many, and costs the database little more than one.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::StoreError;
+
+/// Rows of one statement.
+const ROWS_MAX: usize = 64;
+/// Statements of one kind that are under way at once: while one waits for the disk the
+/// next is at work.
+const STATEMENTS_MAX: usize = 2;
+
+type Answer<O> = oneshot::Sender<Result<Option<O>, StoreError>>;
+
+struct Waiting<I, O> {
+    key: Uuid,
+    item: I,
+    answer: Answer<O>,
+}
+
+struct State<I, O> {
+    waiting: VecDeque<Waiting<I, O>>,
+    under_way: usize,
+}
+
+/// Gathers writes of one kind.
+pub(super) struct Gather<I, O>(Arc<Mutex<State<I, O>>>);
+
+impl<I, O> Clone for Gather<I, O> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<I, O> Default for Gather<I, O> {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(State { waiting: VecDeque::new(), under_way: 0 })))
+    }
+}
+
+impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
+    /// Writes an item, beside others or alone, by `write`, which returns what it wrote by
+    /// the items' keys. None where it left this one alone. No statement has two items of
+    /// one key. The write goes on when the caller goes away.
+    pub(super) async fn put<F, W>(&self, key: Uuid, item: I, write: F) -> Result<Option<O>, StoreError>
+    where
+        F: Fn(Arc<Vec<I>>) -> W + Send + Sync + 'static,
+        W: Future<Output = Result<Vec<(Uuid, O)>, StoreError>> + Send,
+    {
+        let (answer, answered) = oneshot::channel();
+        let is_free = {
+            let mut state = self.state();
+            state.waiting.push_back(Waiting { key, item, answer });
+            let is_free = state.under_way < STATEMENTS_MAX;
+            state.under_way = state.under_way.saturating_add(usize::from(is_free));
+            is_free
+        };
+        if is_free {
+            let gather = self.clone();
+            tokio::spawn(async move {
+                while let Some(batch) = gather.take() {
+                    work(batch, &write).await;
+                }
+            });
+        }
+        answered.await.unwrap_or(Err(StoreError::Lost))
+    }
+
+    /// What waits, as far as one statement takes it; none ends the work.
+    fn take(&self) -> Option<Vec<Waiting<I, O>>> {
+        let mut state = self.state();
+        let (mut batch, mut keys, mut later) = (Vec::new(), HashSet::new(), VecDeque::new());
+        while batch.len() < ROWS_MAX {
+            let Some(next) = state.waiting.pop_front() else { break };
+            if keys.insert(next.key) {
+                batch.push(next);
+            } else {
+                later.push_back(next);
+            }
+        }
+        while let Some(next) = later.pop_back() {
+            state.waiting.push_front(next);
+        }
+        if batch.is_empty() {
+            state.under_way = state.under_way.saturating_sub(1);
+            return None;
+        }
+        Some(batch)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<I, O>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn work<I: Clone, O, F, W>(batch: Vec<Waiting<I, O>>, write: &F)
+where
+    F: Fn(Arc<Vec<I>>) -> W,
+    W: Future<Output = Result<Vec<(Uuid, O)>, StoreError>>,
+{
+    let items: Arc<Vec<_>> = Arc::new(batch.iter().map(|waiting| waiting.item.clone()).collect());
+    match write(items).await {
+        Ok(mut written) => {
+            for Waiting { key, answer, .. } in batch {
+                let at = written.iter().position(|(of, _)| *of == key);
+                let _ = answer.send(Ok(at.map(|at| written.swap_remove(at).1)));
+            }
+        }
+        // One that the database refuses fails alone.
+        Err(error) if batch.len() > 1 && !error.is_transient() => {
+            for Waiting { key, item, answer } in batch {
+                let written = write(Arc::new(vec![item])).await;
+                let own = |(of, output): (Uuid, O)| (of == key).then_some(output);
+                let _ = answer.send(written.map(|written| written.into_iter().find_map(own)));
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for Waiting { answer, .. } in batch {
+                let _ = answer.send(Err(StoreError::Together { source: error.clone() }));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    fn id(n: u128) -> Uuid {
+        Uuid::from_u128(n)
+    }
+
+    #[tokio::test]
+    async fn what_comes_meanwhile_goes_together_and_a_bad_one_fails_alone() {
+        let (gather, statements) = (Gather::<u128, u128>::default(), Arc::new(AtomicUsize::new(0)));
+        let all = (0..200_u128).map(|n| {
+            let statements = statements.clone();
+            gather.put(id(n), n, move |items| {
+                let statements = statements.clone();
+                async move {
+                    statements.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    assert!(items.len() <= ROWS_MAX);
+                    if items.contains(&77) {
+                        return Err(StoreError::Missing { what: "thing", id: id(77) });
+                    }
+                    // Seven is left alone.
+                    Ok(items.iter().filter(|n| **n != 7).map(|n| (id(*n), n * 10)).collect())
+                }
+            })
+        });
+        for (n, answer) in (0_u128..).zip(join_all(all).await) {
+            match n {
+                7 => assert!(matches!(answer, Ok(None)), "{n}: {answer:?}"),
+                77 => assert!(answer.is_err(), "{n}: {answer:?}"),
+                n => assert!(matches!(answer, Ok(Some(ten)) if ten == n * 10), "{n}: {answer:?}"),
+            }
+        }
+        // Two at first, four of the rest, and the bad one's neighbours one by one.
+        assert!(statements.load(Ordering::SeqCst) <= 2 + 4 + ROWS_MAX);
+    }
+
+    #[tokio::test]
+    async fn two_of_one_key_never_share_a_statement() {
+        let gather = Gather::<u128, usize>::default();
+        let all = (0..9_u128).map(|n| {
+            gather.put(id(1), n, |items| async move {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok(vec![(id(1), items.len())])
+            })
+        });
+        for answer in join_all(all).await {
+            assert!(matches!(answer, Ok(Some(1))));
+        }
+    }
+}
