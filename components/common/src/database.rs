@@ -92,6 +92,19 @@ pub fn pool(
     pool_of(options(config, application)?, config, tls, size)
 }
 
+/// The same for statements that find their rows by key. A plan that was made while the
+/// tables were small is kept: it may not be to read them whole.
+pub fn key_pool(
+    config: &DatabaseConfig,
+    tls: &DatabaseTls,
+    application: &str,
+    size: usize,
+) -> Result<Pool, DatabaseError> {
+    let mut options = options(config, application)?;
+    options.options(format!("{SESSION} -c enable_seqscan=off"));
+    pool_of(options, config, tls, size)
+}
+
 /// The same for reading alone: a read that nobody waits for any more ends.
 pub fn read_pool(
     config: &DatabaseConfig,

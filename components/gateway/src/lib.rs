@@ -155,7 +155,7 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
     let config = &current.value.config;
     let identity = config.database.password_file.is_none().then_some(args.database_tls.as_str());
     let database_tls = DatabaseTls::load(identity, &args.database_trust).context(DatabaseSnafu)?;
-    let pool = database::pool(&config.database, &database_tls, "gateway", DATABASE_CONNECTIONS);
+    let pool = database::key_pool(&config.database, &database_tls, "gateway", DATABASE_CONNECTIONS);
     let pool = pool.context(DatabaseSnafu)?;
     tokio::spawn(database_tls.follow());
     let files = Files { identity: Some(args.tls.clone()), trust: Some(args.trust.clone()) };
