@@ -142,6 +142,10 @@ pub trait Channel: Send + Sync {
     /// Once a "not found" bears a later time than this, the network looked when it
     /// could no longer accept the request.
     fn closed_at(&self, sent: &Sent) -> Timestamp;
+    /// Does a payment by this method name its payer?
+    fn needs_payer(&self, _method: &str) -> bool {
+        false
+    }
     /// Reads what the network sent by itself. Nothing of it is believed before its
     /// signature verified, and it must be meant for this merchant.
     fn read_notification(&self, _headers: &HeaderMap, _body: &[u8]) -> Result<Notification, Unproven> {

@@ -14,11 +14,17 @@ use crate::patience::Patience;
 use crate::pay::ending;
 use crate::refund::{self, Turn};
 use crate::settle::{self, SettleError};
+use crate::state::{AttemptState, OrderState};
 use crate::store::{Store, StoreError};
 
-/// Why a notification is not taken.
+/// Why a notification is not taken. The network sends it again, for hours: that is how a
+/// success that contradicts what had ended is not forgotten.
 #[derive(Debug, Snafu)]
 pub enum NotTaken {
+    #[snafu(display("the database or the ledger did not answer in time"))]
+    Late,
+    #[snafu(display("the network took money for what had ended without an effect"))]
+    Contradiction,
     #[snafu(display("nothing has the number {number:?}"))]
     Unknown { number: String },
     #[snafu(transparent)]
@@ -39,12 +45,15 @@ pub async fn take(
     let id =
         Uuid::parse_str(&notification.number).ok().filter(|id| Store::number(*id) == notification.number);
     let id = id.ok_or_else(unknown)?;
-    let taken = if notification.is_refund {
-        take_refund(gateway, (channel, id), &notification, (trace, patience, place)).await?
-    } else {
-        take_payment(gateway, (channel, id), &notification, (trace, patience, place)).await?
+    let take = async {
+        if notification.is_refund {
+            take_refund(gateway, (channel, id), &notification, (trace, patience, place)).await
+        } else {
+            take_payment(gateway, (channel, id), &notification, (trace, patience, place)).await
+        }
     };
-    taken.ok_or_else(unknown)
+    let taken = tokio::time::timeout_at(patience.until(), take).await.map_err(|_| NotTaken::Late)?;
+    taken?.ok_or_else(unknown)
 }
 
 /// None where the channel was not asked for it.
@@ -64,14 +73,19 @@ async fn take_payment(
     }
     let ending = ending(channel, id, outcome);
     let attempt = patience.keep(|| gateway.store.end_attempt(id, &ending)).await?;
-    let (work, span) = (gateway.clone(), tracing::info_span!("notified", %order_id));
-    let rest = async move {
-        let _place = place;
-        if let Err(error) = settle::finish(&work, order, attempt, (trace, patience)).await {
-            settle::log_unfinished(&error, order_id);
-        }
-    };
-    gateway.work.spawn(rest.instrument(span));
+    if ending.status == AttemptState::Succeeded && attempt.is_without_effect() {
+        return Err(NotTaken::Contradiction);
+    }
+    // One that was told before has nothing left to do.
+    if order.status == OrderState::Processing {
+        let (work, span) = (gateway.clone(), tracing::info_span!("notified", %order_id));
+        let rest = async move {
+            if let Err(error) = settle::finish(&work, order, attempt, (trace, patience)).await {
+                settle::log_unfinished(&error, order_id);
+            }
+        };
+        go_on(gateway, (patience, place), rest.instrument(span));
+    }
     Ok(Some(()))
 }
 
@@ -91,7 +105,6 @@ async fn take_refund(
     refund::take(gateway, &known, outcome, patience).await?;
     let (work, span) = (gateway.clone(), tracing::info_span!("notified", refund_id = %id));
     let rest = async move {
-        let _place = place;
         let known = match work.store.refund(id).await {
             Ok(known) => refund::advance(&work, &order, known, (trace, patience), Turn::First).await,
             Err(source) => Err(SettleError::from(source)),
@@ -100,6 +113,15 @@ async fn take_refund(
             settle::log_unfinished(&error, id);
         }
     };
-    gateway.work.spawn(rest.instrument(span));
+    go_on(gateway, (patience, place), rest.instrument(span));
     Ok(Some(()))
+}
+
+/// What follows goes on beside the answer, in the notification's place, as long as its
+/// patience lasts; then the resolver does.
+fn go_on(gateway: &Gateway, (patience, place): (Patience, Place), rest: impl Future<Output = ()> + Send + 'static) {
+    gateway.work.spawn(async move {
+        let _place = place;
+        let _ = tokio::time::timeout_at(patience.until(), rest).await;
+    });
 }

@@ -50,6 +50,14 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
         return same_order(known.ok_or(refusal)?, &new);
     }
 
+    let needs_payer = |decision: &Decision| {
+        let channel = settings.value.channel(&decision.channel);
+        channel.is_some_and(|channel| channel.client.needs_payer(&request.method))
+    };
+    if request.payer_id.is_none() && routes.iter().any(needs_payer) {
+        return Err(Problem::field("payerId", format!("is required for {}", request.method)));
+    }
+
     // 3. Create the order, with the request's nonce. Of equal requests one is
     // first; every other gets its order, in the state of that moment.
     let order = match caller.patience.keep(|| gateway.store.create_order(&new, &caller.nonce)).await? {

@@ -45,6 +45,10 @@ pub enum StoreError {
     Missing { what: &'static str, id: uuid::Uuid },
     #[snafu(display("a statement of several failed"))]
     Together { source: Arc<StoreError> },
+    #[snafu(display("the network says that {id} succeeded, after it had ended without an effect"))]
+    Contradiction { id: uuid::Uuid },
+    #[snafu(display("too much waits for the database"))]
+    Full,
     /// The process ends.
     #[snafu(display("a statement was given up"))]
     Lost,
@@ -61,8 +65,8 @@ impl StoreError {
                 .code()
                 .is_none_or(|state| !["22", "23", "42"].iter().any(|class| state.code().starts_with(class))),
             Self::Together { source } => source.is_transient(),
-            Self::Lost => true,
-            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } => false,
+            Self::Full | Self::Lost => true,
+            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } | Self::Contradiction { .. } => false,
         }
     }
 }

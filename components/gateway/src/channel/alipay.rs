@@ -41,7 +41,7 @@ use payplane_common::trace::Trace;
 use reqwest::Method;
 use serde::Serialize;
 
-use self::message::{CANCEL, Head, PRECREATE, PrecreateBody, QUERY, REFUND, REFUND_QUERY};
+use self::message::{CLOSE, Head, PRECREATE, PrecreateBody, QUERY, REFUND, REFUND_QUERY};
 use self::message::{RefundBody, RefundQueryBody, TradeBody, is_payable, unknown};
 use super::connection::{Connection, Silence};
 use super::credentials::{SetupError, parse, roots};
@@ -189,9 +189,9 @@ impl Alipay {
         Ok(refund::queried(&head, &text, (sent, original), at))
     }
 
-    async fn cancel(&self, number: &str, trace: Trace) -> Result<Outcome, Outcome> {
-        let Verified { head, text } = self.ask(CANCEL, &TradeBody { out_trade_no: number }, trace).await?;
-        Ok(trade::cancelled(&head, &text, number))
+    async fn close_trade(&self, number: &str, trace: Trace) -> Result<Outcome, Outcome> {
+        let Verified { head, .. } = self.ask(CLOSE, &TradeBody { out_trade_no: number }, trace).await?;
+        Ok(trade::closed(&head, number))
     }
 }
 
@@ -247,17 +247,19 @@ impl Channel for Alipay {
         .boxed()
     }
 
-    /// A cancellation gives a payment back that was made already. So what was paid is looked
-    /// up first, and nothing is cancelled where that is not known.
+    /// Not by alipay.trade.cancel: that gives back what is paid meanwhile, perhaps after it
+    /// was booked. A trade that is paid is not closed by alipay.trade.close. Where nobody has
+    /// scanned the code there is no trade to close; it ends when its time has run out.
     fn close<'a>(&'a self, sent: &'a Sent, trace: Trace) -> BoxFuture<'a, Outcome> {
         async move {
             if matches!(sent.kind, Kind::Refund { .. }) {
                 return unknown("a refund cannot be closed");
             }
             match self.query(sent, trace).await {
-                Found::Outcome(Outcome::Processing { .. }) | Found::NotFound { .. } => {
-                    self.cancel(&sent.number, trace).await.unwrap_or_else(|unknown| unknown)
+                Found::Outcome(Outcome::Processing { .. }) => {
+                    self.close_trade(&sent.number, trace).await.unwrap_or_else(|unknown| unknown)
                 }
+                Found::NotFound { .. } => unknown("nobody has scanned it, so there is nothing to close yet"),
                 Found::Outcome(outcome) => outcome,
             }
         }

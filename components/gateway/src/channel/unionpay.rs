@@ -154,6 +154,9 @@ impl Channel for UnionPay {
     fn send(&self, prepared: Prepared, trace: Trace) -> BoxFuture<'_, Outcome> {
         async move {
             let Prepared { number, signed_at, request, context, .. } = prepared;
+            if Timestamp::now().duration_since(signed_at) > SEND_MAX {
+                return Outcome::NotSent { why: "it was signed too long ago".to_owned() };
+            }
             let about = (number.as_str(), signed_at);
             match (self.exchange(request, trace).await, service(&context)) {
                 (Ok(body), Some(service)) => self.merchant.ordered(service, &body, about),

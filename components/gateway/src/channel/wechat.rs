@@ -285,6 +285,10 @@ impl Channel for WechatPay {
         sent.signed_at.saturating_add(late).unwrap_or(Timestamp::MAX)
     }
 
+    fn needs_payer(&self, method: &str) -> bool {
+        method == JSAPI
+    }
+
     fn read_notification(&self, headers: &HeaderMap, body: &[u8]) -> Result<Notification, Unproven> {
         if self.network.verify(headers, body).is_none() {
             return Err(Unproven::because("the signature does not verify"));

@@ -160,11 +160,14 @@ impl Store {
 
     async fn end_all(&self, all: Arc<Vec<Ended>>) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
         let sql = format!(
-            "UPDATE gateway.attempts SET status = t.became, network_id = coalesce(t.by_network, network_id),
+            "WITH held AS (SELECT attempt_id AS held_id FROM gateway.attempts
+                WHERE attempt_id = ANY ($1) ORDER BY attempt_id FOR UPDATE)
+             UPDATE gateway.attempts SET status = t.became, network_id = coalesce(t.by_network, network_id),
                 network_time = coalesce(t.at, network_time), code = coalesce(t.with_code, code),
                 action = coalesce(t.to_do, action), ended_at = CASE WHEN t.is_final THEN now() END
              FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bool[], $7::text[],
                 $8::jsonb[]) AS t(id, became, by_network, at, with_code, is_final, sources, to_do)
+                JOIN held ON held_id = t.id
              WHERE attempt_id = t.id AND status = ANY (string_to_array(t.sources, ',')) RETURNING {COLUMNS}"
         );
         let params: super::Params<'_> = &[

@@ -46,6 +46,7 @@ impl Store {
                 a.amount_minor, a.currency, a.description, a.stored_date, (a.dates::date[])[a.settlement_days + 1],
                 a.calendar_version, a.created_at, a.expires_at, now() + $19 * interval '1 second'
              FROM asked a JOIN fresh f ON f.app_id = a.app_id AND f.nonce = a.nonce AND f.request_digest = a.digest
+             ORDER BY a.app_id, a.order_date, a.order_number
              ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
         );
         let orders = || all.iter().map(|(order, _)| order);

@@ -3,8 +3,10 @@
 //! many, and costs the database little more than one.
 
 use std::collections::{HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -12,6 +14,8 @@ use super::StoreError;
 
 /// Rows of one statement.
 const ROWS_MAX: usize = 64;
+/// Writes that wait; more are refused, and the caller told to come again.
+const WAITING_MAX: usize = 2048;
 /// Statements of one kind that are under way at once: while one waits for the disk the
 /// next is at work.
 const STATEMENTS_MAX: usize = 2;
@@ -47,7 +51,7 @@ impl<I, O> Default for Gather<I, O> {
 impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
     /// Writes an item, beside others or alone, by `write`, which returns what it wrote by
     /// the items' keys. None where it left this one alone. No statement has two items of
-    /// one key. The write goes on when the caller goes away.
+    /// one key. A write that has begun goes on when the caller goes away.
     pub(super) async fn put<F, W>(&self, key: Uuid, item: I, write: F) -> Result<Option<O>, StoreError>
     where
         F: Fn(Arc<Vec<I>>) -> W + Send + Sync + 'static,
@@ -56,6 +60,11 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
         let (answer, answered) = oneshot::channel();
         let is_free = {
             let mut state = self.state();
+            // Those whose callers have gone are not begun: they would come as a surprise.
+            state.waiting.retain(|waiting| !waiting.answer.is_closed());
+            if state.waiting.len() >= WAITING_MAX {
+                return Err(StoreError::Full);
+            }
             state.waiting.push_back(Waiting { key, item, answer });
             let is_free = state.under_way < STATEMENTS_MAX;
             state.under_way = state.under_way.saturating_add(usize::from(is_free));
@@ -65,7 +74,8 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
             let gather = self.clone();
             tokio::spawn(async move {
                 while let Some(batch) = gather.take() {
-                    work(batch, &write).await;
+                    // One that panics answers nobody, and leaves the turn to the next.
+                    let _ = AssertUnwindSafe(work(batch, &write)).catch_unwind().await;
                 }
             });
         }
@@ -78,6 +88,9 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
         let (mut batch, mut keys, mut later) = (Vec::new(), HashSet::new(), VecDeque::new());
         while batch.len() < ROWS_MAX {
             let Some(next) = state.waiting.pop_front() else { break };
+            if next.answer.is_closed() {
+                continue;
+            }
             if keys.insert(next.key) {
                 batch.push(next);
             } else {
@@ -88,6 +101,7 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
             state.waiting.push_front(next);
         }
         if batch.is_empty() {
+            // Under the lock: whoever comes next sees that it is free.
             state.under_way = state.under_way.saturating_sub(1);
             return None;
         }

@@ -21,8 +21,9 @@ pub(super) const COLUMNS: &str = "order_id, app_id, order_date, order_number, re
     config_hash, config_epoch, ledger_transaction_id, failure_code, refund_reserved_minor, refunded_minor, created_at,
     completed_at, description, expires_at, action";
 
-/// So often the first interval is doubled for an order that waits for its payer: 8 s.
-const PAYER_DOUBLINGS: i32 = 3;
+/// The first interval of an order that waits for its payer, and the longest.
+const PAYER_SECONDS: f64 = 8.0;
+const PAYER_SECONDS_MAX: f64 = 240.0;
 
 /// An order as it is stored.
 #[derive(Clone, Debug)]
@@ -248,16 +249,19 @@ impl Store {
 
     /// Hands an unfinished order back, to be looked at after an interval that
     /// doubles with every look, with jitter. One that waits for its payer (`action`) is left
-    /// some seconds: the network tells when it is paid.
+    /// longer, as the network tells when it is paid; but it is looked at when it expires.
     pub async fn postpone_order(&self, order_id: Uuid, action: Option<&Value>) -> Result<Order, StoreError> {
         let sql = format!(
-            "UPDATE gateway.orders SET action = coalesce(action, $4), next_check_at = now() + interval '1 second'
-                * least($2, power(2, least(checks + CASE WHEN $4::jsonb IS NULL THEN 0 ELSE $3 END, 10)))
-                * (0.8 + 0.4 * random())
+            "UPDATE gateway.orders SET action = coalesce(action, $5), next_check_at =
+                CASE WHEN coalesce(action, $5) IS NULL OR expires_at <= now()
+                THEN now() + interval '1 second' * least($2, power(2, least(checks, 10))) * (0.8 + 0.4 * random())
+                ELSE least(expires_at + interval '1 second', now() + interval '1 second'
+                    * least($4, $3 * power(2, least(checks, 10))) * (0.8 + 0.4 * random())) END
              WHERE order_id = $1 AND status = 'Processing' RETURNING {COLUMNS}"
         );
         let client = self.client().await?;
-        let params: super::Params<'_> = &[&order_id, &INTERVAL_SECONDS_MAX, &PAYER_DOUBLINGS, &action];
+        let params: super::Params<'_> =
+            &[&order_id, &INTERVAL_SECONDS_MAX, &PAYER_SECONDS, &PAYER_SECONDS_MAX, &action];
         let row = optional(&client, "postpone an order", &sql, params).await?;
         drop(client);
         match row {

@@ -216,7 +216,7 @@ impl Store {
     pub async fn succeed_refund(&self, refund: &Refund, network_id: &str) -> Result<(), StoreError> {
         let sql = "UPDATE gateway.refunds SET status = 'Succeeded', network_id = $2, completed_at = now(),
                 next_check_at = NULL WHERE refund_id = $1 AND status = 'Sending'";
-        self.end_refund(sql, &[&refund.refund_id, &network_id], true).await
+        self.end_refund(refund.refund_id, sql, &[&refund.refund_id, &network_id], true).await
     }
 
     /// The books refused it (`code`), or have reversed it (`reversal`).
@@ -230,13 +230,14 @@ impl Store {
                 reversal_transaction_id = $3, completed_at = now(), next_check_at = NULL
              WHERE refund_id = $1
                AND status = CASE WHEN $3::uuid IS NULL THEN 'Requested' ELSE 'Reversing' END";
-        self.end_refund(sql, &[&refund.refund_id, &code, &reversal], false).await
+        self.end_refund(refund.refund_id, sql, &[&refund.refund_id, &code, &reversal], false).await
     }
 
     /// Ends a refund by `sql`, keeps its order's sums, and publishes it. Whoever
     /// comes second finds it done.
     async fn end_refund(
         &self,
+        refund_id: Uuid,
         sql: &str,
         params: super::Params<'_>,
         succeeded: bool,
@@ -245,7 +246,11 @@ impl Store {
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
         let sql = format!("{sql} RETURNING {COLUMNS}");
-        let Some(row) = optional(&transaction, what, &sql, params).await? else { return Ok(()) };
+        let Some(row) = optional(&transaction, what, &sql, params).await? else {
+            drop(transaction);
+            drop(client);
+            return self.ended_before(refund_id, succeeded).await;
+        };
         let refund = Refund::read(&row)?;
         let sum = if succeeded {
             "refunded_minor = refunded_minor + $2"
@@ -263,6 +268,17 @@ impl Store {
             publish(&transaction, &Event { kind, app: &app, subject: refund.refund_id, payload }).await?;
         transaction.commit().await.context(QuerySnafu { what })?;
         self.wake(told);
+        Ok(())
+    }
+
+    /// Whoever comes second finds it done. A success of what was given back to the merchant
+    /// is no such thing.
+    async fn ended_before(&self, refund_id: Uuid, succeeded: bool) -> Result<(), StoreError> {
+        let stored = self.refund(refund_id).await?.status;
+        if succeeded && matches!(stored, RefundState::Reversing | RefundState::Failed) {
+            tracing::error!(%refund_id, %stored, "the network paid back what was given back to the merchant");
+            return Err(StoreError::Contradiction { id: refund_id });
+        }
         Ok(())
     }
 

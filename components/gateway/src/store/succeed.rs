@@ -31,7 +31,9 @@ impl Store {
         attempt: &Attempt,
         transaction_id: Uuid,
     ) -> Result<Order, StoreError> {
-        let completed_at = Timestamp::now();
+        // As the database keeps it.
+        let completed_at = Timestamp::from_microsecond(Timestamp::now().as_microsecond());
+        let completed_at = completed_at.unwrap_or(Timestamp::MAX);
         let done = Order {
             status: OrderState::Succeeded,
             channel: Some(attempt.channel.clone()),

@@ -9,7 +9,7 @@ use crate::channel::{Outcome, Pay, Repay, storable};
 
 pub(super) const PRECREATE: &str = "alipay.trade.precreate";
 pub(super) const QUERY: &str = "alipay.trade.query";
-pub(super) const CANCEL: &str = "alipay.trade.cancel";
+pub(super) const CLOSE: &str = "alipay.trade.close";
 pub(super) const REFUND: &str = "alipay.trade.refund";
 pub(super) const REFUND_QUERY: &str = "alipay.trade.fastpay.refund.query";
 

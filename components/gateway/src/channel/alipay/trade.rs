@@ -16,13 +16,6 @@ struct Precreated {
 }
 
 #[derive(Deserialize)]
-struct Cancelled {
-    retry_flag: String,
-    #[serde(default)]
-    action: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Trade {
     trade_no: String,
     trade_status: String,
@@ -69,7 +62,7 @@ pub(super) fn queried(head: &Head, text: &[u8], (number, at): (&str, Timestamp))
             Outcome::Processing { network_id: Some(storable(&trade.trade_no)), action: None }
         }
         ("TRADE_SUCCESS" | "TRADE_FINISHED", _) => trade.succeeded(when(paid_at, at)),
-        // Nobody paid in time, or it was cancelled before anybody did.
+        // Nobody paid in time, or it was closed before anybody did.
         ("TRADE_CLOSED", None) => Outcome::Closed,
         // It was paid and fully refunded, and not by a refund of ours: that is asked for only
         // after a success. Whether the books owe anybody anything, a person must look up.
@@ -99,29 +92,15 @@ impl Trade {
     }
 }
 
-/// The answer to a cancellation.
-///
-/// `action` is `close` where a trade was closed unpaid, and missing where there is no trade
-/// of this number (opendocs.alipay.com, alipay.trade.cancel): that is what a QR code that
-/// nobody has scanned answers, with code 10000 and `retry_flag` N: done, not to be repeated.
-/// That a scan afterwards is refused, merchants report and no document says; were it not,
-/// the money would be told of in a notification and logged as an error.
-pub(super) fn cancelled(head: &Head, text: &[u8], number: &str) -> Outcome {
+/// The answer to a closing. One of a trade that was paid meanwhile, or is not there, is
+/// refused (ACQ.TRADE_STATUS_ERROR, ACQ.REASON_TRADE_STATUS_INVALID, ACQ.TRADE_NOT_EXIST):
+/// a query tells.
+pub(super) fn closed(head: &Head, number: &str) -> Outcome {
     if !head.is_success() {
         return head.unknown();
     }
     if head.names(number) != Some(true) {
         return something_else();
     }
-    let Ok(Cancelled { retry_flag, action }) = serde_json::from_slice(text) else {
-        return unknown("an answer that cannot be read");
-    };
-    match (retry_flag.as_str(), action.as_deref().unwrap_or_default()) {
-        ("N", "close" | "") => Outcome::Closed,
-        ("N", "refund") => {
-            tracing::info!(number, "the payer paid meanwhile; the network gave it back");
-            Outcome::Closed
-        }
-        (flag, action) => unknown(format!("cancel retry_flag {flag:?} action {action:?}")),
-    }
+    Outcome::Closed
 }

@@ -67,10 +67,6 @@ fn trade_with(state: &str, extra: &Value) -> String {
     node.to_string()
 }
 
-fn cancelled(action: Option<&str>) -> String {
-    json!({"code": "10000", "out_trade_no": NUMBER, "retry_flag": "N", "action": action}).to_string()
-}
-
 /// A payment whose code runs out so many seconds from now.
 fn expiring(seconds: i64) -> Sent {
     let expires_at = Timestamp::now().saturating_add(SignedDuration::from_secs(seconds)).unwrap();
@@ -130,7 +126,7 @@ async fn an_unsigned_answer_is_none() {
 }
 
 #[tokio::test]
-async fn what_is_paid_is_not_cancelled() {
+async fn what_has_an_end_is_not_closed() {
     let paid = json!({"send_pay_date": "2026-11-30 09:59:01"});
     let succeeded = Outcome::succeeded(TRADE_NO, at("2026-11-30T01:59:01Z"), Some(1234));
     let unknown = Outcome::Unknown { why: String::new() };
@@ -151,19 +147,22 @@ async fn what_is_paid_is_not_cancelled() {
 }
 
 #[tokio::test]
-async fn what_is_not_paid_is_cancelled() {
-    for (state, action, is_closed) in [
-        (trade("WAIT_BUYER_PAY"), cancelled(Some("close")), true),
-        (trade("WAIT_BUYER_PAY"), cancelled(Some("refund")), true),
-        (NO_TRADE.to_owned(), cancelled(None), true),
-        (NO_TRADE.to_owned(), r#"{"code":"40004","sub_code":"ACQ.SYSTEM_ERROR"}"#.to_owned(), false),
-    ] {
-        let script = vec![("alipay.trade.query", state), ("alipay.trade.cancel", action)];
+async fn what_waits_for_its_payer_is_closed() {
+    let closed = json!({"code": "10000", "out_trade_no": NUMBER, "trade_no": TRADE_NO}).to_string();
+    let refused = |code: &str| json!({"code": "40004", "sub_code": code}).to_string();
+    for (answer, is_closed) in [(closed, true), (refused("ACQ.TRADE_STATUS_ERROR"), false)] {
+        let script =
+            vec![("alipay.trade.query", trade("WAIT_BUYER_PAY")), ("alipay.trade.close", answer)];
         let (alipay, served) = network(script).await;
         let outcome = alipay.close(&expiring(60), Trace::new()).await;
         assert_eq!(outcome == Outcome::Closed, is_closed, "{outcome:?}");
         served.await.unwrap();
     }
+    // Nobody has scanned it: there is nothing to close, and it can still be paid.
+    let (alipay, served) = network(vec![("alipay.trade.query", NO_TRADE.to_owned())]).await;
+    let outcome = alipay.close(&expiring(60), Trace::new()).await;
+    assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+    served.await.unwrap();
 }
 
 #[tokio::test]

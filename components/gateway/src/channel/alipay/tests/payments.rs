@@ -18,9 +18,8 @@ fn queried(extra: &Value) -> Outcome {
     trade::queried(&head(&node), node.as_bytes(), (NUMBER, at("2026-11-30T02:00:00Z")))
 }
 
-fn cancelled(node: &Value) -> Outcome {
-    let node = node.to_string();
-    trade::cancelled(&head(&node), node.as_bytes(), NUMBER)
+fn closed(node: &Value) -> Outcome {
+    trade::closed(&head(&node.to_string()), NUMBER)
 }
 
 fn is_unknown(outcome: &Outcome) -> bool {
@@ -173,31 +172,23 @@ fn a_missing_trade_means_something_once_its_code_has_run_out() {
 }
 
 #[test]
-fn a_cancellation_closes_what_was_not_paid() {
-    let cancel = |extra: Value| {
-        let mut node = json!({"code": "10000", "out_trade_no": NUMBER, "retry_flag": "N"});
+fn only_the_networks_word_closes_a_trade() {
+    let close = |extra: Value| {
+        let mut node = json!({"code": "10000", "out_trade_no": NUMBER, "trade_no": TRADE_NO});
         node.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        cancelled(&node)
+        closed(&node)
     };
-    assert_eq!(cancel(json!({"action": "close", "trade_no": TRADE_NO})), Outcome::Closed);
-    // Money came in between and went back: nothing is left.
-    assert_eq!(cancel(json!({"action": "refund", "trade_no": TRADE_NO})), Outcome::Closed);
-    // Nobody had scanned the code.
-    assert_eq!(cancel(json!({})), Outcome::Closed);
+    assert_eq!(close(json!({})), Outcome::Closed);
     for odd in [
-        json!({"retry_flag": "Y", "action": "close"}),
-        json!({"retry_flag": "Y"}),
-        json!({"retry_flag": ""}),
-        json!({"retry_flag": null}),
-        json!({"action": "CLOSE"}),
-        json!({"action": "other"}),
-        json!({"out_trade_no": ORIGINAL, "action": "close"}),
+        json!({"out_trade_no": ORIGINAL}),
         json!({"out_trade_no": null}),
+        json!({"code": "40004", "sub_code": "ACQ.TRADE_STATUS_ERROR"}),
+        json!({"code": "40004", "sub_code": "ACQ.REASON_TRADE_STATUS_INVALID"}),
+        json!({"code": "40004", "sub_code": "ACQ.TRADE_NOT_EXIST"}),
         json!({"code": "40004", "sub_code": "ACQ.SYSTEM_ERROR"}),
-        json!({"code": "40004", "sub_code": "ACQ.TRADE_HAS_FINISHED"}),
         json!({"code": "20000", "sub_code": "isp.unknow-error"}),
     ] {
-        assert!(is_unknown(&cancel(odd.clone())), "{odd}");
+        assert!(is_unknown(&close(odd.clone())), "{odd}");
     }
 }
 
@@ -208,7 +199,6 @@ proptest! {
         let now = at("2026-11-30T02:00:00Z");
         prop_assert!(is_unknown(&trade::precreated(&good, text.as_bytes(), NUMBER)));
         prop_assert!(is_unknown(&trade::queried(&good, text.as_bytes(), (NUMBER, now))));
-        prop_assert!(is_unknown(&trade::cancelled(&good, text.as_bytes(), NUMBER)));
     }
 
     #[test]
