@@ -33,6 +33,8 @@ pub struct Gateway {
     pub work: TaskTracker,
     /// Places for requests; without a free one a request is refused at once.
     pub places: Arc<Semaphore>,
+    /// The same for notifications of networks: anybody may send to that address.
+    pub network_places: Arc<Semaphore>,
 }
 
 /// A place among those that are served at once.

@@ -55,6 +55,8 @@ use crate::notify::sign::{NotifyKey, NotifyKeyError};
 use crate::settings::Settings;
 
 const DATABASE_CONNECTIONS: usize = 16;
+/// Notifications of networks that are worked on at once; a network sends again what is refused.
+const NETWORK_PLACES: usize = 256;
 /// How long readiness asks the database.
 const READY_MAX: Duration = Duration::from_secs(2);
 
@@ -171,6 +173,7 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
         metrics: metrics::Metrics::new(registry),
         work: TaskTracker::new(),
         places: Arc::new(Semaphore::new(args.in_flight_max)),
+        network_places: Arc::new(Semaphore::new(NETWORK_PLACES)),
     })
 }
 

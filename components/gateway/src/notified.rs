@@ -119,7 +119,11 @@ async fn take_refund(
 
 /// What follows goes on beside the answer, in the notification's place, as long as its
 /// patience lasts; then the resolver does.
-fn go_on(gateway: &Gateway, (patience, place): (Patience, Place), rest: impl Future<Output = ()> + Send + 'static) {
+fn go_on(
+    gateway: &Gateway,
+    (patience, place): (Patience, Place),
+    rest: impl Future<Output = ()> + Send + 'static,
+) {
     gateway.work.spawn(async move {
         let _place = place;
         let _ = tokio::time::timeout_at(patience.until(), rest).await;

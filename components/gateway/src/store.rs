@@ -66,7 +66,9 @@ impl StoreError {
                 .is_none_or(|state| !["22", "23", "42"].iter().any(|class| state.code().starts_with(class))),
             Self::Together { source } => source.is_transient(),
             Self::Full | Self::Lost => true,
-            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } | Self::Contradiction { .. } => false,
+            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } | Self::Contradiction { .. } => {
+                false
+            }
         }
     }
 }

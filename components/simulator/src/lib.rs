@@ -22,6 +22,7 @@ pub mod sandbox;
 pub mod script;
 mod serve;
 mod silence;
+pub mod traffic;
 pub mod unionpay;
 pub mod wechat;
 
@@ -76,6 +77,10 @@ pub struct ServeArgs {
     /// without it the public ones
     #[arg(long)]
     pub notify_ca: Option<PathBuf>,
+    /// Record what is said with the real networks' merchants: a JSON line per exchange, at
+    /// most 64 MiB; it holds what they sent
+    #[arg(long)]
+    pub traffic: Option<PathBuf>,
     /// How long after an order its payer pays, in milliseconds
     #[arg(long, default_value_t = 300)]
     pub payer_after_ms: u64,

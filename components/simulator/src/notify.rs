@@ -18,6 +18,7 @@ use self::client::Client;
 pub use self::client::NotifyError;
 use crate::book::NetworkName;
 use crate::script::{Notice, Notices};
+use crate::traffic::{Exchange, Said, Traffic};
 
 /// Notifications that wait or are under way.
 const WAITING_MAX: usize = 100_000;
@@ -58,17 +59,23 @@ struct Shared {
     places: Arc<Semaphore>,
     sending: Semaphore,
     results: Family<Labels, Counter>,
+    /// Where notifications are recorded.
+    traffic: Option<Arc<Traffic>>,
 }
 
 impl Notifier {
     /// Believes the CAs of the file, which is followed, or the public ones.
-    pub fn new(ca: Option<&PathBuf>, registry: &mut Registry) -> Result<Self, NotifyError> {
+    pub fn new(
+        ca: Option<&PathBuf>,
+        registry: &mut Registry,
+        traffic: Option<Arc<Traffic>>,
+    ) -> Result<Self, NotifyError> {
         let client = Client::new(ca)?;
         let results = Family::<Labels, Counter>::default();
         let help = "Notifications to merchants: accepted, refused (one try), given_up, dropped";
         registry.register("payplane_simulator_notifications", help, results.clone());
         let (places, sending) = (Arc::new(Semaphore::new(WAITING_MAX)), Semaphore::new(SENDING_MAX));
-        Ok(Self(Arc::new(Shared { client, places, sending, results })))
+        Ok(Self(Arc::new(Shared { client, places, sending, results, traffic })))
     }
 
     /// Follows the CA until the future is dropped.
@@ -126,11 +133,14 @@ impl Shared {
     async fn try_once(&self, mail: &Mail, notice: Notice) -> bool {
         let Ok(_sending) = self.sending.acquire().await else { return false };
         let Some(message) = (mail.render)(notice) else { return false };
-        let mut request = self.client.current().post(&mail.url);
+        let client = self.client.current();
+        let mut request = client.post(&mail.url);
         for (name, value) in message.headers {
             request = request.header(name, value);
         }
-        let answer = match request.body(message.body).send().await {
+        let Ok(request) = request.body(message.body).build() else { return false };
+        let mut exchange = self.exchange(mail, &request);
+        let answer = match client.execute(request).await {
             Ok(answer) => answer,
             Err(error) => {
                 let error = payplane_common::telemetry::chain(&error);
@@ -138,8 +148,24 @@ impl Shared {
                 return false;
             }
         };
-        let status = answer.status().as_u16();
-        client::body(answer).await.is_some_and(|body| (mail.accepted)(status, &body))
+        let status = answer.status();
+        let headers = exchange.is_some().then(|| answer.headers().clone());
+        let Some(body) = client::body(answer).await else { return false };
+        if let (Some(exchange), Some(headers)) = (&mut exchange, headers) {
+            exchange.answered(status, &headers, &body);
+        }
+        (mail.accepted)(status.as_u16(), &body)
+    }
+
+    /// Where notifications are recorded, the record of this one.
+    fn exchange(&self, mail: &Mail, request: &reqwest::Request) -> Option<Exchange> {
+        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+        let said = |traffic| {
+            let what = (request.method().as_str(), request.url().as_str());
+            let said = Said::new(request.headers(), body);
+            Exchange::new(traffic, ("notification", mail.network), what, said)
+        };
+        self.traffic.as_ref().map(said)
     }
 
     fn count(&self, network: NetworkName, result: &'static str) {

@@ -13,11 +13,12 @@ use snafu::{OptionExt, ResultExt, Snafu};
 
 use crate::ServeArgs;
 use crate::api::{self, Network};
-use crate::book::{Book, BookError};
+use crate::book::{Book, BookError, NetworkName};
 use crate::keys::{KeyError, MerchantKeys, NetworkKey};
 use crate::networks::Networks;
 use crate::notify::{Notifier, NotifyError};
 use crate::sandbox::Sandbox;
+use crate::traffic::{Traffic, TrafficError, recorded};
 use crate::{alipay, payer, unionpay, wechat};
 
 /// Where the networks' file is looked for.
@@ -43,6 +44,8 @@ pub enum ServeError {
     Networks { source: ConfigError },
     #[snafu(display("notifications cannot be sent"))]
     Notify { source: NotifyError },
+    #[snafu(display("what is said cannot be recorded"))]
+    Record { source: TrafficError },
     #[snafu(display("the journal failed"))]
     Journal,
 }
@@ -60,7 +63,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let book = Arc::new(Book::open(&args.state).context(OpenSnafu)?);
     let network = Network::new(book.clone(), listed.clone(), key, &shutdown);
     let mut registry = Registry::default();
-    let sandbox = sandbox(&args, book, &shutdown, &mut registry)?;
+    let traffic = args.traffic.as_deref().map(Traffic::create).transpose().context(RecordSnafu)?;
+    let sandbox = sandbox(&args, book, &shutdown, &mut registry, traffic.clone())?;
     if let Some(sandbox) = &sandbox {
         payer::resume(sandbox);
     }
@@ -78,10 +82,11 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let health = health::serve(health_listener, registry, &shutdown, ready, record);
     let mut router = api::router(network.clone());
     if let Some(sandbox) = &sandbox {
+        let recorded = |router, network| recorded(router, traffic.as_ref(), network);
         router = router
-            .merge(wechat::router(sandbox.clone()))
-            .merge(alipay::router(sandbox.clone()))
-            .merge(unionpay::router(sandbox.clone()));
+            .merge(recorded(wechat::router(sandbox.clone()), NetworkName::WechatPay))
+            .merge(recorded(alipay::router(sandbox.clone()), NetworkName::Alipay))
+            .merge(recorded(unionpay::router(sandbox.clone()), NetworkName::UnionPay));
     }
     let merchants = payplane_common::serve::tls(listener, server, router, shutdown.clone());
     tracing::info!(listen = %args.listen, health = %args.health, "the network is open");
@@ -99,6 +104,7 @@ fn sandbox(
     book: Arc<Book>,
     shutdown: &Shutdown,
     registry: &mut Registry,
+    traffic: Option<Arc<Traffic>>,
 ) -> Result<Option<Arc<Sandbox>>, ServeError> {
     let usual = PathBuf::from(NETWORKS);
     let Some(path) = args.networks.clone().or_else(|| usual.exists().then_some(usual)) else {
@@ -107,7 +113,7 @@ fn sandbox(
     let parse =
         |folder: &Path, json: &[u8]| Networks::parse(folder, json).map_err(|error| telemetry::chain(&error));
     let networks = Live::load(&path, parse).context(NetworksSnafu)?;
-    let notifier = Notifier::new(args.notify_ca.as_ref(), registry).context(NotifySnafu)?;
+    let notifier = Notifier::new(args.notify_ca.as_ref(), registry, traffic).context(NotifySnafu)?;
     let payer_after = Duration::from_millis(args.payer_after_ms);
     Ok(Some(Sandbox::new(book, networks, notifier, payer_after, shutdown)))
 }

@@ -106,7 +106,13 @@ fn reachable(tenant: &Tenant, channel: &Channel, settings: &Settings) -> Result<
     }
     let endpoint = channel.spec.network.as_ref().and_then(|network| network.endpoint.as_deref());
     let host = endpoint.and_then(|url| url.strip_prefix("https://")).unwrap_or_default();
-    let host = host.split(':').next().unwrap_or_default();
+    let (host, port) = host.split_once(':').unwrap_or((host, "443"));
+    // The gateway would refuse its whole config for an address that it cannot read.
+    let odd = host.split('.').any(|label| label.starts_with("xn--"));
+    if odd || port.parse::<u16>().is_err() {
+        let detail = format!("spec.network.endpoint: {host}:{port} is no plain name and port.");
+        return Err(Refused::new(Reason::EndpointRefused, detail));
+    }
     // The rule of the field has left addresses of four numbers, and names.
     if !host.ends_with(|last: char| last.is_ascii_digit()) || !host.starts_with(|c: char| c.is_ascii_digit())
     {
@@ -148,6 +154,13 @@ async fn build(
             return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
         };
         files.push((format!("channel-{name}.{suffix}"), pem));
+    }
+    let named = |suffix: &str| files.iter().find(|(name, _)| name.ends_with(suffix)).map(|(_, pem)| pem);
+    if let (Some(key), Some(certificate)) = (named(".key"), named(".crt"))
+        && !credentials::is_pair(key, certificate)
+    {
+        let detail = format!("{place}: Secret {secret}: merchant.crt does not belong to merchant.key.");
+        return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
     }
     let config = channel_config(channel, takes_payments(channel), &files);
     Ok(match config {

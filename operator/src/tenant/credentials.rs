@@ -1,10 +1,11 @@
 //! What a channel's Secret must hold: the gateway would refuse its whole config
 //! for one key that it cannot use, so each is read here first.
 
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, ParsedPublicKey,
-    RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -78,7 +79,7 @@ pub fn needs(spec: &ChannelSpec) -> Option<Needs<'_>> {
                 UnionPaySignMethod::Rsa => vec![
                     RSA_KEY,
                     file("merchant.crt", "crt", "a certificate (PEM)", is_bundle),
-                    file("network-ca.crt", "root", "certificates (PEM)", is_bundle),
+                    file("network-ca.crt", "root", "certificates, one of them self-signed (PEM)", has_root),
                 ],
                 UnionPaySignMethod::Sha256 | UnionPaySignMethod::Sm3 => {
                     vec![file("secure.key", "secret", "a key of 8 to 128 printable characters", is_secret)]
@@ -133,6 +134,31 @@ fn is_secret(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let text = text.trim_end();
     (8..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The gateway needs one that the others lead to.
+fn has_root(pem: &[u8]) -> bool {
+    let own = |der: CertificateDer<'_>| {
+        let Ok((_, parsed)) = X509Certificate::from_der(&der) else { return false };
+        parsed.subject().as_raw() == parsed.issuer().as_raw()
+    };
+    is_bundle(pem) && CertificateDer::pem_slice_iter(pem).flatten().any(own)
+}
+
+/// Does a certificate hold the public part of a private RSA key?
+#[must_use]
+pub fn is_pair(key: &[u8], certificate: &[u8]) -> bool {
+    let pair = || {
+        let key = PrivatePkcs8KeyDer::from_pem_slice(key).ok()?;
+        let key = RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).ok()?;
+        let certificate = CertificateDer::from_pem_slice(certificate).ok()?;
+        let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
+        let public = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, parsed.public_key().raw).ok()?;
+        let mut signature = vec![0; key.public_modulus_len()];
+        key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), b"pair", &mut signature).ok()?;
+        public.verify_sig(b"pair", &signature).ok()
+    };
+    pair().is_some()
 }
 
 fn is_bundle(pem: &[u8]) -> bool {

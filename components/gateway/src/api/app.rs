@@ -33,11 +33,11 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route(&format!("{order}/close"), post(close))
         .route(&format!("{order}/refunds"), post(refund))
         .route(&format!("{order}/refunds/{{refund_number}}"), get(query_refund))
-        .route("/v1/channels/{channel}/notifications", post(networks::notification))
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::not_found)
         .layer(from_fn_with_state(gateway.clone(), admit))
-        .with_state(gateway)
+        .with_state(gateway.clone())
+        .merge(networks::router(gateway))
 }
 
 /// Every request passes here: it gets a place, or is told at once to come back;
@@ -48,7 +48,6 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
     let operation = match (request.method().as_str(), path.as_deref()) {
         ("POST", Some("/v1/payments")) => "pay",
         ("POST", Some(path)) if path.ends_with("/close") => "close",
-        ("POST", Some(path)) if path.ends_with("/notifications") => "notified",
         ("POST", Some(_)) => "refund",
         ("GET", Some(path)) if path.ends_with("{refund_number}") => "query_refund",
         ("GET", Some(_)) => "query",

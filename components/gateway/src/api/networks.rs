@@ -2,34 +2,44 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use axum::routing::post;
 use http::StatusCode;
 use payplane_common::telemetry::chain;
 use payplane_common::trace::Trace;
 
 use super::problem::{Code, Problem};
 use super::read_body;
-use super::signed::place;
 use crate::channel::notification::Receipt;
 use crate::gateway::Gateway;
 use crate::metrics::Notified;
 use crate::notified;
 use crate::patience::Patience;
 
+/// A network's body comes with its headers.
+const BODY_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 /// Networks give up after 5 s and send it again.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
 
-pub(super) async fn notification(
+pub(super) fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new().route("/v1/channels/{channel}/notifications", post(notification)).with_state(gateway)
+}
+
+async fn notification(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, body) = read_body(request).await?;
     let settings = gateway.settings();
     let channel = settings.value.channel(&name);
     let channel = channel.ok_or_else(|| Problem::new(Code::NotFound, "there is no such channel"))?;
+    let place = gateway.network_places.clone().try_acquire_owned();
+    let place = place.map_err(|_| Problem::overloaded("too many notifications are worked on"))?;
+    let late = |_| Problem::new(Code::InvalidField, "the body did not arrive in time");
+    let (parts, body) = tokio::time::timeout(BODY_MAX, read_body(request)).await.map_err(late)??;
     let count = |result| {
         let label = Notified { channel: name.clone(), result };
         gateway.metrics.network_notifications.get_or_create(&label).inc();
@@ -39,7 +49,7 @@ pub(super) async fn notification(
         tracing::info!(channel = name, why = unproven.why, "a notification that is not believed");
         Problem::new(Code::BadSignature, unproven.why)
     })?;
-    let with = (Trace::of(&parts.extensions), Patience::of(PATIENCE), place(&parts)?);
+    let with = (Trace::of(&parts.extensions), Patience::of(PATIENCE), Arc::new(place));
     let taken = notified::take(&gateway, &name, notification, with).await;
     count(if taken.is_ok() { "taken" } else { "not_taken" });
     if let Err(error) = &taken {

@@ -23,9 +23,9 @@ mod message;
 mod notification;
 mod refund;
 mod sign;
-#[cfg(test)]
-mod tests;
 mod trade;
+#[cfg(test)]
+mod trials;
 mod yuan;
 
 use std::path::Path;

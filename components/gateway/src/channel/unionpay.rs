@@ -21,7 +21,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use payplane_api::config::{UnionPayNetwork, UnionPaySigning};
 use payplane_api::money::Money;
 use payplane_common::trace::Trace;
@@ -42,6 +42,8 @@ use super::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
 const BACK_PATH: &str = "/gateway/api/backTransReq.do";
 const QUERY_PATH: &str = "/gateway/api/queryTrans.do";
 const REFUND: &str = "refund";
+/// What is older than this when it is to be sent was frozen, and is not sent.
+const SEND_MAX: SignedDuration = SignedDuration::from_mins(1);
 
 /// A connection to UnionPay for one merchant of it.
 pub struct UnionPay {

@@ -5,7 +5,7 @@ const NOWHERE: &str = "https://127.0.0.1:1/told";
 
 fn notifier() -> Notifier {
     payplane_common::tls::install_provider();
-    Notifier::new(None, &mut Registry::default()).unwrap()
+    Notifier::new(None, &mut Registry::default(), None).unwrap()
 }
 
 fn mail(steps: Vec<Vec<Notice>>) -> Mail {

@@ -10,6 +10,7 @@ mod integrate;
 mod lost_answers;
 mod networks;
 mod notifications;
+mod oracle;
 mod payments;
 mod process;
 mod refusals;

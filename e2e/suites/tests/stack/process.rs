@@ -42,6 +42,12 @@ impl Process {
         self.ready().await
     }
 
+    /// Restarts it with further arguments.
+    pub(crate) async fn restart_with(&mut self, more: impl IntoIterator<Item = String>) -> Result<()> {
+        self.command.extend(more);
+        self.restart().await
+    }
+
     /// SIGSTOP and SIGCONT.
     pub(crate) fn signal(&self, name: &str) -> Result<()> {
         let done = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status()?;

@@ -32,7 +32,9 @@ pub(super) fn closed_at(sent: &Sent) -> Timestamp {
 pub(super) fn found(sent: &Sent, at: Timestamp, looked: Looked) -> Found {
     Found::Outcome(match looked {
         // A code that was shown and that nobody scanned: its time has run out.
-        Looked::NotFound if matches!(sent.kind, Kind::Payment { .. }) && !is_payable(sent, at) => Outcome::Closed,
+        Looked::NotFound if matches!(sent.kind, Kind::Payment { .. }) && !is_payable(sent, at) => {
+            Outcome::Closed
+        }
         Looked::NotFound => return Found::NotFound { at },
         Looked::Nothing(why) => Outcome::Unknown { why },
         Looked::Said(_, Outcome::Declined { network_id, .. }) if is_payable(sent, at) => {

@@ -151,8 +151,7 @@ async fn what_waits_for_its_payer_is_closed() {
     let closed = json!({"code": "10000", "out_trade_no": NUMBER, "trade_no": TRADE_NO}).to_string();
     let refused = |code: &str| json!({"code": "40004", "sub_code": code}).to_string();
     for (answer, is_closed) in [(closed, true), (refused("ACQ.TRADE_STATUS_ERROR"), false)] {
-        let script =
-            vec![("alipay.trade.query", trade("WAIT_BUYER_PAY")), ("alipay.trade.close", answer)];
+        let script = vec![("alipay.trade.query", trade("WAIT_BUYER_PAY")), ("alipay.trade.close", answer)];
         let (alipay, served) = network(script).await;
         let outcome = alipay.close(&expiring(60), Trace::new()).await;
         assert_eq!(outcome == Outcome::Closed, is_closed, "{outcome:?}");
