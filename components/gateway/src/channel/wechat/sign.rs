@@ -1,5 +1,5 @@
 //! WeChat Pay's signatures: requests bear `Authorization`, answers and notifications
-//! `Wechatpay-*` headers (pay.weixin.qq.com/doc/v3/merchant/4012365342, /4012365350).
+//! `Wechatpay-*` headers (pay.weixin.qq.com/doc/v3/merchant/4012365342, /4013053249).
 
 use http::HeaderMap;
 use jiff::Timestamp;

@@ -166,12 +166,13 @@ fn only_after_its_timeout_an_order_that_is_not_paid_has_ended() {
         for code in ["42", "45", "12", "99", "??"] {
             assert!(!said(code, at).is_said() && !closed(&sent, at, look(looked(code))).is_said(), "{code}");
         }
-        assert_eq!(found(&sent, at, Looked::NotFound), Found::NotFound { at });
         assert!(!closed(&refund(), at, Looked::NotFound).is_said());
         assert!(!closed(&sent, at, look(looked("04"))).is_said());
     }
     assert_eq!(closed(&sent, after, look(looked("05"))), Outcome::Closed);
     assert_eq!(closed(&sent, after, Looked::NotFound), Outcome::Closed);
+    assert_eq!(found(&sent, before, Looked::NotFound), Found::NotFound { at: before });
+    assert_eq!(found(&sent, after, Looked::NotFound), Found::Outcome(Outcome::Closed));
     assert!(!closed(&sent, before, Looked::NotFound).is_said());
     assert!(!closed(&sent, after, Looked::Nothing("answer 502".into())).is_said());
 }
