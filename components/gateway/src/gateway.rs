@@ -15,6 +15,7 @@ use crate::keys::KeyCache;
 use crate::metrics::Metrics;
 use crate::patience::Patience;
 use crate::settings::Settings;
+use crate::shares::{Share, Shares};
 use crate::store::nonces::Nonce;
 use crate::store::{Store, StoreError};
 
@@ -33,12 +34,17 @@ pub struct Gateway {
     pub work: TaskTracker,
     /// Places for requests; without a free one a request is refused at once.
     pub places: Arc<Semaphore>,
+    /// How many of the places are used while work gets done.
+    pub shares: Shares,
     /// The same for notifications of networks: anybody may send to that address.
     pub network_places: Arc<Semaphore>,
 }
 
 /// A place among those that are served at once.
 pub type Place = Arc<OwnedSemaphorePermit>;
+
+/// A caller's place, and the one that it takes of its app's.
+pub type Held = Arc<(Place, Share)>;
 
 /// Who sent a verified request.
 #[derive(Clone, Debug)]
@@ -47,7 +53,7 @@ pub struct Caller {
     pub trace: Trace,
     /// Its place among those that are served at once. Work that outlives the
     /// request holds it too.
-    pub place: Place,
+    pub place: Held,
     /// How long it waits, from the request's arrival.
     pub patience: Patience,
 }

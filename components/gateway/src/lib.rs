@@ -25,6 +25,7 @@ pub mod risk;
 pub mod route;
 pub mod settings;
 pub mod settle;
+pub mod shares;
 pub mod signature;
 pub mod state;
 pub mod store;
@@ -173,6 +174,7 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
         metrics: metrics::Metrics::new(registry),
         work: TaskTracker::new(),
         places: Arc::new(Semaphore::new(args.in_flight_max)),
+        shares: shares::Shares::default(),
         network_places: Arc::new(Semaphore::new(NETWORK_PLACES)),
     })
 }

@@ -76,7 +76,10 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
     let span = tracing::info_span!("payment", %order_id);
     let rest = async move { work.carry_out(&settings, order, &request, &routes, (trace, patience)).await };
     let order = match settle::work_for(gateway, caller, (order_id, span), rest).await {
-        Some(order) => order,
+        Some(order) => {
+            gateway.shares.note_done(std::time::Instant::now());
+            order
+        }
         // The caller is told the state that is stored.
         None => patience.keep(|| gateway.store.order(order_id)).await?,
     };
@@ -156,7 +159,9 @@ impl Gateway {
         // looked at after the attempt is stored: whoever counts a deleted channel's
         // open payments either sees this one, or has made us see the deletion.
         let outcome = if self.settings().value.channel(&channel.name).is_some_and(|now| now.enabled) {
+            let waits = self.shares.at_network();
             let outcome = channel.client.send(prepared, trace).await.of(request.amount);
+            drop(waits);
             self.note_outcome(&channel.name, &outcome);
             outcome
         } else {

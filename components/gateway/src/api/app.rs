@@ -54,15 +54,17 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
         _ => "other",
     };
     tracing::Span::current().record("operation", operation);
-    let response = match gateway.places.clone().try_acquire_owned() {
-        Ok(place) => {
+    let in_flight = usize::try_from(gateway.metrics.in_flight.get()).unwrap_or_default();
+    let place = gateway.places.clone().try_acquire_owned().ok();
+    let response = match place.filter(|_| gateway.shares.has_room(in_flight, began)) {
+        Some(place) => {
             gateway.metrics.in_flight.inc();
             request.extensions_mut().insert(Arc::new(place));
             let response = next.run(request).await;
             gateway.metrics.in_flight.dec();
             response
         }
-        Err(_) => Problem::overloaded("this replica has its hands full").into_response(),
+        None => Problem::overloaded("this replica has its hands full").into_response(),
     };
     let call = Call { operation, status: response.status().as_u16() };
     gateway.metrics.requests.get_or_create(&call).inc();

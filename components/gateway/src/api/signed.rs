@@ -1,5 +1,7 @@
 //! From a request to its verified sender.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::Request;
 use http::request::Parts;
@@ -41,12 +43,14 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
         digest: claim.digest(),
         expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
     };
-    let (trace, place) = (Trace::of(&parts.extensions), place(&parts)?);
+    let share = gateway.shares.take(app, std::time::Instant::now());
+    let share = share.ok_or_else(|| Problem::overloaded("this replica has its hands full of this app"))?;
+    let (trace, place) = (Trace::of(&parts.extensions), Arc::new((place(&parts)?, share)));
     Ok((Caller { nonce, trace, place, patience }, body))
 }
 
 /// The place that the request was given.
-pub(super) fn place(parts: &Parts) -> Result<Place, Problem> {
+fn place(parts: &Parts) -> Result<Place, Problem> {
     let place = parts.extensions.get::<Place>().cloned();
     place.ok_or_else(|| Problem::new(Code::Internal, "the request has no place"))
 }
