@@ -68,7 +68,7 @@ install_simnet() {
     kubectl -n simnet create secret generic "$network-credentials" --from-file="$keys/$network" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
   done
   # Whom the network believes when it notifies: nobody yet.
-  kubectl -n simnet create configmap notify-ca --from-file="$keys/merchant/ca.crt" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
+  kubectl -n simnet create configmap notify-ca --from-file="$keys/merchant/ca.crt" --dry-run=client -o yaml | kubectl apply --server-side --force-conflicts -f - >/dev/null
   local manifest
   for manifest in simulator merchant; do
     sed "s#localhost/payplane:dev#localhost/payplane:$TAG#" "e2e/simnet/$manifest.yaml" | kubectl apply --server-side -f - >/dev/null

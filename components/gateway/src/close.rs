@@ -33,6 +33,7 @@ impl Gateway {
         let attempt = patience.keep(|| self.store.latest_attempt(order_id)).await?;
         let attempt = match attempt {
             Some(open) if !open.status.is_final() => {
+                let _waits = self.shares.waits();
                 Some(self.ask_to_close(&order, open, (trace, patience)).await?)
             }
             ended => ended,

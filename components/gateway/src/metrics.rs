@@ -60,6 +60,23 @@ pub struct Metrics {
     pub config_epoch: Gauge,
 }
 
+/// A request in flight, until it is dropped.
+pub struct InFlight<'a>(&'a Gauge);
+
+impl<'a> InFlight<'a> {
+    #[must_use]
+    pub fn of(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Metrics {
     /// Registers everything.
     #[must_use]

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::channel::notification::Notification;
 use crate::gateway::{Gateway, Place};
-use crate::patience::Patience;
+use crate::patience::{Patience, REQUEST_MAX as REST_MAX};
 use crate::pay::ending;
 use crate::refund::{self, Turn};
 use crate::settle::{self, SettleError};
@@ -80,11 +80,11 @@ async fn take_payment(
     if order.status == OrderState::Processing {
         let (work, span) = (gateway.clone(), tracing::info_span!("notified", %order_id));
         let rest = async move {
-            if let Err(error) = settle::finish(&work, order, attempt, (trace, patience)).await {
+            if let Err(error) = settle::finish(&work, order, attempt, (trace, Patience::of(REST_MAX))).await {
                 settle::log_unfinished(&error, order_id);
             }
         };
-        go_on(gateway, (patience, place), rest.instrument(span));
+        go_on(gateway, place, rest.instrument(span));
     }
     Ok(Some(()))
 }
@@ -106,26 +106,24 @@ async fn take_refund(
     let (work, span) = (gateway.clone(), tracing::info_span!("notified", refund_id = %id));
     let rest = async move {
         let known = match work.store.refund(id).await {
-            Ok(known) => refund::advance(&work, &order, known, (trace, patience), Turn::First).await,
+            Ok(known) => {
+                refund::advance(&work, &order, known, (trace, Patience::of(REST_MAX)), Turn::First).await
+            }
             Err(source) => Err(SettleError::from(source)),
         };
         if let Err(error) = known {
             settle::log_unfinished(&error, id);
         }
     };
-    go_on(gateway, (patience, place), rest.instrument(span));
+    go_on(gateway, place, rest.instrument(span));
     Ok(Some(()))
 }
 
-/// What follows goes on beside the answer, in the notification's place, as long as its
-/// patience lasts; then the resolver does.
-fn go_on(
-    gateway: &Gateway,
-    (patience, place): (Patience, Place),
-    rest: impl Future<Output = ()> + Send + 'static,
-) {
+/// What follows goes on beside the answer, in the notification's place, as long as a
+/// request's would; then the resolver does.
+fn go_on(gateway: &Gateway, place: Place, rest: impl Future<Output = ()> + Send + 'static) {
     gateway.work.spawn(async move {
         let _place = place;
-        let _ = tokio::time::timeout_at(patience.until(), rest).await;
+        let _ = tokio::time::timeout(REST_MAX, rest).await;
     });
 }

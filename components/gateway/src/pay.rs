@@ -159,7 +159,7 @@ impl Gateway {
         // looked at after the attempt is stored: whoever counts a deleted channel's
         // open payments either sees this one, or has made us see the deletion.
         let outcome = if self.settings().value.channel(&channel.name).is_some_and(|now| now.enabled) {
-            let waits = self.shares.at_network();
+            let waits = self.shares.waits();
             let outcome = channel.client.send(prepared, trace).await.of(request.amount);
             drop(waits);
             self.note_outcome(&channel.name, &outcome);

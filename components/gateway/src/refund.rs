@@ -163,7 +163,9 @@ async fn debit_and_send(
     let send = || gateway.store.send_refund(refund.refund_id, transaction_id, turn);
     let sent = patience.keep(send).await?;
     let Some(sent) = sent else { return Ok(true) };
+    let waits = gateway.shares.waits();
     let outcome = channel.client.send(prepared, trace).await.of(repay.amount);
+    drop(waits);
     take(gateway, &sent, outcome, patience).await
 }
 

@@ -20,7 +20,7 @@ use crate::route;
 use crate::settings::{ChannelSettings, Settings};
 use crate::state::AttemptState;
 use crate::store::attempts::Attempt;
-use crate::store::orders::Order;
+use crate::store::orders::{Awaited, Order};
 use crate::store::{Store, StoreError};
 
 /// Decisions of one posting in one go; the resolver makes more.
@@ -71,8 +71,8 @@ pub async fn finish(
     let code = match attempt.status {
         AttemptState::Succeeded => return book(gateway, &order, attempt, (trace, patience)).await,
         AttemptState::Sending | AttemptState::Processing | AttemptState::Unknown => {
-            let action = attempt.action.as_ref();
-            return Ok(patience.keep(|| gateway.store.postpone_order(order.order_id, action)).await?);
+            let awaited = Awaited::Network(attempt.action.as_ref());
+            return Ok(patience.keep(|| gateway.store.postpone_order(order.order_id, awaited)).await?);
         }
         AttemptState::Declined => "Declined",
         AttemptState::Closed => "Closed",
@@ -98,7 +98,7 @@ async fn book(
         }
         Err(error) => {
             gateway.metrics.postings_owed.inc();
-            gateway.store.postpone_order(order.order_id, None).await?;
+            gateway.store.postpone_order(order.order_id, Awaited::Books).await?;
             Err(error)
         }
     }
@@ -115,7 +115,7 @@ async fn post_sale(
 ) -> Result<(Attempt, Uuid), SettleError> {
     let owed = |source| SettleError::Owed { source };
     let accounts = postings::sale_accounts(order, &attempt);
-    let mut decisions = 1_u32;
+    let (mut decisions, mut waits) = (1_u32, None);
     loop {
         let request = postings::sale(order, &attempt).map_err(owed)?;
         let posted = match gateway.books.open(accounts.clone(), trace).await {
@@ -140,6 +140,7 @@ async fn post_sale(
                 attempt = patience.keep(|| gateway.store.decide_again(&attempt, &decision, least)).await?;
             }
             Err(BooksError::Away { .. }) if patience.outlasts(POST_AGAIN) => {
+                waits.get_or_insert_with(|| gateway.shares.waits());
                 tokio::time::sleep(POST_AGAIN).await;
             }
             Err(error) => return Err(owed(error)),

@@ -1,110 +1,116 @@
 //! How many requests are worked on: while work gets done, so many that those who are taken
-//! do not wait long, and of one app so many that others have room; while the database is
-//! away, or behind a network that says nothing, many more may wait.
+//! do not wait long, and of one app so many that others have room. While the database is
+//! away, and until what waited for it is done, many more wait; those who wait for a network
+//! or the ledger are not counted.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Requests of a replica that are worked on, beside those that wait for a network.
+/// Requests of a replica that are worked on, beside those that wait for others.
 const BUSY_MAX: usize = 256;
 /// Of one app.
 const APP_MAX: usize = 160;
 /// Work gets done where some was done so long ago.
 const LATELY: Duration = Duration::from_millis(250);
+/// So long those who came while nothing got done are worked off.
+const WORKED_OFF: Duration = Duration::from_secs(5);
 
-/// How many requests of each app are worked on.
-#[derive(Clone)]
+/// Verified requests that are worked on.
+#[derive(Clone, Default)]
 pub struct Shares(Arc<Counts>);
 
+#[derive(Default)]
 struct Counts {
-    apps: Mutex<HashMap<String, usize>>,
-    at_networks: AtomicUsize,
-    done_at: Mutex<Instant>,
+    held: Mutex<Held>,
+    waiting: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Held {
+    all: usize,
+    apps: HashMap<String, usize>,
+    done_at: Option<Instant>,
+    /// Until then nobody is refused.
+    worked_off_at: Option<Instant>,
 }
 
 /// One of an app's places, until it is dropped.
-#[derive(Debug)]
 pub struct Share {
     shares: Shares,
     app: String,
 }
 
-/// A request that waits for a network, until it is dropped.
-pub struct AtNetwork<'a>(&'a Counts);
+/// A request that waits for a network or the ledger, until it is dropped.
+pub struct Waits<'a>(&'a Counts);
 
-impl Default for Shares {
-    fn default() -> Self {
-        let (apps, done_at) = (Mutex::default(), Mutex::new(Instant::now()));
-        Self(Arc::new(Counts { apps, at_networks: AtomicUsize::new(0), done_at }))
-    }
-}
-
-impl std::fmt::Debug for Shares {
+impl std::fmt::Debug for Share {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shares")
+        f.write_str("Share")
     }
 }
 
 impl Shares {
-    /// Is there room for another request beside so many?
+    /// None where as much is worked on as may be, of all or of the app. Whether work gets
+    /// done counts as of the request's arrival: who has waited is not refused for it.
     #[must_use]
-    pub fn has_room(&self, in_flight: usize, now: Instant) -> bool {
-        !self.gets_done(now) || in_flight.saturating_sub(self.at_networks()) < BUSY_MAX
-    }
-
-    /// None where the app has as many as it may.
-    #[must_use]
-    pub fn take(&self, app: &str, now: Instant) -> Option<Share> {
-        let most = if self.gets_done(now) { APP_MAX.saturating_add(self.at_networks()) } else { usize::MAX };
-        let mut apps = self.apps();
-        let count = apps.entry(app.to_owned()).or_default();
-        if *count >= most {
+    pub fn take(&self, app: &str, gets_done: bool) -> Option<Share> {
+        let waiting = self.0.waiting.load(Ordering::Relaxed);
+        let mut held = self.held();
+        let of_app = held.apps.get(app).copied().unwrap_or_default();
+        let is_full =
+            held.all >= BUSY_MAX.saturating_add(waiting) || of_app >= APP_MAX.saturating_add(waiting);
+        if gets_done && is_full {
             return None;
         }
-        *count = count.saturating_add(1);
+        held.all = held.all.saturating_add(1);
+        held.apps.insert(app.to_owned(), of_app.saturating_add(1));
         Some(Share { shares: self.clone(), app: app.to_owned() })
+    }
+
+    #[must_use]
+    pub fn gets_done(&self, now: Instant) -> bool {
+        let held = self.held();
+        let lately = held.done_at.is_some_and(|at| now.saturating_duration_since(at) < LATELY);
+        lately && held.worked_off_at.is_none_or(|until| now >= until)
     }
 
     /// A payment was brought as far as it goes.
     pub fn note_done(&self, now: Instant) {
-        *self.0.done_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        let mut held = self.held();
+        let stood_still = held.done_at.is_some_and(|at| now.saturating_duration_since(at) >= LATELY);
+        if stood_still && held.all > BUSY_MAX {
+            held.worked_off_at = now.checked_add(WORKED_OFF);
+        }
+        held.done_at = Some(now);
     }
 
     #[must_use]
-    pub fn at_network(&self) -> AtNetwork<'_> {
-        self.0.at_networks.fetch_add(1, Ordering::Relaxed);
-        AtNetwork(&self.0)
+    pub fn waits(&self) -> Waits<'_> {
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(&self.0)
     }
 
-    fn at_networks(&self) -> usize {
-        self.0.at_networks.load(Ordering::Relaxed)
-    }
-
-    fn gets_done(&self, now: Instant) -> bool {
-        let done_at = *self.0.done_at.lock().unwrap_or_else(PoisonError::into_inner);
-        now.saturating_duration_since(done_at) < LATELY
-    }
-
-    fn apps(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.0.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for AtNetwork<'_> {
+impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.at_networks.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut apps = self.shares.apps();
-        let left = apps.get(&self.app).copied().unwrap_or_default().saturating_sub(1);
+        let mut held = self.shares.held();
+        held.all = held.all.saturating_sub(1);
+        let left = held.apps.get(&self.app).copied().unwrap_or_default().saturating_sub(1);
         if left == 0 {
-            apps.remove(&self.app);
-        } else if let Some(count) = apps.get_mut(&self.app) {
+            held.apps.remove(&self.app);
+        } else if let Some(count) = held.apps.get_mut(&self.app) {
             *count = left;
         }
     }
@@ -116,18 +122,38 @@ mod tests {
 
     #[test]
     fn while_work_gets_done_an_app_has_its_share_and_gives_it_back() {
-        let (shares, now) = (Shares::default(), Instant::now());
-        shares.note_done(now);
-        let held: Vec<_> = (0..APP_MAX).map(|_| shares.take("a", now)).collect();
-        assert!(held.iter().all(Option::is_some) && shares.take("a", now).is_none());
-        assert!(shares.take("b", now).is_some(), "another app's are its own");
-        assert!(shares.has_room(BUSY_MAX - 1, now) && !shares.has_room(BUSY_MAX, now));
-        let waits = shares.at_network();
-        assert!(shares.take("a", now).is_some() && shares.has_room(BUSY_MAX, now), "it waits for a network");
+        let shares = Shares::default();
+        let held: Vec<_> = (0..APP_MAX).map(|_| shares.take("a", true)).collect();
+        assert!(held.iter().all(Option::is_some) && shares.take("a", true).is_none());
+        let others: Vec<_> = (APP_MAX..BUSY_MAX).map(|_| shares.take("b", true)).collect();
+        assert!(others.iter().all(Option::is_some), "another app's are its own");
+        assert!(shares.take("c", true).is_none(), "all are as many as may be");
+        let waits = shares.waits();
+        assert!(shares.take("c", true).is_some(), "one of them waits for a network");
         drop(waits);
-        let later = now + LATELY;
-        assert!(shares.take("a", later).is_some() && shares.has_room(BUSY_MAX, later), "nothing gets done");
+        assert!(shares.take("a", false).is_some(), "while nothing gets done nobody is refused");
+        drop((held, others));
+        assert!(shares.held().apps.is_empty() && shares.held().all == 0, "nothing is kept of who has none");
+    }
+
+    #[test]
+    fn those_who_waited_for_the_database_are_worked_off_before_others_are_refused() {
+        let (shares, start) = (Shares::default(), Instant::now());
+        assert!(!shares.gets_done(start));
+        shares.note_done(start);
+        assert!(shares.gets_done(start) && !shares.gets_done(start + LATELY));
+        let held: Vec<_> = (0..=BUSY_MAX).map(|_| shares.take("a", false)).collect();
+        let back = start + Duration::from_secs(9);
+        shares.note_done(back);
+        assert!(!shares.gets_done(back));
+        let later = back + WORKED_OFF;
+        for tenth in 0..50 {
+            shares.note_done(back + Duration::from_millis(100) * tenth);
+        }
+        assert!(shares.gets_done(later), "{}", held.len());
+        // Nobody came meanwhile: it was idle.
         drop(held);
-        assert!(shares.apps().is_empty(), "nothing is kept of who has none");
+        shares.note_done(later + WORKED_OFF);
+        assert!(shares.gets_done(later + WORKED_OFF));
     }
 }

@@ -60,6 +60,9 @@ pub(crate) struct GatewayArgs {
 enum Part {
     /// The rate, once spread over all merchants, and once on a single one.
     Run1,
+    /// 300 a second over all networks in equal shares, three of them with RSA-2048 and
+    /// payments that their notifications tell of.
+    Mixed,
     /// The highest rate that holds.
     Max,
     /// Twice that rate.
@@ -75,6 +78,7 @@ pub(crate) async fn run(args: &GatewayArgs) -> Result<()> {
     limits()?;
     let wanted = |part| args.only.is_none_or(|only| only == part);
     let errors = if wanted(Part::Run1) { first(args).await? } else { 0 };
+    let errors = if wanted(Part::Mixed) { errors + mixed(args).await? } else { errors };
     let searched = wanted(Part::Max) && !args.no_search;
     let highest = if searched { search::highest(args).await? } else { args.rate };
     if wanted(Part::Overload) {
@@ -83,9 +87,12 @@ pub(crate) async fn run(args: &GatewayArgs) -> Result<()> {
     if wanted(Part::Fair) {
         fair::measure(args, highest).await?;
     }
-    ensure!(errors == 0, "{errors} payments of the first run were refused, failed or not told of");
+    ensure!(errors == 0, "{errors} payments of the first runs were refused, failed or not told of");
     Ok(())
 }
+
+/// Payments a second over all networks, where none is asked for.
+const MIXED_RATE: u64 = 300;
 
 /// What this machine gives, on the spot.
 fn limits() -> Result<()> {
@@ -96,6 +103,19 @@ fn limits() -> Result<()> {
     figure("rsa_2048_signs(one core)", signs::rsa_2048(second)?, "1/s");
     figure("ecdsa_p256_signs(one core)", signs::ecdsa_p256(second)?, "1/s");
     Ok(())
+}
+
+/// All networks in equal shares.
+async fn mixed(args: &GatewayArgs) -> Result<u64> {
+    let rate = if args.only == Some(Part::Mixed) { args.rate } else { MIXED_RATE };
+    let rig = Rig::start(Mix::all(), args.merchants, args.statements).await?;
+    warm_up(&rig, rate).await?;
+    let load = Load { app: APP, merchants: args.merchants, rate, seconds: args.seconds };
+    let outcome = attempt(&rig, "mixed", load).await?.outcome;
+    figure("gateway_mixed_tps", outcome.tps(load.seconds), "1/s");
+    figure("gateway_mixed_p99_ms", outcome.p99_ms(), "ms");
+    figure("gateway_mixed_errors", precise(outcome.sent - outcome.completed), "payments");
+    Ok(outcome.sent - outcome.completed)
 }
 
 /// The rate that is asked for, on all merchants and on a hot one; says how many errors there were.

@@ -16,10 +16,10 @@ use super::fields;
 use super::id_of;
 use super::networks;
 use super::problem::{Code, Problem};
-use super::signed::verified;
+use super::signed::{GetsDone, verified};
 use super::wire::{PayRequest, Payment, RefundRequest, RefundView};
 use crate::gateway::{Caller, Gateway};
-use crate::metrics::Call;
+use crate::metrics::{Call, InFlight};
 use crate::pay::nonce_used;
 use crate::state::RefundState;
 use crate::store::orders::Order;
@@ -54,17 +54,15 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
         _ => "other",
     };
     tracing::Span::current().record("operation", operation);
-    let in_flight = usize::try_from(gateway.metrics.in_flight.get()).unwrap_or_default();
-    let place = gateway.places.clone().try_acquire_owned().ok();
-    let response = match place.filter(|_| gateway.shares.has_room(in_flight, began)) {
-        Some(place) => {
-            gateway.metrics.in_flight.inc();
+    let response = match gateway.places.clone().try_acquire_owned() {
+        Ok(place) => {
+            // Also when the caller hangs up, it is not in flight any more.
+            let _in_flight = InFlight::of(&gateway.metrics.in_flight);
             request.extensions_mut().insert(Arc::new(place));
-            let response = next.run(request).await;
-            gateway.metrics.in_flight.dec();
-            response
+            request.extensions_mut().insert(GetsDone(gateway.shares.gets_done(began)));
+            next.run(request).await
         }
-        None => Problem::overloaded("this replica has its hands full").into_response(),
+        Err(_) => Problem::overloaded("this replica has its hands full").into_response(),
     };
     let call = Call { operation, status: response.status().as_u16() };
     gateway.metrics.requests.get_or_create(&call).inc();

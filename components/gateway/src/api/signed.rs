@@ -15,6 +15,10 @@ use crate::patience::{Patience, REQUEST_MAX};
 use crate::signature::{Claim, WINDOW_SECONDS};
 use crate::store::nonces::Nonce;
 
+/// Did work get done when the request arrived?
+#[derive(Clone, Copy)]
+pub(super) struct GetsDone(pub(super) bool);
+
 /// How much longer than its window a nonce is kept.
 const MARGIN_SECONDS: i64 = 10;
 
@@ -43,7 +47,8 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
         digest: claim.digest(),
         expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
     };
-    let share = gateway.shares.take(app, std::time::Instant::now());
+    let gets_done = parts.extensions.get::<GetsDone>().is_some_and(|known| known.0);
+    let share = gateway.shares.take(app, gets_done);
     let share = share.ok_or_else(|| Problem::overloaded("this replica has its hands full of this app"))?;
     let (trace, place) = (Trace::of(&parts.extensions), Arc::new((place(&parts)?, share)));
     Ok((Caller { nonce, trace, place, patience }, body))

@@ -97,6 +97,15 @@ impl Order {
     }
 }
 
+/// What an unfinished order waits for.
+#[derive(Clone, Copy)]
+pub enum Awaited<'a> {
+    /// The network's word; perhaps the payer has a turn before.
+    Network(Option<&'a Value>),
+    /// The ledger's.
+    Books,
+}
+
 /// An order to be created.
 #[derive(Clone, Debug)]
 pub struct NewOrder {
@@ -250,10 +259,14 @@ impl Store {
     /// Hands an unfinished order back, to be looked at after an interval that
     /// doubles with every look, with jitter. One that waits for its payer (`action`) is left
     /// longer, as the network tells when it is paid; but it is looked at when it expires.
-    pub async fn postpone_order(&self, order_id: Uuid, action: Option<&Value>) -> Result<Order, StoreError> {
+    pub async fn postpone_order(&self, order_id: Uuid, awaited: Awaited<'_>) -> Result<Order, StoreError> {
+        let (action, is_owed) = match awaited {
+            Awaited::Network(action) => (action, false),
+            Awaited::Books => (None, true),
+        };
         let sql = format!(
             "UPDATE gateway.orders SET action = coalesce(action, $5), next_check_at =
-                CASE WHEN coalesce(action, $5) IS NULL OR expires_at <= now()
+                CASE WHEN $6 OR coalesce(action, $5) IS NULL OR expires_at <= now()
                 THEN now() + interval '1 second' * least($2, power(2, least(checks, 10))) * (0.8 + 0.4 * random())
                 ELSE least(expires_at + interval '1 second', now() + interval '1 second'
                     * least($4, $3 * power(2, least(checks, 10))) * (0.8 + 0.4 * random())) END
@@ -261,7 +274,7 @@ impl Store {
         );
         let client = self.client().await?;
         let params: super::Params<'_> =
-            &[&order_id, &INTERVAL_SECONDS_MAX, &PAYER_SECONDS, &PAYER_SECONDS_MAX, &action];
+            &[&order_id, &INTERVAL_SECONDS_MAX, &PAYER_SECONDS, &PAYER_SECONDS_MAX, &action, &is_owed];
         let row = optional(&client, "postpone an order", &sql, params).await?;
         drop(client);
         match row {

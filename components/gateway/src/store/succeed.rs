@@ -57,12 +57,15 @@ impl Store {
 
     async fn succeed_all(&self, all: Arc<Vec<Success>>) -> Result<Vec<(Uuid, Order)>, StoreError> {
         let sql = format!(
-            "WITH done AS (UPDATE gateway.orders o SET status = 'Succeeded', channel = t.by_channel,
+            "WITH held AS (SELECT order_id AS held_id FROM gateway.orders
+                WHERE order_id = ANY ($1) ORDER BY order_id FOR UPDATE),
+             done AS (UPDATE gateway.orders o SET status = 'Succeeded', channel = t.by_channel,
                     fee_minor = t.fee, config_hash = t.hash, config_epoch = t.epoch,
                     ledger_transaction_id = t.booked_as, completed_at = t.at, next_check_at = NULL
                 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::uuid[],
                     $7::timestamptz[], $8::uuid[], $9::jsonb[])
                     AS t(of_order, by_channel, fee, hash, epoch, booked_as, at, event_id, payload)
+                    JOIN held ON held_id = t.of_order
                 WHERE o.order_id = t.of_order AND o.status = 'Processing' RETURNING {COLUMNS}, event_id, payload),
              event AS (INSERT INTO gateway.outbox (event_id, app_id, kind, subject_id, payload)
                 SELECT event_id, app_id, 'payment.succeeded', order_id, payload FROM done

@@ -14,17 +14,44 @@ pub(super) struct Lane {
 }
 
 /// The kinds of networks that there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Network {
     Simulator,
+    WechatPay,
+    Alipay,
+    UnionPay,
 }
 
 /// Payments take these in turn, in equal shares.
 pub(super) struct Mix(Vec<Lane>);
 
+/// Where channels and the simulator find each other.
+pub(super) struct Places<'a> {
+    /// The folder of the simulator's keys.
+    pub(super) keys: &'a Path,
+    /// The gateways' config folder.
+    pub(super) config: &'a Path,
+    pub(super) simulator: u16,
+    /// The app APIs of the gateways: networks notify them in turn.
+    pub(super) gateways: &'a [u16],
+}
+
 impl Mix {
     /// The simulated network alone: ECDSA P-256, and it answers at once.
     pub(super) fn ecdsa() -> Self {
         Self(vec![Lane { channel: "sim", method: "card", network: Network::Simulator }])
+    }
+
+    /// All networks: three of them with RSA-2048, whose payers pay at once and whose
+    /// notifications tell of it.
+    pub(super) fn all() -> Self {
+        let mut lanes = Self::ecdsa().0;
+        lanes.extend([
+            Lane { channel: "wechat", method: "wechat-native", network: Network::WechatPay },
+            Lane { channel: "alipay", method: "alipay-qr", network: Network::Alipay },
+            Lane { channel: "unionpay", method: "unionpay-qr", network: Network::UnionPay },
+        ]);
+        Self(lanes)
     }
 
     pub(super) fn lanes(&self) -> &[Lane] {
@@ -37,31 +64,55 @@ impl Mix {
     }
 
     /// The channels as the gateway's config has them. Their keys are copied beside it.
-    pub(super) fn channels(&self, network: &Path, config: &Path, port: u16) -> Result<Vec<Value>> {
-        self.0.iter().map(|lane| lane.config(network, config, port)).collect()
+    pub(super) fn channels(&self, places: &Places<'_>) -> Result<Vec<Value>> {
+        let gateways = places.gateways.iter().cycle();
+        self.0.iter().zip(gateways).map(|(lane, gateway)| lane.config(places, *gateway)).collect()
     }
 }
 
 impl Lane {
-    fn config(&self, network: &Path, config: &Path, port: u16) -> Result<Value> {
-        let key = |name: &str| -> Result<Value> {
-            let bytes = std::fs::read(network.join("merchant").join(name))?;
-            let file = format!("{}-{name}", self.channel);
-            std::fs::write(config.join(&file), &bytes)?;
-            Ok(json!({"file": file, "sha256": payplane_api::config::hash(&bytes)}))
-        };
-        let network = match self.network {
-            Network::Simulator => json!({
-                "type": "Simulator", "endpoint": format!("https://localhost:{port}"), "merchantId": "M1",
-                "merchantKey": key("merchant.key")?, "networkKey": key("network.pub")?, "ca": key("ca.crt")?,
-            }),
-        };
+    fn config(&self, places: &Places<'_>, gateway: u16) -> Result<Value> {
         Ok(json!({
             "name": self.channel, "enabled": true,
             "methods": [{"name": self.method, "priority": 1,
                 "fees": [{"currency": "CNY", "basisPoints": 60, "fixedMinor": 0}],
                 "limits": [{"currency": "CNY", "perPaymentMinorMax": 10_000_000}]}],
-            "network": network,
+            "network": self.network(places, gateway)?,
         }))
+    }
+
+    fn network(&self, places: &Places<'_>, gateway: u16) -> Result<Value> {
+        let folder = if self.network == Network::Simulator { "merchant" } else { self.channel };
+        let folder = places.keys.join(folder);
+        let key = |name: &str| -> Result<Value> {
+            let bytes = std::fs::read(folder.join(name))?;
+            let file = format!("{}-{name}", self.channel);
+            std::fs::write(places.config.join(&file), &bytes)?;
+            Ok(json!({"file": file, "sha256": payplane_api::config::hash(&bytes)}))
+        };
+        let endpoint = format!("https://localhost:{}", places.simulator);
+        if self.network == Network::Simulator {
+            return Ok(json!({"type": "Simulator", "endpoint": endpoint, "merchantId": "M1",
+                "merchantKey": key("merchant.key")?, "networkKey": key("network.pub")?, "ca": key("ca.crt")?}));
+        }
+        let mut network: Value = serde_json::from_slice(&std::fs::read(folder.join("ids.json"))?)?;
+        network["endpoint"] = endpoint.into();
+        network["isSimulated"] = true.into();
+        network["ca"] = key("ca.crt")?;
+        let path = format!("v1/channels/{}/notifications", self.channel);
+        network["notifyUrl"] = format!("https://localhost:{gateway}/{path}").into();
+        if self.network == Network::UnionPay {
+            network["type"] = "UnionPay".into();
+            network["signing"] = json!({"method": "Rsa", "merchantKey": key("merchant.key")?,
+                "merchantCertificate": key("merchant.crt")?, "networkCa": key("network-ca.crt")?});
+            return Ok(network);
+        }
+        network["merchantKey"] = key("merchant.key")?;
+        network["networkKey"] = key("network.pub")?;
+        if self.network == Network::WechatPay {
+            network["apiV3Key"] = key("apiv3.key")?;
+        }
+        network["type"] = if self.network == Network::WechatPay { "WechatPay" } else { "Alipay" }.into();
+        Ok(network)
     }
 }

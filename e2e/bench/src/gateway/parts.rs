@@ -29,7 +29,8 @@ pub(super) fn ledger(postgres: &Postgres, at: &Path) -> Result<(u16, Process)> {
 }
 
 /// Its port for merchants, that of its record, and the process.
-pub(super) fn simulator(at: &Path) -> Result<(u16, u16, Process)> {
+/// It believes the gateways when it notifies them; payers pay at once.
+pub(super) fn simulator(at: &Path, trust: &Path) -> Result<(u16, u16, Process)> {
     let network = at.join("network");
     let init = ["simulator", "init", "--dir", &text(&network), "--dns", "localhost"];
     process::finish(&init.map(str::to_owned))?;
@@ -42,9 +43,12 @@ pub(super) fn simulator(at: &Path) -> Result<(u16, u16, Process)> {
         ("--network-key", "network.key"),
         ("--merchants", "merchants.json"),
         ("--state", "journal"),
+        ("--networks", "networks.json"),
     ] {
         args.extend([flag.to_owned(), file(name)]);
     }
+    args.extend(["--payer-after-ms".to_owned(), "0".to_owned()]);
+    args.extend(["--notify-ca".to_owned(), text(&trust.join("ca.crt"))]);
     args.extend(listening(&[("--listen", port), ("--health", record)]));
     Ok((port, record, Process::start("simulator", &args, at, record)?))
 }
@@ -53,9 +57,9 @@ pub(super) fn gateway(
     name: &'static str,
     config: &Path,
     [leaf, trust]: [&Path; 2],
-    at: &Path,
+    (app, at): (u16, &Path),
 ) -> Result<([u16; 2], Process)> {
-    let [app, admin, health] = [port::free()?, port::free()?, port::free()?];
+    let [admin, health] = [port::free()?, port::free()?];
     let mut args = vec!["gateway".to_owned(), "--config".to_owned(), text(config)];
     args.extend(identity(leaf, trust));
     args.extend(listening(&[("--listen", app), ("--admin", admin), ("--health", health)]));

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use payplane_common::tls;
-use payplane_testkit::{Pki, Postgres};
+use payplane_testkit::{Pki, Postgres, port};
 use serde_json::{Value, json};
 
-use super::mix::Mix;
+use super::mix::{Mix, Places};
 use super::parts::{gateway, ledger, simulator};
 use super::process::Process;
 use super::receiver::Receiver;
@@ -57,14 +57,16 @@ impl Rig {
         }
         let at = folder.path();
         let (ledger_port, ledger) = ledger(&postgres, at)?;
-        let (simulator_port, record, simulator) = simulator(at)?;
-        let config = configure(&mix, &postgres, at, [ledger_port, simulator_port])?;
+        let trust = postgres.pki.trust();
+        let (simulator_port, record, simulator) = simulator(at, &trust)?;
+        let apps = [port::free()?, port::free()?];
+        let config = configure(&mix, &postgres, at, ([ledger_port, simulator_port], apps))?;
         Pki::notify_key(at)?;
         // Made once: the second gateway must not take it from under the first.
         let leaf = postgres.pki.leaf("gateway", &[])?;
         let (mut gateways, mut ports) = (vec![], vec![]);
-        for name in ["gateway-0", "gateway-1"] {
-            let (two, gateway) = gateway(name, &config, [&leaf, &postgres.pki.trust()], at)?;
+        for (name, app) in ["gateway-0", "gateway-1"].into_iter().zip(apps) {
+            let (two, gateway) = gateway(name, &config, [&leaf, &trust], (app, at))?;
             gateways.push(gateway);
             ports.push(two);
         }
@@ -133,14 +135,20 @@ impl Drop for Rig {
 }
 
 /// Writes the gateways' config.
-fn configure(mix: &Mix, postgres: &Postgres, at: &Path, [ledger, simulator]: [u16; 2]) -> Result<PathBuf> {
+fn configure(
+    mix: &Mix,
+    postgres: &Postgres,
+    at: &Path,
+    ([ledger, simulator], gateways): ([u16; 2], [u16; 2]),
+) -> Result<PathBuf> {
     let folder = at.join("config");
     std::fs::create_dir(&folder)?;
+    let places = Places { keys: &at.join("network"), config: &folder, simulator, gateways: &gateways };
     let config = json!({
         "tenant": "bench", "environment": "Test", "epoch": 1, "currencies": ["CNY"],
         "calendar": calendar(), "database": postgres.config("gateway"),
         "ledger": format!("https://localhost:{ledger}"),
-        "channels": mix.channels(&at.join("network"), &folder, simulator)?,
+        "channels": mix.channels(&places)?,
     });
     std::fs::write(folder.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
     Ok(folder.join("config.json"))
