@@ -18,9 +18,11 @@ for package in gcc libc6-dev containerd runc containernetworking-plugins nftable
   python3 openssl curl; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
-# Any JDK and Maven will do (e2e/oracle).
-command -v javac >/dev/null || missing+=(openjdk-17-jdk-headless)
-command -v mvn >/dev/null || missing+=(maven)
+# `prerequisites.sh tests`: any JDK and Maven will do (e2e/oracle).
+if [ "${1:-}" = tests ]; then
+  command -v javac >/dev/null || missing+=(openjdk-17-jdk-headless)
+  command -v mvn >/dev/null || missing+=(maven)
+fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 [ "$(id -u)" = 0 ] || fail "Debian packages are missing: ${missing[*]}. Run as root: apt-get install ${missing[*]}"
 command -v apt-get >/dev/null || fail "Debian packages are missing and there is no apt-get: ${missing[*]}"

@@ -2,6 +2,7 @@
 # test.sh short|full: everything that proves the product, on a cluster of its own.
 . "$(dirname "$0")/lib.sh"
 form=$1
+e2e/scripts/prerequisites.sh tests
 # What an earlier run that was killed has left is not the machine's own state.
 lab cluster down "$CLUSTER" >/dev/null
 lab cluster prune
