@@ -89,7 +89,7 @@ pub fn pool(
     application: &str,
     size: usize,
 ) -> Result<Pool, DatabaseError> {
-    pool_of(options(config, application)?, config, tls, size)
+    pool_with("", (config, application), tls, size)
 }
 
 /// The same for statements that find their rows by key. A plan that was made while the
@@ -100,9 +100,7 @@ pub fn key_pool(
     application: &str,
     size: usize,
 ) -> Result<Pool, DatabaseError> {
-    let mut options = options(config, application)?;
-    options.options(format!("{SESSION} -c enable_seqscan=off"));
-    pool_of(options, config, tls, size)
+    pool_with("-c enable_seqscan=off", (config, application), tls, size)
 }
 
 /// The same for reading alone: a read that nobody waits for any more ends.
@@ -112,17 +110,18 @@ pub fn read_pool(
     application: &str,
     size: usize,
 ) -> Result<Pool, DatabaseError> {
-    let mut options = options(config, application)?;
-    options.options(format!("{SESSION} -c statement_timeout=30s"));
-    pool_of(options, config, tls, size)
+    pool_with("-c statement_timeout=30s", (config, application), tls, size)
 }
 
-fn pool_of(
-    options: tokio_postgres::Config,
-    config: &DatabaseConfig,
+/// A pool whose sessions have these settings beside [`SESSION`].
+fn pool_with(
+    more: &str,
+    (config, application): (&DatabaseConfig, &str),
     tls: &DatabaseTls,
     size: usize,
 ) -> Result<Pool, DatabaseError> {
+    let mut options = options(config, application)?;
+    options.options(format!("{SESSION} {more}"));
     let manager = Manager::from_connect(
         options,
         Connector::new(config, tls),

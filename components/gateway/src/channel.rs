@@ -11,6 +11,7 @@
 //! - Nothing is sent twice by itself: no redirects, no retries.
 
 pub mod alipay;
+pub mod china;
 pub mod connection;
 pub mod credentials;
 pub mod endpoint;
@@ -87,6 +88,18 @@ pub struct Prepared {
     pub request: reqwest::Request,
     /// What the channel needs to read the answer.
     pub context: String,
+}
+
+/// What is older than this when it is to be sent was frozen, and is not sent.
+const SEND_MAX: SignedDuration = SignedDuration::from_mins(1);
+
+impl Prepared {
+    /// Why it is not sent any more: for networks that would take it, however old it is.
+    #[must_use]
+    pub fn too_old(&self) -> Option<Outcome> {
+        let is_old = Timestamp::now().duration_since(self.signed_at) > SEND_MAX;
+        is_old.then(|| Outcome::NotSent { why: "it was signed too long ago".to_owned() })
+    }
 }
 
 /// What a network says of a payment or a refund.

@@ -54,8 +54,6 @@ pub const QR: &str = "alipay-qr";
 
 /// How far Alipay's clock, by which an order runs out, may be behind ours.
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// What is older than this when it is to be sent was frozen, and is not sent.
-const SEND_MAX: SignedDuration = SignedDuration::from_mins(1);
 /// A refund has no time after which Alipay refuses it. Ours is begun within `SEND_MAX` and
 /// given up by our own timers seconds later; a process that was frozen while it wrote finds
 /// that the other side has not kept the connection for a day. That is weaker than a time
@@ -216,11 +214,11 @@ impl Channel for Alipay {
 
     fn send(&self, prepared: Prepared, trace: Trace) -> BoxFuture<'_, Outcome> {
         async move {
-            let Prepared { number, amount, signed_at, request, context: original } = prepared;
-            let now = Timestamp::now();
-            if now.duration_since(signed_at) > SEND_MAX {
-                return Outcome::NotSent { why: "it was signed too long ago".to_owned() };
+            if let Some(too_old) = prepared.too_old() {
+                return too_old;
             }
+            let Prepared { number, amount, request, context: original, .. } = prepared;
+            let now = Timestamp::now();
             let method = if original.is_empty() { PRECREATE } else { REFUND };
             match self.exchange(method, request, trace).await {
                 Ok(Verified { head, text }) if original.is_empty() => {

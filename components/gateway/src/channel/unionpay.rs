@@ -21,7 +21,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use payplane_api::config::{UnionPayNetwork, UnionPaySigning};
 use payplane_api::money::Money;
 use payplane_common::trace::Trace;
@@ -42,8 +42,6 @@ use super::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
 const BACK_PATH: &str = "/gateway/api/backTransReq.do";
 const QUERY_PATH: &str = "/gateway/api/queryTrans.do";
 const REFUND: &str = "refund";
-/// What is older than this when it is to be sent was frozen, and is not sent.
-const SEND_MAX: SignedDuration = SignedDuration::from_mins(1);
 
 /// A connection to UnionPay for one merchant of it.
 pub struct UnionPay {
@@ -155,10 +153,10 @@ impl Channel for UnionPay {
 
     fn send(&self, prepared: Prepared, trace: Trace) -> BoxFuture<'_, Outcome> {
         async move {
-            let Prepared { number, signed_at, request, context, .. } = prepared;
-            if Timestamp::now().duration_since(signed_at) > SEND_MAX {
-                return Outcome::NotSent { why: "it was signed too long ago".to_owned() };
+            if let Some(too_old) = prepared.too_old() {
+                return too_old;
             }
+            let Prepared { number, signed_at, request, context, .. } = prepared;
             let about = (number.as_str(), signed_at);
             match (self.exchange(request, trace).await, service(&context)) {
                 (Ok(body), Some(service)) => self.merchant.ordered(service, &body, about),

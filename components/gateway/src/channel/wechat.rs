@@ -14,7 +14,6 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
-use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use payplane_api::config::WechatPayNetwork;
 use payplane_api::money::Money;
@@ -27,6 +26,7 @@ use self::message::{CURRENCY, CloseBody, PayBody, Payer, Prepaid, Refund, Refund
 use self::message::{Total, Transaction};
 use self::notification::{API_V3_KEY, ApiV3Key};
 use self::sign::{Merchant, Network};
+use super::china;
 use super::connection::{Connection, Silence};
 use super::credentials::{SetupError, parse, roots};
 use super::endpoint::DeniedNetworks;
@@ -311,6 +311,5 @@ fn nonce() -> String {
 
 /// RFC 3339 with China's offset, in whole seconds.
 fn in_china(at: Timestamp) -> String {
-    let china = TimeZone::fixed(Offset::constant(8));
-    at.to_zoned(china).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    at.to_zoned(china::zone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }

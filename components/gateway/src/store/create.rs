@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use snafu::ResultExt;
 use uuid::Uuid;
 
 use super::nonces::Nonce;
-use super::orders::{COLUMNS, NewOrder, Order};
-use super::{LEASE_SECONDS, ReadSnafu, Store, StoreError, rows};
+use super::orders::{COLUMNS, NewOrder, Order, by_id};
+use super::{LEASE_SECONDS, Store, StoreError, rows};
 
 pub(super) type New = (NewOrder, Nonce);
 
@@ -76,7 +75,6 @@ impl Store {
             &nonces().map(|n| n.expires_at).collect::<Vec<_>>(),
             &LEASE_SECONDS,
         ];
-        let rows = rows(&self.client().await?, "create orders", &sql, params).await?;
-        rows.iter().map(|row| Ok((row.try_get("order_id").context(ReadSnafu)?, Order::read(row)?))).collect()
+        by_id(&rows(&self.client().await?, "create orders", &sql, params).await?)
     }
 }

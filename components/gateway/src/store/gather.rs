@@ -2,7 +2,7 @@
 //! moment after it, goes with the next. A request that is alone waits for nobody; under
 //! load a commit carries many, and costs the database little more than one.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,11 +17,9 @@ use super::StoreError;
 const ROWS_MAX: usize = 256;
 /// Writes that wait; more are refused, and the caller told to come again.
 const WAITING_MAX: usize = 2048;
-/// Statements of one kind that are under way at once.
-const STATEMENTS_MAX: usize = 1;
-/// So long the next one waits: the more it carries, the less a payment costs the database.
-/// At 1,000 payments/s on two cores p99 is 265 ms with two statements and no pause, 147 ms
-/// with one, 89 ms with this.
+/// One statement of a kind is under way, and so long the next one waits: the more it
+/// carries, the less a payment costs the database. At 1,000 payments/s on two cores p99 is
+/// 265 ms with two statements and no pause, 147 ms with one, 89 ms with this.
 const PAUSE: Duration = Duration::from_millis(8);
 
 type Answer<O> = oneshot::Sender<Result<Option<O>, StoreError>>;
@@ -34,7 +32,7 @@ struct Waiting<I, O> {
 
 struct State<I, O> {
     waiting: VecDeque<Waiting<I, O>>,
-    under_way: usize,
+    is_under_way: bool,
 }
 
 /// Gathers writes of one kind.
@@ -48,7 +46,7 @@ impl<I, O> Clone for Gather<I, O> {
 
 impl<I, O> Default for Gather<I, O> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State { waiting: VecDeque::new(), under_way: 0 })))
+        Self(Arc::new(Mutex::new(State { waiting: VecDeque::new(), is_under_way: false })))
     }
 }
 
@@ -64,15 +62,14 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
         let (answer, answered) = oneshot::channel();
         let is_free = {
             let mut state = self.state();
-            // Those whose callers have gone are not begun: they would come as a surprise.
-            state.waiting.retain(|waiting| !waiting.answer.is_closed());
+            if state.waiting.len() >= WAITING_MAX {
+                state.waiting.retain(|waiting| !waiting.answer.is_closed());
+            }
             if state.waiting.len() >= WAITING_MAX {
                 return Err(StoreError::Full);
             }
             state.waiting.push_back(Waiting { key, item, answer });
-            let is_free = state.under_way < STATEMENTS_MAX;
-            state.under_way = state.under_way.saturating_add(usize::from(is_free));
-            is_free
+            !std::mem::replace(&mut state.is_under_way, true)
         };
         if is_free {
             let gather = self.clone();
@@ -93,6 +90,7 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
         let (mut batch, mut keys, mut later) = (Vec::new(), HashSet::new(), VecDeque::new());
         while batch.len() < ROWS_MAX {
             let Some(next) = state.waiting.pop_front() else { break };
+            // One whose caller has gone is not begun: it would come as a surprise.
             if next.answer.is_closed() {
                 continue;
             }
@@ -107,7 +105,7 @@ impl<I: Clone + Send + Sync + 'static, O: Send + 'static> Gather<I, O> {
         }
         if batch.is_empty() {
             // Under the lock: whoever comes next sees that it is free.
-            state.under_way = state.under_way.saturating_sub(1);
+            state.is_under_way = false;
             return None;
         }
         Some(batch)
@@ -125,10 +123,10 @@ where
 {
     let items: Arc<Vec<_>> = Arc::new(batch.iter().map(|waiting| waiting.item.clone()).collect());
     match write(items).await {
-        Ok(mut written) => {
+        Ok(written) => {
+            let mut written: HashMap<_, _> = written.into_iter().collect();
             for Waiting { key, answer, .. } in batch {
-                let at = written.iter().position(|(of, _)| *of == key);
-                let _ = answer.send(Ok(at.map(|at| written.swap_remove(at).1)));
+                let _ = answer.send(Ok(written.remove(&key)));
             }
         }
         // One that the database refuses fails alone.

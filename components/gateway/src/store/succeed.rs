@@ -8,7 +8,7 @@ use snafu::ResultExt;
 use uuid::Uuid;
 
 use super::attempts::Attempt;
-use super::orders::{COLUMNS, Order, event};
+use super::orders::{COLUMNS, Order, by_id, event};
 use super::{ReadSnafu, Store, StoreError, rows};
 use crate::state::OrderState;
 
@@ -89,6 +89,6 @@ impl Store {
         if let Some(row) = rows.first() {
             self.wake(row.try_get("told").context(ReadSnafu)?);
         }
-        rows.iter().map(|row| Ok((row.try_get("order_id").context(ReadSnafu)?, Order::read(row)?))).collect()
+        by_id(&rows)
     }
 }

@@ -1,12 +1,9 @@
-//! Times as Alipay writes them: in China's time, which has no summer time, in seconds.
+//! Times as Alipay writes them: in China's time, in seconds.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::tz::{Offset, TimeZone};
 
-fn zone() -> TimeZone {
-    TimeZone::fixed(Offset::constant(8))
-}
+use crate::channel::china::zone;
 
 /// What was cut off makes it no later: an expiry is not put off.
 pub(super) fn text(at: Timestamp) -> String {

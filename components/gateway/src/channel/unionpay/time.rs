@@ -1,19 +1,16 @@
 //! UnionPay's times: China's, without an offset, in whole seconds.
 
 use jiff::civil::DateTime;
-use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
+
+use crate::channel::china::zone;
 
 /// How far the network's clock may be behind the one that a request was signed by.
 const BEHIND_MAX: SignedDuration = SignedDuration::from_hours(24);
 
-fn china() -> TimeZone {
-    TimeZone::fixed(Offset::constant(8))
-}
-
 /// `yyyyMMddHHmmss`.
 pub(super) fn in_china(at: Timestamp) -> String {
-    at.to_zoned(china()).strftime("%Y%m%d%H%M%S").to_string()
+    at.to_zoned(zone()).strftime("%Y%m%d%H%M%S").to_string()
 }
 
 pub(super) fn parse(text: &str) -> Option<Timestamp> {
@@ -24,7 +21,7 @@ pub(super) fn parse(text: &str) -> Option<Timestamp> {
 /// `traceTime`, `MMddHHmmss`: when the network passed the payment or the refund on. Its
 /// year is that in which it follows the request.
 pub(super) fn of_trace(text: &str, requested_at: Timestamp) -> Option<Timestamp> {
-    let year = requested_at.to_zoned(china()).year();
+    let year = requested_at.to_zoned(zone()).year();
     let least = requested_at.saturating_sub(BEHIND_MAX).unwrap_or(Timestamp::MIN);
     let years = [year.saturating_sub(1), year, year.saturating_add(1)];
     years.into_iter().filter_map(|year| with_year(year, text)).find(|at| *at >= least)
@@ -37,7 +34,7 @@ fn with_year(year: i16, text: &str) -> Option<Timestamp> {
     let two =
         |from: usize| number(text.get(from..from.saturating_add(2))?).and_then(|n| i8::try_from(n).ok());
     let time = DateTime::new(year, two(0)?, two(2)?, two(4)?, two(6)?, two(8)?, 0).ok()?;
-    time.to_zoned(china()).ok().map(|at| at.timestamp())
+    time.to_zoned(zone()).ok().map(|at| at.timestamp())
 }
 
 fn number(digits: &str) -> Option<i16> {
