@@ -8,6 +8,7 @@ mod networks;
 mod notifications;
 pub mod problem;
 mod signed;
+mod surpluses;
 pub mod wire;
 
 use axum::body::Bytes;

@@ -3,6 +3,7 @@
 //! the same identity is sent again.
 
 pub mod postings;
+pub mod surplus;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

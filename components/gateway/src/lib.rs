@@ -29,6 +29,7 @@ pub mod shares;
 pub mod signature;
 pub mod state;
 pub mod store;
+pub mod surplus;
 pub mod works;
 
 use std::net::SocketAddr;

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub orders_open: Gauge,
     pub orders_open_oldest_seconds: Gauge<f64, AtomicU64>,
     pub postings_owed: Counter,
+    pub surpluses_open: Gauge,
+    pub surpluses_held: Gauge,
     pub notifications: Family<Tried, Counter>,
     pub notifications_pending: Gauge,
     pub notifications_pending_oldest_seconds: Gauge<f64, AtomicU64>,
@@ -91,6 +93,8 @@ impl Metrics {
             orders_open: Gauge::default(),
             orders_open_oldest_seconds: Gauge::default(),
             postings_owed: Counter::default(),
+            surpluses_open: Gauge::default(),
+            surpluses_held: Gauge::default(),
             notifications: Family::default(),
             notifications_pending: Gauge::default(),
             notifications_pending_oldest_seconds: Gauge::default(),
@@ -136,6 +140,16 @@ impl Metrics {
             metrics.postings_owed.clone(),
         );
         metrics.register_notifications(registry);
+        registry.register(
+            "surpluses_open",
+            "Payments that no order stands for, on their way back",
+            metrics.surpluses_open.clone(),
+        );
+        registry.register(
+            "surpluses_held",
+            "Such payments that wait for a person",
+            metrics.surpluses_held.clone(),
+        );
         registry.register("config_epoch", "Epoch of the config in force", metrics.config_epoch.clone());
         metrics
     }

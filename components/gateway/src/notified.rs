@@ -14,17 +14,15 @@ use crate::patience::{Patience, REQUEST_MAX as REST_MAX};
 use crate::pay::ending;
 use crate::refund::{self, Turn};
 use crate::settle::{self, SettleError};
-use crate::state::{AttemptState, OrderState};
+use crate::state::OrderState;
 use crate::store::{Store, StoreError};
+use crate::surplus;
 
-/// Why a notification is not taken. The network sends it again, for hours: that is how a
-/// success that contradicts what had ended is not forgotten.
+/// Why a notification is not taken. The network sends it again, for hours.
 #[derive(Debug, Snafu)]
 pub enum NotTaken {
     #[snafu(display("the database or the ledger did not answer in time"))]
     Late,
-    #[snafu(display("the network took money for what had ended without an effect"))]
-    Contradiction,
     #[snafu(display("nothing has the number {number:?}"))]
     Unknown { number: String },
     #[snafu(transparent)]
@@ -67,15 +65,19 @@ async fn take_payment(
     let Some(attempt) = attempt else { return Ok(None) };
     let order_id = attempt.order_id;
     let order = patience.keep(|| gateway.store.order(order_id)).await?;
-    let outcome = notification.outcome.clone().of(settle::amount(&order)?);
+    let amount = settle::amount(&order)?;
+    if surplus::other_amount(&notification.outcome, amount).is_some() {
+        // Believed once a query says it too.
+        tracing::info!(attempt_id = %id, "a notification says another amount");
+        patience.keep(|| gateway.store.hasten_order(order_id)).await?;
+        return Ok(Some(()));
+    }
+    let outcome = notification.outcome.clone().of(amount);
     if !outcome.is_said() {
         return Ok(Some(()));
     }
     let ending = ending(channel, id, outcome);
     let attempt = patience.keep(|| gateway.store.end_attempt(id, &ending)).await?;
-    if ending.status == AttemptState::Succeeded && attempt.is_without_effect() {
-        return Err(NotTaken::Contradiction);
-    }
     // One that was told before has nothing left to do.
     if order.status == OrderState::Processing {
         let (work, span) = (gateway.clone(), tracing::info_span!("notified", %order_id));
@@ -96,7 +98,9 @@ async fn take_refund(
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
     let found = patience.keep(|| gateway.store.known_refund(id)).await?.filter(|r| r.channel == channel);
-    let Some(known) = found else { return Ok(None) };
+    let Some(known) = found else {
+        return take_surplus(gateway, (channel, id), notification, patience).await;
+    };
     let order = patience.keep(|| gateway.store.order(known.order_id)).await?;
     let outcome = notification.outcome.clone().of(refund::amount(&order, &known)?);
     if !outcome.is_said() {
@@ -116,6 +120,23 @@ async fn take_refund(
         }
     };
     go_on(gateway, place, rest.instrument(span));
+    Ok(Some(()))
+}
+
+/// What a network says of a surplus that it was asked to give back.
+async fn take_surplus(
+    gateway: &Gateway,
+    (channel, id): (&str, Uuid),
+    notification: &Notification,
+    patience: Patience,
+) -> Result<Option<()>, NotTaken> {
+    let found = patience.keep(|| gateway.store.surplus(id)).await?;
+    let Some(known) = found.filter(|s| s.channel == channel && s.refund_id == Some(id)) else {
+        return Ok(None);
+    };
+    let outcome = notification.outcome.clone().of(surplus::amount(&known)?);
+    // The resolver does what follows.
+    surplus::take(gateway, (known.attempt_id, id), outcome).await?;
     Ok(Some(()))
 }
 

@@ -22,6 +22,7 @@ use crate::state::AttemptState;
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::orders::Order;
 use crate::store::refunds::Refund;
+use crate::surplus;
 use crate::works::Works;
 
 /// Orders and refunds, each, taken in one look.
@@ -71,6 +72,13 @@ async fn take(works: &mut Works, gateway: &Arc<Gateway>) -> Result<bool, SettleE
     for refund in refunds {
         let (id, channel, gateway) = (refund.refund_id, refund.channel.clone(), gateway.clone());
         works.start(channel, async move { log(id, resolve_refund(&gateway, refund).await) });
+    }
+    let most = i64::try_from(works.room().min(TAKEN_MAX)).unwrap_or_default();
+    let surpluses = gateway.store.claim_surpluses(most, &works.busy()).await?;
+    taken = taken.max(surpluses.len());
+    for surplus in surpluses {
+        let (id, channel, gateway) = (surplus.attempt_id, surplus.channel.clone(), gateway.clone());
+        works.start(channel, async move { log(id, surplus::advance(&gateway, surplus, Trace::new()).await) });
     }
     Ok(taken >= limit)
 }
@@ -129,6 +137,9 @@ async fn ask(
         return Ok(Some(Ending::bare(AttemptState::NotReceived)));
     }
     let said = match found {
+        Found::Outcome(outcome) if let Some(ending) = surplus::other_amount(&outcome, sent.amount) => {
+            return Ok(Some(ending));
+        }
         Found::Outcome(outcome) => Some(outcome.of(sent.amount)).filter(Outcome::is_said),
         Found::NotFound { .. } => None,
     };
@@ -154,6 +165,13 @@ async fn chores(gateway: &Gateway) {
             gateway.metrics.orders_open_oldest_seconds.set(oldest_seconds);
         }
         Err(error) => tracing::info!(error = chain(&error), "open orders not counted"),
+    }
+    match gateway.store.count_surpluses().await {
+        Ok((open, held)) => {
+            gateway.metrics.surpluses_open.set(open);
+            gateway.metrics.surpluses_held.set(held);
+        }
+        Err(error) => tracing::info!(error = chain(&error), "surpluses not counted"),
     }
     gateway.metrics.config_epoch.set(gateway.settings().value.epoch_signed());
 }

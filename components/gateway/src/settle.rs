@@ -78,6 +78,10 @@ pub async fn finish(
         AttemptState::Closed => "Closed",
         AttemptState::NotSent => "ChannelUnavailable",
         AttemptState::NotReceived => "NotReceived",
+        AttemptState::OtherAmount => {
+            patience.keep(|| gateway.store.note_other_amount(&attempt)).await?;
+            "OtherAmount"
+        }
     };
     Ok(patience.keep(|| gateway.store.fail_order(order.order_id, code)).await?)
 }

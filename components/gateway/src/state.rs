@@ -81,6 +81,8 @@ states!(
         NotSent,
         /// The network does not know it, and could not accept it any more.
         NotReceived,
+        /// The network took another amount than it was asked for.
+        OtherAmount,
     }
 );
 
@@ -95,6 +97,26 @@ states!(
         Reversing,
         Succeeded,
         Failed,
+    }
+);
+
+states!(
+    /// A surplus: money that a network took and no order stands for.
+    SurplusState, "a surplus", {
+        /// A notification says so; the network is asked.
+        Told,
+        /// A query says it too; the ledger is asked next.
+        Confirmed,
+        /// It is booked as suspense; the network is asked to give it back.
+        Booked,
+        /// The network is asked, or has not answered.
+        Sending,
+        /// The network gave it back; the ledger is asked next.
+        Repaid,
+        /// It was given back, and suspense is rid of it.
+        Refunded,
+        /// A person has to decide.
+        Held,
     }
 );
 
@@ -141,7 +163,9 @@ impl OrderState {
 impl AttemptState {
     #[must_use]
     pub fn transitions() -> &'static [Transition<Self>] {
-        use AttemptState::{Closed, Declined, NotReceived, NotSent, Processing, Sending, Succeeded, Unknown};
+        use AttemptState::{
+            Closed, Declined, NotReceived, NotSent, OtherAmount, Processing, Sending, Succeeded, Unknown,
+        };
         const {
             &[
                 when(Sending, Succeeded, "verified answer or notification"),
@@ -159,6 +183,9 @@ impl AttemptState {
                 when(Sending, Closed, "the network confirmed that it takes no money for it any more"),
                 when(Unknown, Closed, "the network confirmed that it takes no money for it any more"),
                 when(Processing, Closed, "the network confirmed that it takes no money for it any more"),
+                when(Sending, OtherAmount, "a query says that another amount was paid"),
+                when(Unknown, OtherAmount, "a query says that another amount was paid"),
+                when(Processing, OtherAmount, "a query says that another amount was paid"),
             ]
         }
     }
@@ -179,6 +206,28 @@ impl RefundState {
                     "declined, not sent, or not found after the request's window closed",
                 ),
                 when(Reversing, Failed, "the ledger acknowledged the reversal"),
+            ]
+        }
+    }
+}
+
+impl SurplusState {
+    #[must_use]
+    pub fn transitions() -> &'static [Transition<Self>] {
+        use SurplusState::{Booked, Confirmed, Held, Refunded, Repaid, Sending, Told};
+        const {
+            &[
+                when(Told, Confirmed, "a query says it too"),
+                when(Told, Held, "no query of many said it"),
+                when(Confirmed, Booked, "the ledger acknowledged it as suspense"),
+                when(Booked, Sending, "the request to give it back was signed"),
+                when(Booked, Held, "the network cannot be asked to give it back"),
+                when(Sending, Repaid, "verified answer, query, or the network's notification"),
+                when(Sending, Booked, "not sent, or not found after the request's window closed"),
+                when(Sending, Held, "the network declined to give it back"),
+                when(Repaid, Refunded, "the ledger acknowledged that it left suspense"),
+                when(Held, Told, "an administrator asked for another try"),
+                when(Held, Booked, "an administrator asked for another try, and it is booked"),
             ]
         }
     }
@@ -217,9 +266,9 @@ mod tests {
         for state in AttemptState::ALL {
             assert!(walk(*state, &mut vec![]), "{state} has no way to an end");
         }
-        use AttemptState::{Closed, Declined, NotReceived, NotSent, Succeeded};
+        use AttemptState::{Closed, Declined, NotReceived, NotSent, OtherAmount, Succeeded};
         for state in AttemptState::ALL {
-            let end = [Succeeded, Declined, Closed, NotSent, NotReceived].contains(state);
+            let end = [Succeeded, Declined, Closed, NotSent, NotReceived, OtherAmount].contains(state);
             assert_eq!(state.is_final(), end, "{state}");
         }
     }

@@ -12,6 +12,7 @@ pub mod outbox;
 pub mod refunds;
 pub mod registry;
 mod succeed;
+pub mod surpluses;
 pub mod tries;
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! The table in docs/gateway.md is the one in the code. UPDATE=1 rewrites it.
 
-use payplane_gateway::state::{AttemptState, DeliveryState, OrderState, RefundState, Transition};
+use payplane_gateway::state::{
+    AttemptState, DeliveryState, OrderState, RefundState, SurplusState, Transition,
+};
 
 const BEGIN: &str = "<!-- states -->\n";
 const END: &str = "<!-- /states -->\n";
@@ -23,6 +25,7 @@ fn the_documented_states_are_those_of_the_code() {
         table("order", OrderState::transitions()),
         table("attempt", AttemptState::transitions()),
         table("refund", RefundState::transitions()),
+        table("surplus", SurplusState::transitions()),
         table("notification", DeliveryState::transitions()),
     ];
     let current = format!("{head}{BEGIN}{}{END}{tail}", tables.concat());

@@ -143,7 +143,7 @@ mod orders {
         assert!(book.order(order(NetworkName::WechatPay, "n1", 701)).await.unwrap().differs);
         assert!(book.order(order(NetworkName::Alipay, "n1", 900)).await.unwrap().new);
         let key = first.payment.key();
-        let paid = book.complete_order(&key, Details::default().with("openid", "o1")).await.unwrap();
+        let paid = book.complete_order(&key, Details::default().with("openid", "o1"), 700).await.unwrap();
         assert_eq!(paid.unwrap().details.get("openid"), Some("o1"));
         assert!(book.close_order(&key).await.unwrap().is_none(), "it is paid");
         drop(book);
@@ -165,7 +165,7 @@ mod orders {
         let key = book.order(order(NetworkName::WechatPay, "n1", 1000)).await.unwrap().payment.key();
         let unpaid = book.refund_order(refund("r", Amount::Minor(1))).await;
         assert!(matches!(unpaid, Err(RefundError::NotPaid { .. })));
-        book.complete_order(&key, Details::default()).await.unwrap();
+        book.complete_order(&key, Details::default(), 1000).await.unwrap();
         let tasks: Vec<_> = (0..50)
             .map(|n| {
                 let book = book.clone();
@@ -187,7 +187,7 @@ mod orders {
         let (_folder, book) = book();
         let key = book.order(order(NetworkName::WechatPay, "n1", 1000)).await.unwrap().payment.key();
         assert!(book.close_order(&key).await.unwrap().is_some());
-        assert!(book.complete_order(&key, Details::default()).await.unwrap().is_none());
+        assert!(book.complete_order(&key, Details::default(), 1000).await.unwrap().is_none());
         assert_eq!(book.find(&key).await.unwrap().payment.state, State::Declined);
         let closed = book.refund_order(refund("r1", Amount::Whole(1000))).await;
         assert!(matches!(closed, Err(RefundError::NotPaid { state: State::Declined })));

@@ -38,6 +38,20 @@ pub fn expect_payment(sandbox: &Arc<Sandbox>, payment: Payment) {
     }
 }
 
+/// An order was closed; its payer may pay all the same.
+pub fn expect_contradiction(sandbox: &Arc<Sandbox>, closed: Payment) {
+    let Payer::OnceClosed(wait) = script::payer(closed.amount_minor, sandbox.payer_after) else { return };
+    let sandbox = sandbox.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(wait).await;
+        match sandbox.book.complete_closed(&closed.key(), details(&closed)).await {
+            Ok(Some(payment)) => tell(&sandbox, payment),
+            Ok(None) => {}
+            Err(error) => warn(&closed, &error),
+        }
+    });
+}
+
 /// A new refund comes through, at once or when its amount says so.
 pub fn expect_refund(sandbox: &Arc<Sandbox>, payment: Payment) {
     match script::refund_takes(payment.amount_minor) {
@@ -57,13 +71,14 @@ fn end_after(sandbox: &Arc<Sandbox>, payment: Payment, wait: Duration) {
             Ok(Some(payment)) => tell(&sandbox, payment),
             // It was closed before.
             Ok(None) => {}
-            Err(error) => tracing::warn!(
-                error = payplane_common::telemetry::chain(&error),
-                number = payment.number,
-                "a payment cannot be completed"
-            ),
+            Err(error) => warn(&payment, &error),
         }
     });
+}
+
+fn warn(payment: &Payment, error: &BookError) {
+    let (error, number) = (payplane_common::telemetry::chain(error), &payment.number);
+    tracing::warn!(error, number, "a payment cannot be completed");
 }
 
 fn age(payment: &Payment) -> Duration {
@@ -74,13 +89,17 @@ fn age(payment: &Payment) -> Duration {
 
 async fn end(sandbox: &Sandbox, payment: &Payment) -> Result<Option<Payment>, BookError> {
     let key = payment.key();
+    let minor = match payment.asked {
+        Asked::Pay { .. } => script::paid_minor(payment.amount_minor),
+        _ => payment.amount_minor,
+    };
     for _ in 0..TRIES_MAX {
-        match sandbox.book.complete_order(&key, details(payment)).await {
+        match sandbox.book.complete_order(&key, details(payment), minor).await {
             Err(BookError::Journal { source: JournalError::Full }) => tokio::time::sleep(AGAIN_AFTER).await,
             answer => return answer,
         }
     }
-    sandbox.book.complete_order(&key, details(payment)).await
+    sandbox.book.complete_order(&key, details(payment), minor).await
 }
 
 /// What the network knows once it is paid or refunded.

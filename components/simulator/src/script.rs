@@ -12,6 +12,8 @@ const NOTICE_LATE: Duration = Duration::from_secs(5);
 pub enum Payer {
     After(Duration),
     Never,
+    /// Not before the order was closed, and then all the same.
+    OnceClosed(Duration),
 }
 
 /// One notification.
@@ -44,7 +46,19 @@ pub fn payer(amount_minor: i64, usual: Duration) -> Payer {
     match amount_minor.checked_rem(LAST_DIGITS) {
         Some(9002) => Payer::After(usual.max(LATE)),
         Some(9008) => Payer::Never,
+        Some(9013) => Payer::OnceClosed(LATE),
         _ => Payer::After(usual),
+    }
+}
+
+/// What the payer of an order pays.
+#[must_use]
+pub fn paid_minor(amount_minor: i64) -> i64 {
+    match amount_minor.checked_rem(LAST_DIGITS) {
+        Some(9014) => amount_minor.saturating_add(1),
+        // A refund of that is declined.
+        Some(9015) => amount_minor.saturating_sub(14),
+        _ => amount_minor,
     }
 }
 
@@ -83,6 +97,8 @@ mod tests {
         assert_eq!(payer(100, usual), Payer::After(usual));
         assert_eq!(payer(19_002, usual), Payer::After(LATE));
         assert_eq!(payer(9008, usual), Payer::Never);
+        assert_eq!(payer(9013, usual), Payer::OnceClosed(LATE));
+        assert_eq!((paid_minor(19_014), paid_minor(19_015), paid_minor(9013)), (19_015, 19_001, 9013));
         assert_eq!(notices(100).steps, [[Notice::Right]]);
         assert!(notices(29_009).steps.is_empty());
         assert_eq!(notices(9010).steps.iter().map(Vec::len).sum::<usize>(), 5);

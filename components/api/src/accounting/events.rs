@@ -106,6 +106,10 @@ events! {
         at "the release", key "reserve:<merchant>:<due date>", "A part of what became due is kept as security.";
     RESERVE_RELEASED = "reserve released" ("reserve-released"), [debit(MerchantReserve, Amount), credit(MerchantAvailable, Amount)],
         at "the reserve's due date", key "reserve-released:<merchant>:<due date>", "The security is given back.";
+    SURPLUS = "surplus payment" ("suspense"), [debit(ChannelReceivable, Amount), credit(SuspenseLong, Amount)],
+        at "the network's success", key "surplus:<attempt>", "A network took money that no order stands for: after its end, twice, or over another amount.";
+    SURPLUS_REFUNDED = "surplus refunded" ("refund" of "surplus payment"), [debit(SuspenseLong, Amount), credit(ChannelReceivable, Amount)],
+        at "the request to give it back", key "surplus-refund:<attempt>", "The network gave it back to the customer.";
     SUSPENSE_IN = "suspense in" ("suspense"), [debit(BankClient, Amount), credit(SuspenseLong, Amount)],
         at "the bank's booking", key "suspense:<bank line>", "Money came that nobody can explain yet.";
     SUSPENSE_OUT = "suspense out" ("suspense-out"), [debit(SuspenseLong, Amount), credit(ChannelReceivable, Amount)],

@@ -133,11 +133,11 @@ fn refund_references(order: &Order, refund: &Refund) -> Vec<Reference> {
     vec![reference("order", order.order_id.to_string()), reference("refund", Store::number(refund.refund_id))]
 }
 
-fn identity(key_date: Date, key: String) -> Identity {
+pub(super) fn identity(key_date: Date, key: String) -> Identity {
     Identity { key_date: key_date.to_string(), key }
 }
 
-fn reference(kind: &str, value: String) -> Reference {
+pub(super) fn reference(kind: &str, value: String) -> Reference {
     Reference { r#type: kind.to_owned(), value }
 }
 

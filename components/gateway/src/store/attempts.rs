@@ -14,7 +14,7 @@ use crate::route::Decision;
 use crate::state::AttemptState;
 
 const COLUMNS: &str = "attempt_id, order_id, ordinal, channel, fee_minor, config_hash, config_epoch, status,
-    signed_at, network_id, network_time, code, action";
+    signed_at, network_id, network_time, code, action, paid_minor";
 
 /// An attempt as it is stored.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Attempt {
     pub code: Option<String>,
     /// What the payer does to pay.
     pub action: Option<Value>,
+    /// What the network took, where that is not what it was asked for.
+    pub paid_minor: Option<i64>,
 }
 
 impl Attempt {
@@ -52,6 +54,7 @@ impl Attempt {
                 network_time: row.try_get("network_time")?,
                 code: row.try_get("code")?,
                 action: row.try_get("action")?,
+                paid_minor: row.try_get("paid_minor")?,
             };
             Ok((attempt, row.try_get("status")?))
         };
@@ -59,9 +62,9 @@ impl Attempt {
         Ok(Self { status: AttemptState::parse(&status).context(StateSnafu)?, ..attempt })
     }
 
-    /// Is it certain that it has had no effect, and never will?
+    /// Has it ended, and not in a success that its order could have?
     #[must_use]
-    pub fn is_without_effect(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.status.is_final() && self.status != AttemptState::Succeeded
     }
 }
@@ -74,12 +77,13 @@ pub struct Ending {
     pub network_time: Option<Timestamp>,
     pub code: Option<String>,
     pub action: Option<Value>,
+    pub paid_minor: Option<i64>,
 }
 
 impl Ending {
     #[must_use]
     pub fn bare(status: AttemptState) -> Self {
-        Self { status, network_id: None, network_time: None, code: None, action: None }
+        Self { status, network_id: None, network_time: None, code: None, action: None, paid_minor: None }
     }
 }
 
@@ -151,9 +155,8 @@ impl Store {
         }
         let stored = self.attempt(attempt_id).await?;
         let stored = stored.context(MissingSnafu { what: "attempt", id: attempt_id })?;
-        if ending.status == AttemptState::Succeeded && stored.is_without_effect() {
-            let (network_id, stored) = (&ending.network_id, stored.status);
-            tracing::error!(%attempt_id, ?network_id, %stored, "the network took money for what it had ended");
+        if ending.status == AttemptState::Succeeded && stored.has_failed() {
+            self.note_surplus(&stored, ending).await?;
         }
         Ok(stored)
     }
@@ -164,9 +167,9 @@ impl Store {
                 WHERE attempt_id = ANY ($1) ORDER BY attempt_id FOR UPDATE)
              UPDATE gateway.attempts SET status = t.became, network_id = coalesce(t.by_network, network_id),
                 network_time = coalesce(t.at, network_time), code = coalesce(t.with_code, code),
-                action = coalesce(t.to_do, action), ended_at = CASE WHEN t.is_final THEN now() END
+                action = coalesce(t.to_do, action), paid_minor = t.paid, ended_at = CASE WHEN t.is_final THEN now() END
              FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bool[], $7::text[],
-                $8::jsonb[]) AS t(id, became, by_network, at, with_code, is_final, sources, to_do)
+                $8::jsonb[], $9::bigint[]) AS t(id, became, by_network, at, with_code, is_final, sources, to_do, paid)
                 JOIN held ON held_id = t.id
              WHERE attempt_id = t.id AND status = ANY (string_to_array(t.sources, ',')) RETURNING {COLUMNS}"
         );
@@ -179,6 +182,7 @@ impl Store {
             &all.iter().map(|(_, ending)| ending.status.is_final()).collect::<Vec<_>>(),
             &all.iter().map(|(_, ending)| ending.status.sources().join(",")).collect::<Vec<_>>(),
             &all.iter().map(|(_, ending)| ending.action.as_ref()).collect::<Vec<_>>(),
+            &all.iter().map(|(_, ending)| ending.paid_minor).collect::<Vec<_>>(),
         ];
         Self::attempts(&rows(&self.client().await?, "store the outcomes of attempts", &sql, params).await?)
     }
@@ -225,6 +229,7 @@ impl Store {
         let sql = "SELECT
             (SELECT count(*) FROM gateway.attempts WHERE channel = $1 AND status IN ('Sending', 'Processing'))
              + (SELECT count(*) FROM gateway.refunds WHERE channel = $1 AND next_check_at IS NOT NULL)
+             + (SELECT count(*) FROM gateway.surpluses WHERE channel = $1 AND next_check_at IS NOT NULL)
              + (SELECT count(*) FROM gateway.orders o JOIN gateway.attempts a USING (order_id)
                 WHERE o.status = 'Processing' AND a.status = 'Succeeded' AND a.channel = $1),
             (SELECT count(*) FROM gateway.attempts WHERE channel = $1 AND status = 'Unknown')";

@@ -12,7 +12,7 @@ use super::nonces::{self, Nonce};
 use super::outbox::{Event, publish};
 use super::{
     INTERVAL_SECONDS_MAX, LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError,
-    one, optional, rows,
+    execute, one, optional, rows,
 };
 use crate::state::OrderState;
 
@@ -222,7 +222,7 @@ impl Store {
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
         let lock = format!("SELECT {COLUMNS} FROM gateway.orders WHERE order_id = $1 FOR UPDATE");
         let order = Order::read(&one(&transaction, what, &lock, &[&order_id]).await?)?;
-        let alive = latest(&transaction, order_id).await?.is_some_and(|a| !a.is_without_effect());
+        let alive = latest(&transaction, order_id).await?.is_some_and(|a| !a.has_failed());
         if order.status != OrderState::Processing || alive {
             return Ok(order);
         }
@@ -286,6 +286,16 @@ impl Store {
             Some(row) => Order::read(&row),
             None => self.order(order_id).await,
         }
+    }
+
+    /// Something new was heard of it: it is looked at soon, unless somebody works on it. The
+    /// interval grows as before, so that nobody makes us ask without end.
+    pub async fn hasten_order(&self, order_id: Uuid) -> Result<(), StoreError> {
+        let sql =
+            "UPDATE gateway.orders SET next_check_at = least(next_check_at, now() + interval '1 second')
+             WHERE order_id = $1 AND status = 'Processing' AND action IS NOT NULL";
+        execute(&self.client().await?, "hasten an order", sql, &[&order_id]).await?;
+        Ok(())
     }
 
     /// How many orders are unfinished, and since when the oldest is.

@@ -120,10 +120,11 @@ pub(super) async fn close(sandbox: &Arc<Sandbox>, call: &Call) -> Result<Outcome
         false => sandbox.book.close_order(&found.payment.key()).await?,
     };
     let closed = closed.ok_or_else(|| Answer::business("ACQ.TRADE_STATUS_ERROR", "交易状态不合法"))?;
-    Ok(Answer::success()
+    let answer = Answer::success()
         .with("out_trade_no", &closed.number)
-        .with("trade_no", closed.details.text("trade_no"))
-        .into())
+        .with("trade_no", closed.details.text("trade_no"));
+    payer::expect_contradiction(sandbox, closed);
+    Ok(answer.into())
 }
 
 /// Takes a trade back: unpaid ones take no money any more, paid ones give it back.

@@ -101,24 +101,36 @@ impl Book {
     }
 
     /// Completes what is unpaid or processing; nothing where that is over already.
-    pub async fn complete_order(&self, key: &Key, details: Details) -> Result<Option<Payment>, BookError> {
-        self.end(key, |key| Event::Completed(Change::now(key, details))).await
+    pub async fn complete_order(
+        &self,
+        key: &Key,
+        details: Details,
+        paid_minor: i64,
+    ) -> Result<Option<Payment>, BookError> {
+        self.end(key, State::Processing, |key| Event::Completed(Change::now(key, details).paid(paid_minor)))
+            .await
+    }
+
+    /// Completes what was closed, as no network should.
+    pub async fn complete_closed(&self, key: &Key, details: Details) -> Result<Option<Payment>, BookError> {
+        self.end(key, State::Declined, |key| Event::Completed(Change::now(key, details))).await
     }
 
     /// Closes what is unpaid; nothing where it has come to an end already.
     pub async fn close_order(&self, key: &Key) -> Result<Option<Payment>, BookError> {
-        self.end(key, |key| Event::Closed(Change::now(key, Details::default()))).await
+        self.end(key, State::Processing, |key| Event::Closed(Change::now(key, Details::default()))).await
     }
 
     async fn end(
         &self,
         key: &Key,
+        from: State,
         event: impl FnOnce(Key) -> Event + Send,
     ) -> Result<Option<Payment>, BookError> {
         let (ended, durable) = {
             let mut pages = self.pages();
             let known = pages.payments.get(key).context(NotFoundSnafu)?;
-            if known.state != State::Processing {
+            if known.state != from {
                 return Ok(None);
             }
             let durable = self.write(&mut pages, event(key.clone()))?;

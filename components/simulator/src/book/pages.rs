@@ -28,11 +28,18 @@ pub(super) struct Change {
     network_time: Timestamp,
     #[serde(default, skip_serializing_if = "Details::is_empty")]
     details: Details,
+    /// Where it is not what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paid_minor: Option<i64>,
 }
 
 impl Change {
     pub(super) fn now(key: Key, details: Details) -> Self {
-        Self { key, network_time: Timestamp::now(), details }
+        Self { key, network_time: Timestamp::now(), details, paid_minor: None }
+    }
+
+    pub(super) fn paid(self, minor: i64) -> Self {
+        Self { paid_minor: Some(minor), ..self }
     }
 }
 
@@ -55,6 +62,8 @@ impl Pages {
             Event::Completed(change) => {
                 if let Some(payment) = self.payments.get_mut(&change.key) {
                     payment.state = State::Succeeded;
+                    payment.code = None;
+                    payment.amount_minor = change.paid_minor.unwrap_or(payment.amount_minor);
                     payment.network_time = change.network_time;
                     payment.details.extend(&change.details);
                     payment.details.shrink();

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Refused};
 use super::body::{is_number, read};
 use super::{Caller, Outcome};
-use crate::beijing;
 use crate::book::orders::Taken;
 use crate::book::{BookError, Key, NetworkName, Payment};
 use crate::message::State;
 use crate::sandbox::Sandbox;
+use crate::{beijing, payer};
 
 pub(super) async fn by_number(
     sandbox: &Arc<Sandbox>,
@@ -64,7 +64,10 @@ pub(super) async fn close(
     }
     let key = Key::order(NetworkName::WechatPay, &caller.mchid, number);
     match sandbox.book.close_order(&key).await {
-        Ok(Some(_)) => return Ok(Answer::no_content().into()),
+        Ok(Some(closed)) => {
+            payer::expect_contradiction(sandbox, closed);
+            return Ok(Answer::no_content().into());
+        }
         Ok(None) => {}
         Err(BookError::NotFound) => return Err(Answer::no_order().into()),
         Err(error) => return Err(error.into()),

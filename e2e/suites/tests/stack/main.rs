@@ -15,4 +15,5 @@ mod payments;
 mod process;
 mod refusals;
 mod routing;
+mod surpluses;
 mod traces;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::harness::{DATE, Stack, ended, payment, refund};
 
 /// Longer than any interval of the resolver.
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// A notification comes before the resolver asks.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
@@ -129,7 +129,7 @@ impl Network {
 }
 
 /// A stack whose gateways have these channels.
-async fn stack_with(networks: &[Network]) -> Result<Stack> {
+pub(crate) async fn stack_with(networks: &[Network]) -> Result<Stack> {
     let mut stack = Stack::start().await?;
     let channels = networks.iter().map(|network| network.channel(&stack)).collect::<Result<Vec<_>>>()?;
     stack.configure_channels(&channels)?;

@@ -1,0 +1,305 @@
+//! Surpluses: one for each attempt that a network took money for and whose order cannot
+//! have it.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde_json::json;
+use snafu::ResultExt;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::attempts::{Attempt, Ending};
+use super::outbox::{Event, publish};
+use super::{
+    INTERVAL_SECONDS_MAX, LEASE_SECONDS, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one,
+    optional, rows,
+};
+use crate::state::{AttemptState, SurplusState};
+
+const COLUMNS: &str =
+    "attempt_id, order_id, channel, reason, amount_minor, currency, stored_date, network_id,
+    network_time, status, refund_id, signed_at, held_because, created_at, checks";
+
+/// A surplus as it is stored.
+#[derive(Clone, Debug)]
+pub struct Surplus {
+    pub attempt_id: Uuid,
+    pub order_id: Uuid,
+    pub channel: String,
+    pub reason: String,
+    /// The order's amount, until a query says what was paid.
+    pub amount_minor: i64,
+    pub currency: String,
+    pub stored_date: Date,
+    pub network_id: String,
+    pub network_time: Timestamp,
+    pub status: SurplusState,
+    /// The latest request to give it back, and the time that its signature bears.
+    pub refund_id: Option<Uuid>,
+    pub signed_at: Option<Timestamp>,
+    pub held_because: Option<String>,
+    pub created_at: Timestamp,
+    /// How often it was looked at.
+    pub checks: i32,
+}
+
+impl Surplus {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let read = || -> Result<(Self, String), tokio_postgres::Error> {
+            let surplus = Self {
+                attempt_id: row.try_get("attempt_id")?,
+                order_id: row.try_get("order_id")?,
+                channel: row.try_get("channel")?,
+                reason: row.try_get("reason")?,
+                amount_minor: row.try_get("amount_minor")?,
+                currency: row.try_get("currency")?,
+                stored_date: row.try_get("stored_date")?,
+                network_id: row.try_get("network_id")?,
+                network_time: row.try_get("network_time")?,
+                status: SurplusState::Told,
+                refund_id: row.try_get("refund_id")?,
+                signed_at: row.try_get("signed_at")?,
+                held_because: row.try_get("held_because")?,
+                created_at: row.try_get("created_at")?,
+                checks: row.try_get("checks")?,
+            };
+            Ok((surplus, row.try_get("status")?))
+        };
+        let (surplus, status) = read().context(ReadSnafu)?;
+        Ok(Self { status: SurplusState::parse(&status).context(StateSnafu)?, ..surplus })
+    }
+}
+
+/// What leads a surplus to its next state, and what is stored with it.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// A query says that this much was paid.
+    Confirm(i64),
+    /// Its posting.
+    Book(Uuid),
+    /// A new request to give it back, under this number, signed at this time.
+    Send(Uuid, Timestamp),
+    /// This request had no effect, and never will.
+    SendAgain(Uuid),
+    /// The network gave it back by this request, under this number of its own.
+    Repay(Uuid, &'a str),
+    /// It is left to a person, for want of an answer to a request or of the request.
+    Hold(Option<Uuid>, &'a str),
+}
+
+impl Step<'_> {
+    /// The states from which it leads to which.
+    fn way(self) -> (&'static [SurplusState], SurplusState) {
+        use SurplusState::{Booked, Confirmed, Held, Repaid, Sending, Told};
+        match self {
+            Self::Confirm(_) => (&[Told], Confirmed),
+            Self::Book(_) => (&[Confirmed], Booked),
+            Self::Send(..) => (&[Booked], Sending),
+            Self::SendAgain(_) => (&[Sending], Booked),
+            Self::Repay(..) => (&[Sending], Repaid),
+            Self::Hold(None, _) => (&[Told, Booked], Held),
+            Self::Hold(Some(_), _) => (&[Sending], Held),
+        }
+    }
+}
+
+/// What a step stores, and the request that it is about.
+#[derive(Default)]
+struct Set<'a> {
+    amount_minor: Option<i64>,
+    suspense: Option<Uuid>,
+    refund: Option<Uuid>,
+    signed_at: Option<Timestamp>,
+    network_id: Option<&'a str>,
+    held_because: Option<&'a str>,
+    of_refund: Option<Uuid>,
+}
+
+impl Store {
+    /// Notes that a network took money for an attempt that has ended otherwise. Told
+    /// again, it is the same surplus.
+    pub(super) async fn note_surplus(&self, attempt: &Attempt, said: &Ending) -> Result<(), StoreError> {
+        let (network_id, network_time) = (&said.network_id, said.network_time);
+        self.insert_surplus(attempt, (network_id, network_time), None).await
+    }
+
+    /// The same for an attempt of which a query said that another amount was paid.
+    pub async fn note_other_amount(&self, attempt: &Attempt) -> Result<(), StoreError> {
+        let said = (&attempt.network_id, attempt.network_time);
+        self.insert_surplus(attempt, said, attempt.paid_minor).await
+    }
+
+    async fn insert_surplus(
+        &self,
+        attempt: &Attempt,
+        (network_id, network_time): (&Option<String>, Option<Timestamp>),
+        paid_minor: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let sql =
+            "INSERT INTO gateway.surpluses (attempt_id, order_id, channel, reason, amount_minor, currency,
+                stored_date, network_id, network_time, status)
+             SELECT $1, order_id, $2, CASE WHEN $3::bigint IS NOT NULL THEN 'OtherAmount'
+                    WHEN status = 'Succeeded' THEN 'PaidTwice' ELSE 'PaidAfterEnd' END,
+                coalesce($3, amount_minor), currency, stored_date, coalesce($4, ''), coalesce($5, now()),
+                CASE WHEN $3 IS NULL THEN 'Told' ELSE 'Confirmed' END
+             FROM gateway.orders WHERE order_id = $6 ON CONFLICT (attempt_id) DO NOTHING";
+        let params: super::Params<'_> = &[
+            &attempt.attempt_id,
+            &attempt.channel,
+            &paid_minor,
+            network_id,
+            &network_time,
+            &attempt.order_id,
+        ];
+        if execute(&self.client().await?, "note a surplus", sql, params).await? == 1 {
+            let (attempt_id, order_id) = (attempt.attempt_id, attempt.order_id);
+            let ended = if paid_minor.is_some() { AttemptState::OtherAmount } else { attempt.status };
+            tracing::info!(%attempt_id, %order_id, %ended, "the network took money that no order stands for");
+        }
+        Ok(())
+    }
+
+    /// Leads it on; none where somebody else has. Whoever was slow does not touch a newer
+    /// request; who sends one finds its own when it asks again.
+    pub async fn step_surplus(
+        &self,
+        attempt_id: Uuid,
+        step: Step<'_>,
+    ) -> Result<Option<Surplus>, StoreError> {
+        let mut set = Set::default();
+        match step {
+            Step::Confirm(minor) => set.amount_minor = Some(minor),
+            Step::Book(id) => set.suspense = Some(id),
+            Step::Send(id, at) => (set.refund, set.signed_at) = (Some(id), Some(at)),
+            Step::SendAgain(id) => set.of_refund = Some(id),
+            Step::Repay(id, text) => (set.of_refund, set.network_id) = (Some(id), Some(text)),
+            Step::Hold(id, why) => (set.of_refund, set.held_because) = (id, Some(why)),
+        }
+        let sql = format!(
+            "UPDATE gateway.surpluses SET status = $2, amount_minor = coalesce($4, amount_minor),
+                suspense_transaction_id = coalesce($5, suspense_transaction_id),
+                refund_id = coalesce($6, refund_id), signed_at = coalesce($7, signed_at),
+                refund_network_id = coalesce($8, refund_network_id), held_because = $9,
+                next_check_at = CASE WHEN $2 <> 'Held' THEN next_check_at END
+             WHERE attempt_id = $1 AND (status = ANY ($3) AND refund_id IS NOT DISTINCT FROM coalesce($10, refund_id)
+                OR status = 'Sending' AND refund_id = $6) RETURNING {COLUMNS}"
+        );
+        let (from, to) = step.way();
+        let from: Vec<_> = from.iter().map(|state| state.as_str()).collect();
+        let params: super::Params<'_> = &[
+            &attempt_id,
+            &to.as_str(),
+            &from,
+            &set.amount_minor,
+            &set.suspense,
+            &set.refund,
+            &set.signed_at,
+            &set.network_id,
+            &set.held_because,
+            &set.of_refund,
+        ];
+        let row = optional(&self.client().await?, "lead a surplus on", &sql, params).await?;
+        row.as_ref().map(Surplus::read).transpose()
+    }
+
+    /// Ends it, and tells its app. Whoever comes second finds it done.
+    pub async fn refund_surplus(&self, attempt_id: Uuid, transaction_id: Uuid) -> Result<(), StoreError> {
+        let what = "end a surplus";
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        let sql = "UPDATE gateway.surpluses s SET status = 'Refunded', refund_transaction_id = $2,
+                next_check_at = NULL
+             FROM gateway.orders o WHERE s.attempt_id = $1 AND s.status = 'Repaid' AND o.order_id = s.order_id
+             RETURNING s.order_id, s.reason, s.amount_minor, s.currency, o.app_id, o.order_date, o.order_number,
+                o.merchant_id";
+        let Some(row) = optional(&transaction, what, sql, &[&attempt_id, &transaction_id]).await? else {
+            return Ok(());
+        };
+        let (app, order_id, payload) = event(&row).context(ReadSnafu)?;
+        let event = Event { kind: "payment.returned", app: &app, subject: order_id, payload };
+        let told = publish(&transaction, &event).await?;
+        transaction.commit().await.context(QuerySnafu { what })?;
+        self.wake(told);
+        Ok(())
+    }
+
+    /// The one of an attempt, or whose refund the network knows by this id.
+    pub async fn surplus(&self, id: Uuid) -> Result<Option<Surplus>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM gateway.surpluses WHERE attempt_id = $1 OR refund_id = $1");
+        let row = optional(&self.client().await?, "read a surplus", &sql, &[&id]).await?;
+        row.as_ref().map(Surplus::read).transpose()
+    }
+
+    /// Takes up to `limit` that are due, as [`Store::claim_orders`] does.
+    pub async fn claim_surpluses(&self, limit: i64, busy: &[String]) -> Result<Vec<Surplus>, StoreError> {
+        let sql = format!(
+            "UPDATE gateway.surpluses SET next_check_at = now() + $2 * interval '1 second', checks = checks + 1
+             WHERE attempt_id IN (SELECT attempt_id FROM gateway.surpluses
+                WHERE next_check_at <= now() AND channel <> ALL ($3)
+                ORDER BY next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING {COLUMNS}"
+        );
+        let client = self.client().await?;
+        let rows = rows(&client, "claim surpluses", &sql, &[&limit, &LEASE_SECONDS, &busy]).await?;
+        rows.iter().map(Surplus::read).collect()
+    }
+
+    pub async fn postpone_surplus(&self, attempt_id: Uuid) -> Result<(), StoreError> {
+        let sql = "UPDATE gateway.surpluses SET next_check_at = now() + interval '1 second'
+                * least($2, power(2, least(checks, 10))) * (0.8 + 0.4 * random())
+             WHERE attempt_id = $1 AND next_check_at IS NOT NULL";
+        let client = self.client().await?;
+        execute(&client, "postpone a surplus", sql, &[&attempt_id, &INTERVAL_SECONDS_MAX]).await?;
+        Ok(())
+    }
+
+    /// A person asks for another try of one that is held; none where none is.
+    pub async fn retry_surplus(&self, attempt_id: Uuid) -> Result<Option<Surplus>, StoreError> {
+        let sql = format!(
+            "UPDATE gateway.surpluses SET held_because = NULL, next_check_at = now(), checks = 0,
+                status = CASE WHEN suspense_transaction_id IS NULL THEN 'Told' ELSE 'Booked' END
+             WHERE attempt_id = $1 AND status = 'Held' RETURNING {COLUMNS}"
+        );
+        let row = optional(&self.client().await?, "try a surplus again", &sql, &[&attempt_id]).await?;
+        row.as_ref().map(Surplus::read).transpose()
+    }
+
+    /// A page, oldest attempt first.
+    pub async fn surpluses(
+        &self,
+        state: Option<SurplusState>,
+        after: Uuid,
+        limit: i64,
+    ) -> Result<Vec<Surplus>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM gateway.surpluses WHERE attempt_id > $1 AND status = coalesce($2, status)
+             ORDER BY attempt_id LIMIT $3"
+        );
+        let state = state.map(SurplusState::as_str);
+        let rows = rows(&self.client().await?, "read surpluses", &sql, &[&after, &state, &limit]).await?;
+        rows.iter().map(Surplus::read).collect()
+    }
+
+    /// How many are under way, and how many wait for a person.
+    pub async fn count_surpluses(&self) -> Result<(i64, i64), StoreError> {
+        let sql = "SELECT count(*) FILTER (WHERE status <> 'Held'), count(*) FILTER (WHERE status = 'Held')
+             FROM gateway.surpluses WHERE status <> 'Refunded'";
+        let row = one(&self.client().await?, "count surpluses", sql, &[]).await?;
+        Ok((row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?))
+    }
+}
+
+/// Whom to tell that a surplus was given back, of which order, and what.
+fn event(row: &Row) -> Result<(String, Uuid, serde_json::Value), tokio_postgres::Error> {
+    let order_id: Uuid = row.try_get("order_id")?;
+    let payload = json!({
+        "orderId": order_id,
+        "appId": row.try_get::<_, String>("app_id")?,
+        "orderDate": row.try_get::<_, Date>("order_date")?,
+        "orderNumber": row.try_get::<_, String>("order_number")?,
+        "merchantId": row.try_get::<_, String>("merchant_id")?,
+        "amountMinor": row.try_get::<_, i64>("amount_minor")?,
+        "currency": row.try_get::<_, String>("currency")?,
+        "reason": row.try_get::<_, String>("reason")?,
+    });
+    Ok((row.try_get("app_id")?, order_id, payload))
+}

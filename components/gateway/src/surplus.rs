@@ -1,0 +1,234 @@
+//! Money that a network took and no order stands for: paid after the order's end, twice,
+//! or over another amount. It is booked as suspense, given back to the payer, and only
+//! then leaves suspense. What the network does not give back waits for a person.
+
+use payplane_api::currency::Currency;
+use payplane_api::ledger::v1::PostRequest;
+use payplane_api::money::Money;
+use payplane_common::trace::Trace;
+use uuid::Uuid;
+
+use crate::books::{BooksError, surplus as postings};
+use crate::channel::{Found, Kind, Outcome, Repay, Sent};
+use crate::gateway::Gateway;
+use crate::settle::{self, SettleError};
+use crate::state::{AttemptState, SurplusState};
+use crate::store::Store;
+use crate::store::attempts::Ending;
+use crate::store::surpluses::{Step, Surplus};
+
+/// More than the states that a surplus can pass through.
+const STEPS_MAX: u32 = 8;
+const DECISIONS_MAX: u32 = 4;
+/// Looks without an end, some ten minutes of them, after which a person has to look.
+const LOOKS_MAX: i32 = 24;
+
+/// What a query's success over another amount makes of an attempt.
+#[must_use]
+pub fn other_amount(outcome: &Outcome, asked: Money) -> Option<Ending> {
+    let Outcome::Succeeded { network_id, network_time, amount_minor: Some(paid) } = outcome else {
+        return None;
+    };
+    let is_other = *paid != asked.minor() && Money::new(*paid, asked.currency()).is_ok() && *paid > 0;
+    is_other.then(|| Ending {
+        network_id: Some(network_id.clone()),
+        network_time: Some(*network_time),
+        paid_minor: Some(*paid),
+        ..Ending::bare(AttemptState::OtherAmount)
+    })
+}
+
+/// Brings a surplus as far as books and network allow.
+pub async fn advance(gateway: &Gateway, mut surplus: Surplus, trace: Trace) -> Result<(), SettleError> {
+    let id = surplus.attempt_id;
+    for _ in 0..STEPS_MAX {
+        let next = match surplus.status {
+            SurplusState::Told => confirm(gateway, &surplus, trace).await?,
+            SurplusState::Confirmed => {
+                let booked = post(gateway, &surplus, postings::taken, trace).await?;
+                gateway.store.step_surplus(id, Step::Book(booked)).await?
+            }
+            SurplusState::Booked => give_back(gateway, &surplus, trace).await?,
+            SurplusState::Sending => ask(gateway, &surplus, trace).await?,
+            SurplusState::Repaid => {
+                let posted = post(gateway, &surplus, postings::given_back, trace).await?;
+                return Ok(gateway.store.refund_surplus(id, posted).await?);
+            }
+            SurplusState::Refunded | SurplusState::Held => return Ok(()),
+        };
+        let Some(next) = next else { break };
+        // What was just sent and not answered is asked for at the next look.
+        let is_sent = next.status == SurplusState::Sending;
+        surplus = next;
+        if is_sent {
+            break;
+        }
+    }
+    Ok(gateway.store.postpone_surplus(id).await?)
+}
+
+/// Asks the network whether the attempt was paid, and how much.
+async fn confirm(gateway: &Gateway, surplus: &Surplus, trace: Trace) -> Result<Option<Surplus>, SettleError> {
+    let id = surplus.attempt_id;
+    let settings = gateway.settings();
+    let channel = settle::channel(&settings.value, &surplus.channel)?;
+    let payment = payment(gateway, surplus).await?;
+    let paid = match channel.client.query(&payment, trace).await {
+        Found::Outcome(Outcome::Succeeded { amount_minor, .. }) => {
+            Some(amount_minor.unwrap_or(surplus.amount_minor))
+        }
+        _ => None,
+    };
+    match paid.filter(|minor| *minor > 0) {
+        Some(minor) => Ok(gateway.store.step_surplus(id, Step::Confirm(minor)).await?),
+        None if surplus.checks >= LOOKS_MAX => hold(gateway, id, None, "Unconfirmed").await,
+        None => Ok(None),
+    }
+}
+
+/// Asks the network to give it back. Only who made the change of state sends it.
+async fn give_back(
+    gateway: &Gateway,
+    surplus: &Surplus,
+    trace: Trace,
+) -> Result<Option<Surplus>, SettleError> {
+    let id = surplus.attempt_id;
+    if surplus.checks >= LOOKS_MAX {
+        return hold(gateway, id, None, "NotReceived").await;
+    }
+    let settings = gateway.settings();
+    let channel = settle::channel(&settings.value, &surplus.channel)?;
+    let refund_id = Uuid::now_v7();
+    let number = Store::number(refund_id);
+    let repay =
+        Repay { number: &number, amount: amount(surplus)?, original: payment(gateway, surplus).await? };
+    let Ok(prepared) = channel.client.prepare_refund(&repay) else {
+        return hold(gateway, id, None, "NoRefunds").await;
+    };
+    let send = Step::Send(refund_id, prepared.signed_at);
+    let Some(sent) = gateway.store.step_surplus(id, send).await? else { return Ok(None) };
+    let outcome = channel.client.send(prepared, trace).await.of(repay.amount);
+    Ok(take(gateway, (id, refund_id), outcome).await?.or(Some(sent)))
+}
+
+/// Asks the network what became of the request to give it back.
+async fn ask(gateway: &Gateway, surplus: &Surplus, trace: Trace) -> Result<Option<Surplus>, SettleError> {
+    let settings = gateway.settings();
+    let channel = settle::channel(&settings.value, &surplus.channel)?;
+    let (Some(refund_id), Some(signed_at)) = (surplus.refund_id, surplus.signed_at) else { return Ok(None) };
+    let sent = Sent {
+        number: Store::number(refund_id),
+        amount: amount(surplus)?,
+        signed_at,
+        network_id: None,
+        kind: Kind::Refund { original_number: Store::number(surplus.attempt_id) },
+    };
+    let found = channel.client.query(&sent, trace).await;
+    match found {
+        _ if found.is_never(channel.client.as_ref(), &sent) => {
+            Ok(gateway.store.step_surplus(surplus.attempt_id, Step::SendAgain(refund_id)).await?)
+        }
+        // That the query was not sent says nothing about the refund.
+        Found::NotFound { .. } | Found::Outcome(Outcome::NotSent { .. }) => Ok(None),
+        Found::Outcome(outcome) => {
+            take(gateway, (surplus.attempt_id, refund_id), outcome.of(sent.amount)).await
+        }
+    }
+}
+
+/// Stores what the network says of a request. None where nothing is settled.
+pub async fn take(
+    gateway: &Gateway,
+    (id, refund_id): (Uuid, Uuid),
+    outcome: Outcome,
+) -> Result<Option<Surplus>, SettleError> {
+    let step = match &outcome {
+        Outcome::Succeeded { network_id, .. } => Step::Repay(refund_id, network_id),
+        Outcome::Declined { code, .. } => {
+            tracing::info!(attempt_id = %id, code, "the network does not give a surplus back");
+            return hold(gateway, id, Some(refund_id), "Declined").await;
+        }
+        Outcome::NotSent { .. } => Step::SendAgain(refund_id),
+        Outcome::Processing { .. } | Outcome::Closed | Outcome::Unknown { .. } => return Ok(None),
+    };
+    Ok(gateway.store.step_surplus(id, step).await?)
+}
+
+async fn hold(
+    gateway: &Gateway,
+    id: Uuid,
+    refund_id: Option<Uuid>,
+    why: &'static str,
+) -> Result<Option<Surplus>, SettleError> {
+    let held = gateway.store.step_surplus(id, Step::Hold(refund_id, why)).await?;
+    if held.is_some() {
+        tracing::error!(attempt_id = %id, why, "a surplus is held; a person has to decide");
+    }
+    Ok(held)
+}
+
+/// The payment as its network knows it.
+async fn payment(gateway: &Gateway, surplus: &Surplus) -> Result<Sent, SettleError> {
+    let id = surplus.attempt_id;
+    let missing = || SettleError::Channel { why: format!("attempt {id} is missing") };
+    let attempt = gateway.store.attempt(id).await?.ok_or_else(missing)?;
+    let order = gateway.store.order(surplus.order_id).await?;
+    let sent = settle::sent(&order, &attempt)?;
+    let network_id = Some(surplus.network_id.clone()).filter(|id| !id.is_empty()).or(sent.network_id);
+    Ok(Sent { amount: amount(surplus)?, network_id, ..sent })
+}
+
+pub(crate) fn amount(surplus: &Surplus) -> Result<Money, SettleError> {
+    let currency = Currency::parse(&surplus.currency).ok();
+    let amount = currency.and_then(|currency| Money::new(surplus.amount_minor, currency).ok());
+    amount.ok_or(SettleError::Amount { order_id: surplus.order_id })
+}
+
+/// Posts for a surplus under its identity, with the config epoch in force: nothing of it
+/// is decided on the config.
+async fn post(
+    gateway: &Gateway,
+    surplus: &Surplus,
+    build: fn(&Surplus, u64) -> Result<PostRequest, BooksError>,
+    trace: Trace,
+) -> Result<Uuid, SettleError> {
+    let owed = |source| SettleError::Owed { source };
+    gateway.books.open(postings::accounts(surplus), trace).await.map_err(owed)?;
+    let mut settings = gateway.settings();
+    let mut decisions = 1_u32;
+    loop {
+        let request = build(surplus, settings.value.epoch).map_err(owed)?;
+        match gateway.books.post(&request, trace).await {
+            Ok(transaction_id) => return Ok(transaction_id),
+            Err(BooksError::Stale { epoch_min }) if decisions < DECISIONS_MAX => {
+                decisions = decisions.saturating_add(1);
+                let newer = gateway.settings_from(epoch_min).await;
+                settings = newer.ok_or(SettleError::OldConfig { epoch_min })?;
+            }
+            Err(source) => return Err(owed(source)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn only_a_success_over_another_amount_is_one() {
+        let asked = Money::new(100, Currency::parse("CNY").unwrap()).unwrap();
+        let told = |amount_minor| Outcome::Succeeded {
+            network_id: "N-1".into(),
+            network_time: Timestamp::UNIX_EPOCH,
+            amount_minor,
+        };
+        for same in [None, Some(100), Some(0), Some(-1), Some(i64::MAX)] {
+            assert_eq!(other_amount(&told(same), asked), None, "{same:?}");
+        }
+        let ending = other_amount(&told(Some(99)), asked).unwrap();
+        assert_eq!((ending.status, ending.paid_minor), (AttemptState::OtherAmount, Some(99)));
+        assert_eq!(other_amount(&Outcome::Closed, asked), None);
+    }
+}
