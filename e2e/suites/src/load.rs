@@ -45,6 +45,12 @@ impl Options {
             seed,
         }
     }
+
+    /// 200 payments a second and their refunds.
+    #[must_use]
+    pub fn two_hundred(seed: u64) -> Self {
+        Self { rate: 232, ..Self::fifty(seed) }
+    }
 }
 
 /// A load at work.
