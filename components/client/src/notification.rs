@@ -47,7 +47,7 @@ pub enum NotificationError {
 pub struct Notification {
     /// The same for every try.
     pub event_id: uuid::Uuid,
-    /// `payment.succeeded`, `payment.failed`, `refund.succeeded` or `refund.failed`
+    /// `payment.succeeded`, `payment.failed`, `payment.returned`, `refund.succeeded` or `refund.failed`
     pub kind: String,
     pub created_at: Timestamp,
     pub data: serde_json::Value,

@@ -14,7 +14,8 @@ use crate::patience::{Patience, REQUEST_MAX as REST_MAX};
 use crate::pay::ending;
 use crate::refund::{self, Turn};
 use crate::settle::{self, SettleError};
-use crate::state::OrderState;
+use crate::state::{AttemptState, OrderState};
+use crate::store::attempts::Ending;
 use crate::store::{Store, StoreError};
 use crate::surplus;
 
@@ -23,6 +24,8 @@ use crate::surplus;
 pub enum NotTaken {
     #[snafu(display("the database or the ledger did not answer in time"))]
     Late,
+    #[snafu(display("the network contradicts what was booked"))]
+    Contradiction,
     #[snafu(display("nothing has the number {number:?}"))]
     Unknown { number: String },
     #[snafu(transparent)]
@@ -66,11 +69,8 @@ async fn take_payment(
     let order_id = attempt.order_id;
     let order = patience.keep(|| gateway.store.order(order_id)).await?;
     let amount = settle::amount(&order)?;
-    if surplus::other_amount(&notification.outcome, amount).is_some() {
-        // Believed once a query says it too.
-        tracing::info!(attempt_id = %id, "a notification says another amount");
-        patience.keep(|| gateway.store.hasten_order(order_id)).await?;
-        return Ok(Some(()));
+    if let Some(ending) = surplus::other_amount(&notification.outcome, amount) {
+        return take_other_amount(gateway, id, &ending, patience).await.map(Some);
     }
     let outcome = notification.outcome.clone().of(amount);
     if !outcome.is_said() {
@@ -89,6 +89,32 @@ async fn take_payment(
         go_on(gateway, place, rest.instrument(span));
     }
     Ok(Some(()))
+}
+
+/// Another amount is believed once a query says it too.
+async fn take_other_amount(
+    gateway: &Gateway,
+    id: Uuid,
+    said: &Ending,
+    patience: Patience,
+) -> Result<(), NotTaken> {
+    let attempt = patience.keep(|| gateway.store.attempt(id)).await?;
+    let Some(attempt) = attempt else { return Ok(()) };
+    tracing::info!(attempt_id = %id, now = %attempt.status, "a notification says another amount");
+    match attempt.status {
+        AttemptState::Succeeded => Err(NotTaken::Contradiction),
+        AttemptState::OtherAmount => Ok(()),
+        _ if attempt.has_failed() => Ok(patience.keep(|| gateway.store.note_surplus(&attempt, said)).await?),
+        _ => {
+            patience.keep(|| gateway.store.hasten_order(attempt.order_id)).await?;
+            // It may have ended since.
+            let now = patience.keep(|| gateway.store.attempt(id)).await?;
+            match now.filter(|now| now.has_failed() && now.status != AttemptState::OtherAmount) {
+                Some(ended) => Ok(patience.keep(|| gateway.store.note_surplus(&ended, said)).await?),
+                None => Ok(()),
+            }
+        }
+    }
 }
 
 async fn take_refund(
@@ -131,12 +157,12 @@ async fn take_surplus(
     patience: Patience,
 ) -> Result<Option<()>, NotTaken> {
     let found = patience.keep(|| gateway.store.surplus(id)).await?;
-    let Some(known) = found.filter(|s| s.channel == channel && s.refund_id == Some(id)) else {
+    let Some(known) = found.filter(|s| s.channel == channel && s.refund_id == id) else {
         return Ok(None);
     };
     let outcome = notification.outcome.clone().of(surplus::amount(&known)?);
     // The resolver does what follows.
-    surplus::take(gateway, (known.attempt_id, id), outcome).await?;
+    surplus::take(gateway, &known, outcome).await?;
     Ok(Some(()))
 }
 

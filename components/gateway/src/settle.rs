@@ -78,10 +78,7 @@ pub async fn finish(
         AttemptState::Closed => "Closed",
         AttemptState::NotSent => "ChannelUnavailable",
         AttemptState::NotReceived => "NotReceived",
-        AttemptState::OtherAmount => {
-            patience.keep(|| gateway.store.note_other_amount(&attempt)).await?;
-            "OtherAmount"
-        }
+        AttemptState::OtherAmount => "OtherAmount",
     };
     Ok(patience.keep(|| gateway.store.fail_order(order.order_id, code)).await?)
 }

@@ -218,16 +218,18 @@ impl SurplusState {
         const {
             &[
                 when(Told, Confirmed, "a query says it too"),
-                when(Told, Held, "no query of many said it"),
+                when(Told, Held, "no query of many said it, or the channel is gone"),
                 when(Confirmed, Booked, "the ledger acknowledged it as suspense"),
                 when(Booked, Sending, "the request to give it back was signed"),
-                when(Booked, Held, "the network cannot be asked to give it back"),
+                when(Booked, Held, "the network took no request of many, or cannot be asked"),
+                when(Booked, Repaid, "the network's notification of an earlier request"),
                 when(Sending, Repaid, "verified answer, query, or the network's notification"),
                 when(Sending, Booked, "not sent, or not found after the request's window closed"),
-                when(Sending, Held, "the network declined to give it back"),
+                when(Sending, Held, "the network declined to give it back, or forgot that it was asked"),
                 when(Repaid, Refunded, "the ledger acknowledged that it left suspense"),
                 when(Held, Told, "an administrator asked for another try"),
                 when(Held, Booked, "an administrator asked for another try, and it is booked"),
+                when(Held, Repaid, "the network's notification of an earlier request"),
             ]
         }
     }

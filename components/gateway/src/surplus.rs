@@ -22,6 +22,8 @@ const STEPS_MAX: u32 = 8;
 const DECISIONS_MAX: u32 = 4;
 /// Looks without an end, some ten minutes of them, after which a person has to look.
 const LOOKS_MAX: i32 = 24;
+/// Requests that had no effect.
+const TRIES_MAX: i32 = 8;
 
 /// What a query's success over another amount makes of an attempt.
 #[must_use]
@@ -56,22 +58,20 @@ pub async fn advance(gateway: &Gateway, mut surplus: Surplus, trace: Trace) -> R
             }
             SurplusState::Refunded | SurplusState::Held => return Ok(()),
         };
-        let Some(next) = next else { break };
-        // What was just sent and not answered is asked for at the next look.
-        let is_sent = next.status == SurplusState::Sending;
+        // What was sent and not settled has its next turn at the next look.
+        let asked = matches!(surplus.status, SurplusState::Booked | SurplusState::Sending);
+        let Some(next) = next.filter(|next| !asked || next.status == SurplusState::Repaid) else { break };
         surplus = next;
-        if is_sent {
-            break;
-        }
     }
     Ok(gateway.store.postpone_surplus(id).await?)
 }
 
 /// Asks the network whether the attempt was paid, and how much.
 async fn confirm(gateway: &Gateway, surplus: &Surplus, trace: Trace) -> Result<Option<Surplus>, SettleError> {
-    let id = surplus.attempt_id;
     let settings = gateway.settings();
-    let channel = settle::channel(&settings.value, &surplus.channel)?;
+    let Some(channel) = settings.value.channel(&surplus.channel) else {
+        return hold(gateway, surplus, "NoChannel").await;
+    };
     let payment = payment(gateway, surplus).await?;
     let paid = match channel.client.query(&payment, trace).await {
         Found::Outcome(Outcome::Succeeded { amount_minor, .. }) => {
@@ -80,8 +80,8 @@ async fn confirm(gateway: &Gateway, surplus: &Surplus, trace: Trace) -> Result<O
         _ => None,
     };
     match paid.filter(|minor| *minor > 0) {
-        Some(minor) => Ok(gateway.store.step_surplus(id, Step::Confirm(minor)).await?),
-        None if surplus.checks >= LOOKS_MAX => hold(gateway, id, None, "Unconfirmed").await,
+        Some(minor) => Ok(gateway.store.step_surplus(surplus.attempt_id, Step::Confirm(minor)).await?),
+        None if surplus.checks >= LOOKS_MAX => hold(gateway, surplus, "Unconfirmed").await,
         None => Ok(None),
     }
 }
@@ -92,77 +92,88 @@ async fn give_back(
     surplus: &Surplus,
     trace: Trace,
 ) -> Result<Option<Surplus>, SettleError> {
-    let id = surplus.attempt_id;
-    if surplus.checks >= LOOKS_MAX {
-        return hold(gateway, id, None, "NotReceived").await;
+    if surplus.tries >= TRIES_MAX {
+        return hold(gateway, surplus, "NotReceived").await;
     }
     let settings = gateway.settings();
-    let channel = settle::channel(&settings.value, &surplus.channel)?;
-    let refund_id = Uuid::now_v7();
-    let number = Store::number(refund_id);
+    let Some(channel) = settings.value.channel(&surplus.channel) else {
+        return hold(gateway, surplus, "NoChannel").await;
+    };
+    let number = Store::number(surplus.refund_id);
     let repay =
         Repay { number: &number, amount: amount(surplus)?, original: payment(gateway, surplus).await? };
     let Ok(prepared) = channel.client.prepare_refund(&repay) else {
-        return hold(gateway, id, None, "NoRefunds").await;
+        return hold(gateway, surplus, "NoRefunds").await;
     };
-    let send = Step::Send(refund_id, prepared.signed_at);
-    let Some(sent) = gateway.store.step_surplus(id, send).await? else { return Ok(None) };
+    let send = Step::Send(prepared.signed_at);
+    let Some(sent) = gateway.store.step_surplus(surplus.attempt_id, send).await? else { return Ok(None) };
     let outcome = channel.client.send(prepared, trace).await.of(repay.amount);
-    Ok(take(gateway, (id, refund_id), outcome).await?.or(Some(sent)))
+    take(gateway, &sent, outcome).await
 }
 
 /// Asks the network what became of the request to give it back.
 async fn ask(gateway: &Gateway, surplus: &Surplus, trace: Trace) -> Result<Option<Surplus>, SettleError> {
+    if surplus.checks == LOOKS_MAX {
+        let attempt_id = surplus.attempt_id;
+        tracing::error!(%attempt_id, "the network does not say whether it gave a surplus back");
+    }
     let settings = gateway.settings();
     let channel = settle::channel(&settings.value, &surplus.channel)?;
-    let (Some(refund_id), Some(signed_at)) = (surplus.refund_id, surplus.signed_at) else { return Ok(None) };
+    let Some(signed_at) = surplus.signed_at else { return Ok(None) };
     let sent = Sent {
-        number: Store::number(refund_id),
+        number: Store::number(surplus.refund_id),
         amount: amount(surplus)?,
         signed_at,
-        network_id: None,
+        network_id: surplus.refund_network_id.clone().filter(|id| !id.is_empty()),
         kind: Kind::Refund { original_number: Store::number(surplus.attempt_id) },
     };
     let found = channel.client.query(&sent, trace).await;
     match found {
         _ if found.is_never(channel.client.as_ref(), &sent) => {
-            Ok(gateway.store.step_surplus(surplus.attempt_id, Step::SendAgain(refund_id)).await?)
+            // A network that said "processing" knew it: then this is a contradiction.
+            if surplus.refund_network_id.is_some() {
+                return hold(gateway, surplus, "Forgotten").await;
+            }
+            Ok(gateway.store.step_surplus(surplus.attempt_id, Step::SendAgain(signed_at)).await?)
         }
         // That the query was not sent says nothing about the refund.
         Found::NotFound { .. } | Found::Outcome(Outcome::NotSent { .. }) => Ok(None),
-        Found::Outcome(outcome) => {
-            take(gateway, (surplus.attempt_id, refund_id), outcome.of(sent.amount)).await
-        }
+        Found::Outcome(outcome) => take(gateway, surplus, outcome.of(sent.amount)).await,
     }
 }
 
-/// Stores what the network says of a request. None where nothing is settled.
+/// Stores what the network says of the request. None where nothing is settled.
 pub async fn take(
     gateway: &Gateway,
-    (id, refund_id): (Uuid, Uuid),
+    surplus: &Surplus,
     outcome: Outcome,
 ) -> Result<Option<Surplus>, SettleError> {
     let step = match &outcome {
-        Outcome::Succeeded { network_id, .. } => Step::Repay(refund_id, network_id),
+        Outcome::Succeeded { network_id, .. } => Step::Repay(network_id),
         Outcome::Declined { code, .. } => {
-            tracing::info!(attempt_id = %id, code, "the network does not give a surplus back");
-            return hold(gateway, id, Some(refund_id), "Declined").await;
+            let attempt_id = surplus.attempt_id;
+            tracing::info!(%attempt_id, code, "the network does not give a surplus back");
+            return hold(gateway, surplus, "Declined").await;
         }
-        Outcome::NotSent { .. } => Step::SendAgain(refund_id),
-        Outcome::Processing { .. } | Outcome::Closed | Outcome::Unknown { .. } => return Ok(None),
+        Outcome::NotSent { .. } => match surplus.signed_at {
+            Some(signed_at) => Step::SendAgain(signed_at),
+            None => return Ok(None),
+        },
+        Outcome::Processing { network_id, .. } => Step::Note(network_id.as_deref().unwrap_or_default()),
+        Outcome::Closed | Outcome::Unknown { .. } => return Ok(None),
     };
-    Ok(gateway.store.step_surplus(id, step).await?)
+    Ok(gateway.store.step_surplus(surplus.attempt_id, step).await?)
 }
 
 async fn hold(
     gateway: &Gateway,
-    id: Uuid,
-    refund_id: Option<Uuid>,
+    surplus: &Surplus,
     why: &'static str,
 ) -> Result<Option<Surplus>, SettleError> {
-    let held = gateway.store.step_surplus(id, Step::Hold(refund_id, why)).await?;
+    let held = gateway.store.step_surplus(surplus.attempt_id, Step::Hold(surplus.status, why)).await?;
     if held.is_some() {
-        tracing::error!(attempt_id = %id, why, "a surplus is held; a person has to decide");
+        let attempt_id = surplus.attempt_id;
+        tracing::error!(%attempt_id, why, "a surplus is held; a person has to decide");
     }
     Ok(held)
 }

@@ -17,9 +17,10 @@ CREATE TRIGGER final_stays BEFORE UPDATE ON gateway.attempts FOR EACH ROW
     EXECUTE FUNCTION gateway.final_stays();
 
 CREATE TABLE gateway.surpluses (
-    -- The attempt that was paid.
+    -- The attempt that was paid. No reference to the order: who takes orders up holds locks the
+    -- other way round.
     attempt_id    uuid PRIMARY KEY REFERENCES gateway.attempts,
-    order_id      uuid NOT NULL REFERENCES gateway.orders,
+    order_id      uuid NOT NULL,
     channel       text NOT NULL,
     reason        text NOT NULL CHECK (reason IN ('PaidAfterEnd', 'PaidTwice', 'OtherAmount')),
     amount_minor  bigint NOT NULL CHECK (amount_minor BETWEEN 1 AND 9007199254740991),
@@ -31,9 +32,12 @@ CREATE TABLE gateway.surpluses (
     status        text NOT NULL CHECK (status IN
                   ('Told', 'Confirmed', 'Booked', 'Sending', 'Repaid', 'Refunded', 'Held')),
     suspense_transaction_id uuid,
-    -- Without dashes it is the number that the network knows the latest refund by.
-    refund_id     uuid UNIQUE,
+    -- Without dashes it is the number that the network knows the refund by: the same one on
+    -- every try, so that two never come through.
+    refund_id     uuid NOT NULL UNIQUE,
+    tries         integer NOT NULL DEFAULT 0,
     signed_at     timestamptz,
+    -- There once the network has said that it knows the refund; it may be empty.
     refund_network_id text,
     refund_transaction_id uuid,
     -- Why it is left to a person.
@@ -43,14 +47,14 @@ CREATE TABLE gateway.surpluses (
     checks        integer NOT NULL DEFAULT 0,
     CONSTRAINT refund_is_of_booked CHECK (status NOT IN ('Booked', 'Sending', 'Repaid', 'Refunded')
         OR suspense_transaction_id IS NOT NULL),
-    CONSTRAINT sent_has_number CHECK (status NOT IN ('Sending', 'Repaid', 'Refunded')
-        OR (refund_id IS NOT NULL AND signed_at IS NOT NULL)),
+    CONSTRAINT sent_is_signed CHECK (status NOT IN ('Sending', 'Repaid', 'Refunded')
+        OR signed_at IS NOT NULL),
     CONSTRAINT refunded_is_booked CHECK ((status = 'Refunded') = (refund_transaction_id IS NOT NULL)),
     CONSTRAINT held_says_why CHECK ((status = 'Held') = (held_because IS NOT NULL)),
     CONSTRAINT open_is_checked CHECK ((status IN ('Refunded', 'Held')) = (next_check_at IS NULL))
 );
 CREATE INDEX surpluses_due ON gateway.surpluses (next_check_at) WHERE next_check_at IS NOT NULL;
-CREATE INDEX surpluses_of_order ON gateway.surpluses (order_id);
+CREATE INDEX surpluses_held ON gateway.surpluses (attempt_id) WHERE status = 'Held';
 GRANT SELECT, INSERT, UPDATE ON gateway.surpluses TO gateway;
 CREATE TRIGGER final_stays BEFORE UPDATE ON gateway.surpluses FOR EACH ROW
     WHEN (OLD.status = 'Refunded') EXECUTE FUNCTION gateway.final_stays();

@@ -32,7 +32,7 @@ pub fn taken(surplus: &Surplus, epoch: u64) -> Result<PostRequest, BooksError> {
 pub fn given_back(surplus: &Surplus, epoch: u64) -> Result<PostRequest, BooksError> {
     let signed_at = surplus.signed_at.unwrap_or(surplus.network_time);
     let posting = posting(&events::SURPLUS_REFUNDED, surplus, epoch)?;
-    let refund = surplus.refund_id.map(|id| reference("refund", Store::number(id)));
+    let refund = [reference("refund", Store::number(surplus.refund_id))];
     Ok(PostRequest {
         identity: Some(identity(surplus.stored_date, format!("surplus-refund:{}", surplus.attempt_id))),
         effective_time: signed_at.to_string(),

@@ -155,7 +155,8 @@ impl Store {
         }
         let stored = self.attempt(attempt_id).await?;
         let stored = stored.context(MissingSnafu { what: "attempt", id: attempt_id })?;
-        if ending.status == AttemptState::Succeeded && stored.has_failed() {
+        let paid = matches!(ending.status, AttemptState::Succeeded | AttemptState::OtherAmount);
+        if paid && stored.has_failed() && stored.status != AttemptState::OtherAmount {
             self.note_surplus(&stored, ending).await?;
         }
         Ok(stored)

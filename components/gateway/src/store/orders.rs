@@ -10,11 +10,12 @@ use uuid::Uuid;
 use super::attempts::latest;
 use super::nonces::{self, Nonce};
 use super::outbox::{Event, publish};
+use super::surpluses;
 use super::{
     INTERVAL_SECONDS_MAX, LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError,
     execute, one, optional, rows,
 };
-use crate::state::OrderState;
+use crate::state::{AttemptState, OrderState};
 
 pub(super) const COLUMNS: &str = "order_id, app_id, order_date, order_number, request_hash, merchant_id, method,
     amount_minor, currency, stored_date, settlement_date, calendar_version, status, channel, fee_minor,
@@ -215,16 +216,23 @@ impl Store {
 
     /// Marks an order as failed, unless an attempt may still have an effect. The
     /// order's row is locked first and the attempts are read in a later
-    /// statement, so an attempt that begins at the same time is seen.
+    /// statement, so an attempt that begins at the same time is seen. What was paid over another
+    /// amount becomes a surplus.
     pub async fn fail_order(&self, order_id: Uuid, code: &str) -> Result<Order, StoreError> {
         let what = "mark an order as failed";
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
         let lock = format!("SELECT {COLUMNS} FROM gateway.orders WHERE order_id = $1 FOR UPDATE");
         let order = Order::read(&one(&transaction, what, &lock, &[&order_id]).await?)?;
-        let alive = latest(&transaction, order_id).await?.is_some_and(|a| !a.has_failed());
-        if order.status != OrderState::Processing || alive {
+        let attempt = latest(&transaction, order_id).await?;
+        if order.status != OrderState::Processing || attempt.as_ref().is_some_and(|a| !a.has_failed()) {
             return Ok(order);
+        }
+        let paid = attempt.filter(|attempt| attempt.status == AttemptState::OtherAmount);
+        let code = if paid.is_some() { "OtherAmount" } else { code };
+        if let Some(paid) = &paid {
+            let said = (&paid.network_id, paid.network_time);
+            surpluses::insert(&transaction, paid, said, paid.paid_minor).await?;
         }
         let sql = format!(
             "UPDATE gateway.orders SET status = 'Failed', failure_code = $2, completed_at = now(),
@@ -288,8 +296,8 @@ impl Store {
         }
     }
 
-    /// Something new was heard of it: it is looked at soon, unless somebody works on it. The
-    /// interval grows as before, so that nobody makes us ask without end.
+    /// Something new was heard of it: it is looked at soon. The interval grows as before, so
+    /// that nobody makes us ask without end.
     pub async fn hasten_order(&self, order_id: Uuid) -> Result<(), StoreError> {
         let sql =
             "UPDATE gateway.orders SET next_check_at = least(next_check_at, now() + interval '1 second')

@@ -1,6 +1,7 @@
 //! Surpluses: one for each attempt that a network took money for and whose order cannot
 //! have it.
 
+use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
@@ -14,11 +15,11 @@ use super::{
     INTERVAL_SECONDS_MAX, LEASE_SECONDS, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one,
     optional, rows,
 };
-use crate::state::{AttemptState, SurplusState};
+use crate::state::SurplusState;
 
 const COLUMNS: &str =
     "attempt_id, order_id, channel, reason, amount_minor, currency, stored_date, network_id,
-    network_time, status, refund_id, signed_at, held_because, created_at, checks";
+    network_time, status, refund_id, tries, signed_at, refund_network_id, held_because, created_at, checks";
 
 /// A surplus as it is stored.
 #[derive(Clone, Debug)]
@@ -34,9 +35,13 @@ pub struct Surplus {
     pub network_id: String,
     pub network_time: Timestamp,
     pub status: SurplusState,
-    /// The latest request to give it back, and the time that its signature bears.
-    pub refund_id: Option<Uuid>,
+    /// How the network knows the requests to give it back, how many there were, and the time
+    /// that the signature of the latest bears.
+    pub refund_id: Uuid,
+    pub tries: i32,
     pub signed_at: Option<Timestamp>,
+    /// There once the network has said that it knows the request; it may be empty.
+    pub refund_network_id: Option<String>,
     pub held_because: Option<String>,
     pub created_at: Timestamp,
     /// How often it was looked at.
@@ -58,7 +63,9 @@ impl Surplus {
                 network_time: row.try_get("network_time")?,
                 status: SurplusState::Told,
                 refund_id: row.try_get("refund_id")?,
+                tries: row.try_get("tries")?,
                 signed_at: row.try_get("signed_at")?,
+                refund_network_id: row.try_get("refund_network_id")?,
                 held_because: row.try_get("held_because")?,
                 created_at: row.try_get("created_at")?,
                 checks: row.try_get("checks")?,
@@ -77,86 +84,64 @@ pub enum Step<'a> {
     Confirm(i64),
     /// Its posting.
     Book(Uuid),
-    /// A new request to give it back, under this number, signed at this time.
-    Send(Uuid, Timestamp),
-    /// This request had no effect, and never will.
-    SendAgain(Uuid),
-    /// The network gave it back by this request, under this number of its own.
-    Repay(Uuid, &'a str),
-    /// It is left to a person, for want of an answer to a request or of the request.
-    Hold(Option<Uuid>, &'a str),
+    /// A request to give it back, signed at this time.
+    Send(Timestamp),
+    /// The network knows the request, by this number of its own, and will decide later.
+    Note(&'a str),
+    /// The request that was signed at this time had no effect, and never will.
+    SendAgain(Timestamp),
+    /// The network gave it back, under this number of its own.
+    Repay(&'a str),
+    /// It is left to a person, out of the state that was seen.
+    Hold(SurplusState, &'a str),
 }
 
-impl Step<'_> {
-    /// The states from which it leads to which.
-    fn way(self) -> (&'static [SurplusState], SurplusState) {
-        use SurplusState::{Booked, Confirmed, Held, Repaid, Sending, Told};
-        match self {
-            Self::Confirm(_) => (&[Told], Confirmed),
-            Self::Book(_) => (&[Confirmed], Booked),
-            Self::Send(..) => (&[Booked], Sending),
-            Self::SendAgain(_) => (&[Sending], Booked),
-            Self::Repay(..) => (&[Sending], Repaid),
-            Self::Hold(None, _) => (&[Told, Booked], Held),
-            Self::Hold(Some(_), _) => (&[Sending], Held),
-        }
-    }
-}
-
-/// What a step stores, and the request that it is about.
+/// What a step stores.
 #[derive(Default)]
 struct Set<'a> {
     amount_minor: Option<i64>,
     suspense: Option<Uuid>,
-    refund: Option<Uuid>,
     signed_at: Option<Timestamp>,
     network_id: Option<&'a str>,
     held_because: Option<&'a str>,
-    of_refund: Option<Uuid>,
+    /// Only where this was the latest request.
+    of: Option<Timestamp>,
+}
+
+impl<'a> Step<'a> {
+    /// The states from which it leads to which.
+    fn way(self) -> (Vec<SurplusState>, SurplusState) {
+        use SurplusState::{Booked, Confirmed, Held, Repaid, Sending, Told};
+        match self {
+            Self::Confirm(_) => (vec![Told], Confirmed),
+            Self::Book(_) => (vec![Confirmed], Booked),
+            Self::Send(_) => (vec![Booked], Sending),
+            Self::Note(_) => (vec![Sending], Sending),
+            Self::SendAgain(_) => (vec![Sending], Booked),
+            // Every request bears the same number: whichever it was, the money is back.
+            Self::Repay(_) => (vec![Sending, Booked, Held], Repaid),
+            Self::Hold(seen, _) => (vec![seen], Held),
+        }
+    }
+
+    fn set(self) -> Set<'a> {
+        let none = Set::default();
+        match self {
+            Self::Confirm(minor) => Set { amount_minor: Some(minor), ..none },
+            Self::Book(id) => Set { suspense: Some(id), ..none },
+            Self::Send(at) => Set { signed_at: Some(at), ..none },
+            Self::SendAgain(at) => Set { of: Some(at), ..none },
+            Self::Note(id) | Self::Repay(id) => Set { network_id: Some(id), ..none },
+            Self::Hold(_, why) => Set { held_because: Some(why), ..none },
+        }
+    }
 }
 
 impl Store {
     /// Notes that a network took money for an attempt that has ended otherwise. Told
     /// again, it is the same surplus.
-    pub(super) async fn note_surplus(&self, attempt: &Attempt, said: &Ending) -> Result<(), StoreError> {
-        let (network_id, network_time) = (&said.network_id, said.network_time);
-        self.insert_surplus(attempt, (network_id, network_time), None).await
-    }
-
-    /// The same for an attempt of which a query said that another amount was paid.
-    pub async fn note_other_amount(&self, attempt: &Attempt) -> Result<(), StoreError> {
-        let said = (&attempt.network_id, attempt.network_time);
-        self.insert_surplus(attempt, said, attempt.paid_minor).await
-    }
-
-    async fn insert_surplus(
-        &self,
-        attempt: &Attempt,
-        (network_id, network_time): (&Option<String>, Option<Timestamp>),
-        paid_minor: Option<i64>,
-    ) -> Result<(), StoreError> {
-        let sql =
-            "INSERT INTO gateway.surpluses (attempt_id, order_id, channel, reason, amount_minor, currency,
-                stored_date, network_id, network_time, status)
-             SELECT $1, order_id, $2, CASE WHEN $3::bigint IS NOT NULL THEN 'OtherAmount'
-                    WHEN status = 'Succeeded' THEN 'PaidTwice' ELSE 'PaidAfterEnd' END,
-                coalesce($3, amount_minor), currency, stored_date, coalesce($4, ''), coalesce($5, now()),
-                CASE WHEN $3 IS NULL THEN 'Told' ELSE 'Confirmed' END
-             FROM gateway.orders WHERE order_id = $6 ON CONFLICT (attempt_id) DO NOTHING";
-        let params: super::Params<'_> = &[
-            &attempt.attempt_id,
-            &attempt.channel,
-            &paid_minor,
-            network_id,
-            &network_time,
-            &attempt.order_id,
-        ];
-        if execute(&self.client().await?, "note a surplus", sql, params).await? == 1 {
-            let (attempt_id, order_id) = (attempt.attempt_id, attempt.order_id);
-            let ended = if paid_minor.is_some() { AttemptState::OtherAmount } else { attempt.status };
-            tracing::info!(%attempt_id, %order_id, %ended, "the network took money that no order stands for");
-        }
-        Ok(())
+    pub async fn note_surplus(&self, attempt: &Attempt, said: &Ending) -> Result<(), StoreError> {
+        insert(&self.client().await?, attempt, (&said.network_id, said.network_time), None).await
     }
 
     /// Leads it on; none where somebody else has. Whoever was slow does not touch a newer
@@ -166,25 +151,18 @@ impl Store {
         attempt_id: Uuid,
         step: Step<'_>,
     ) -> Result<Option<Surplus>, StoreError> {
-        let mut set = Set::default();
-        match step {
-            Step::Confirm(minor) => set.amount_minor = Some(minor),
-            Step::Book(id) => set.suspense = Some(id),
-            Step::Send(id, at) => (set.refund, set.signed_at) = (Some(id), Some(at)),
-            Step::SendAgain(id) => set.of_refund = Some(id),
-            Step::Repay(id, text) => (set.of_refund, set.network_id) = (Some(id), Some(text)),
-            Step::Hold(id, why) => (set.of_refund, set.held_because) = (id, Some(why)),
-        }
         let sql = format!(
             "UPDATE gateway.surpluses SET status = $2, amount_minor = coalesce($4, amount_minor),
                 suspense_transaction_id = coalesce($5, suspense_transaction_id),
-                refund_id = coalesce($6, refund_id), signed_at = coalesce($7, signed_at),
-                refund_network_id = coalesce($8, refund_network_id), held_because = $9,
-                next_check_at = CASE WHEN $2 <> 'Held' THEN next_check_at END
-             WHERE attempt_id = $1 AND (status = ANY ($3) AND refund_id IS NOT DISTINCT FROM coalesce($10, refund_id)
-                OR status = 'Sending' AND refund_id = $6) RETURNING {COLUMNS}"
+                tries = tries + CASE WHEN status = 'Booked' AND $6::timestamptz IS NOT NULL THEN 1 ELSE 0 END,
+                signed_at = coalesce($6, signed_at), refund_network_id = coalesce($7, refund_network_id),
+                held_because = $8, checks = CASE WHEN $2 IN ('Confirmed', 'Booked') THEN 0 ELSE checks END,
+                next_check_at = CASE WHEN $2 <> 'Held' THEN coalesce(next_check_at, now()) END
+             WHERE attempt_id = $1 AND (status = ANY ($3) AND ($9::timestamptz IS NULL OR signed_at = $9)
+                    AND ($2 <> 'Repaid' OR suspense_transaction_id IS NOT NULL)
+                OR status = 'Sending' AND signed_at = $6) RETURNING {COLUMNS}"
         );
-        let (from, to) = step.way();
+        let ((from, to), set) = (step.way(), step.set());
         let from: Vec<_> = from.iter().map(|state| state.as_str()).collect();
         let params: super::Params<'_> = &[
             &attempt_id,
@@ -192,11 +170,10 @@ impl Store {
             &from,
             &set.amount_minor,
             &set.suspense,
-            &set.refund,
             &set.signed_at,
             &set.network_id,
             &set.held_because,
-            &set.of_refund,
+            &set.of,
         ];
         let row = optional(&self.client().await?, "lead a surplus on", &sql, params).await?;
         row.as_ref().map(Surplus::read).transpose()
@@ -255,7 +232,7 @@ impl Store {
     /// A person asks for another try of one that is held; none where none is.
     pub async fn retry_surplus(&self, attempt_id: Uuid) -> Result<Option<Surplus>, StoreError> {
         let sql = format!(
-            "UPDATE gateway.surpluses SET held_because = NULL, next_check_at = now(), checks = 0,
+            "UPDATE gateway.surpluses SET held_because = NULL, next_check_at = now(), checks = 0, tries = 0,
                 status = CASE WHEN suspense_transaction_id IS NULL THEN 'Told' ELSE 'Booked' END
              WHERE attempt_id = $1 AND status = 'Held' RETURNING {COLUMNS}"
         );
@@ -281,11 +258,41 @@ impl Store {
 
     /// How many are under way, and how many wait for a person.
     pub async fn count_surpluses(&self) -> Result<(i64, i64), StoreError> {
-        let sql = "SELECT count(*) FILTER (WHERE status <> 'Held'), count(*) FILTER (WHERE status = 'Held')
-             FROM gateway.surpluses WHERE status <> 'Refunded'";
+        let sql = "SELECT (SELECT count(*) FROM gateway.surpluses WHERE next_check_at IS NOT NULL),
+            (SELECT count(*) FROM gateway.surpluses WHERE status = 'Held')";
         let row = one(&self.client().await?, "count surpluses", sql, &[]).await?;
         Ok((row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?))
     }
+}
+
+/// Of an attempt of which a query said that another amount was paid, it is confirmed.
+pub(super) async fn insert<C: GenericClient>(
+    client: &C,
+    attempt: &Attempt,
+    (network_id, network_time): (&Option<String>, Option<Timestamp>),
+    paid_minor: Option<i64>,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO gateway.surpluses (attempt_id, order_id, channel, reason, amount_minor, currency,
+            stored_date, network_id, network_time, status, refund_id)
+         SELECT $1, order_id, $2, CASE WHEN $3::bigint IS NOT NULL THEN 'OtherAmount'
+                WHEN status = 'Succeeded' THEN 'PaidTwice' ELSE 'PaidAfterEnd' END,
+            coalesce($3, amount_minor), currency, stored_date, coalesce($4, ''), coalesce($5, now()),
+            CASE WHEN $3 IS NULL THEN 'Told' ELSE 'Confirmed' END, $7
+         FROM gateway.orders WHERE order_id = $6 ON CONFLICT (attempt_id) DO NOTHING";
+    let params: super::Params<'_> = &[
+        &attempt.attempt_id,
+        &attempt.channel,
+        &paid_minor,
+        network_id,
+        &network_time,
+        &attempt.order_id,
+        &Uuid::now_v7(),
+    ];
+    if execute(client, "note a surplus", sql, params).await? == 1 {
+        let (attempt_id, order_id, ended) = (attempt.attempt_id, attempt.order_id, attempt.status);
+        tracing::info!(%attempt_id, %order_id, %ended, "the network took money that no order stands for");
+    }
+    Ok(())
 }
 
 /// Whom to tell that a surplus was given back, of which order, and what.

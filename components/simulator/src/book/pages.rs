@@ -28,7 +28,7 @@ pub(super) struct Change {
     network_time: Timestamp,
     #[serde(default, skip_serializing_if = "Details::is_empty")]
     details: Details,
-    /// Where it is not what was asked for.
+    /// What the payer paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paid_minor: Option<i64>,
 }

@@ -88,10 +88,7 @@ fn rolling_restarts_and_a_reinstalled_operator_fail_no_request() {
         .filter(|r| r.user == audit::OPERATOR && r.writes() && !r.is_leadership())
         .collect();
     let run = load.stop();
-    assert_nobody_noticed(
-        &run,
-        "drain, operator upgraded, rolled back, uninstalled and installed",
-    );
+    assert_nobody_noticed(&run, "drain, operator upgraded, rolled back, uninstalled and installed");
     assert!(written.is_empty(), "an operator that comes back has nothing to write: {written:#?}");
 }
 
