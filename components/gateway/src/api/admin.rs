@@ -33,6 +33,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/admin/v1/apps/{app_id}", put(put_app).get(get_app))
         .route("/admin/v1/trial-balance", get(trial_balance))
         .merge(super::notifications::router())
+        .merge(super::decisions::router())
         .layer(from_fn(|request, next| only(CN_ADMIN_CLIENT, request, next)))
         .with_state(gateway)
 }
