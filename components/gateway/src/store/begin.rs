@@ -50,9 +50,8 @@ impl Store {
             async move { store.begin_all(all).await }
         };
         match self.gathers.begin.put(begin.attempt_id, begin.clone(), write).await? {
-            Some(Begun::Attempt(attempt)) => Ok(Some(Begun::Attempt(attempt))),
-            // The first try may have counted what the second one finds used.
-            other => Ok(self.attempt(begin.attempt_id).await?.map(Begun::Attempt).or(other)),
+            Some(begun) => Ok(Some(begun)),
+            None => Ok(self.attempt(begin.attempt_id).await?.map(Begun::Attempt)),
         }
     }
 
@@ -64,11 +63,11 @@ impl Store {
         let transaction = client.transaction().await.context(QuerySnafu { what: WHAT })?;
         let held = hold(&transaction, &all).await?;
         let (ids, mut used) = counters(&transaction, &all).await?;
-        let (mut fit, mut begun) = (vec![], vec![]);
+        let (mut fit, mut reached) = (vec![], vec![]);
         for begin in all.iter().filter(|begin| held.contains(&begin.order_id)) {
             let taken = limits::take(&mut used, &begin.limits, (&begin.decision.channel, begin.amount_minor));
-            if let Err(reached) = taken {
-                begun.push((begin.attempt_id, Begun::LimitReached(reached)));
+            if let Err(limit) = taken {
+                reached.push((begin.attempt_id, limit));
                 continue;
             }
             let counted = begin.limits.iter().map(|limit| ids.get(&limit.counter).copied());
@@ -76,7 +75,8 @@ impl Store {
             let counted = counted.context(MissingSnafu { what: "counter of", id: begin.attempt_id })?;
             fit.push((begin, counted));
         }
-        begun.extend(insert(&transaction, &fit).await?);
+        let mut begun = insert(&transaction, &fit).await?;
+        begun.extend(refused(&transaction, reached).await?);
         transaction.commit().await.context(QuerySnafu { what: WHAT })?;
         Ok(begun)
     }
@@ -118,6 +118,24 @@ async fn counters<C: GenericClient>(
         used.insert(counter, Used { amount_minor, payments: row.try_get("payments").context(ReadSnafu)? });
     }
     Ok((ids, used))
+}
+
+/// Those that reached a limit: not one that is tried again, for which its own first try,
+/// whose answer was lost, left no room.
+async fn refused<C: GenericClient>(
+    client: &C,
+    reached: Vec<(Uuid, Reached)>,
+) -> Result<Vec<(Uuid, Begun)>, StoreError> {
+    if reached.is_empty() {
+        return Ok(vec![]);
+    }
+    let sql = "SELECT attempt_id FROM gateway.attempts WHERE attempt_id = ANY ($1)";
+    let ids: Vec<_> = reached.iter().map(|(id, _)| *id).collect();
+    let known = rows(client, WHAT, sql, &[&ids]).await?;
+    let known = known.iter().map(|row| row.try_get("attempt_id").context(ReadSnafu));
+    let known: HashSet<Uuid> = known.collect::<Result<_, _>>()?;
+    let refused = reached.into_iter().filter(|(id, _)| !known.contains(id));
+    Ok(refused.map(|(id, limit)| (id, Begun::LimitReached(limit))).collect())
 }
 
 /// Stores attempts, and counts just what it stores.
