@@ -7,12 +7,14 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod limit;
 mod method;
 mod network;
 
 pub use network::{Alipay, Network, Sandbox, UnionPay, UnionPaySignMethod, WechatPay};
 
-pub use method::{Fee, Limit, Method};
+pub use limit::{Allowance, Limit, Quota};
+pub use method::{Fee, Method};
 
 /// A connection to a payment network, in the namespace of a tenant. What it
 /// says reaches the running gateway without a restart.
@@ -101,6 +103,13 @@ pub struct ChannelSpec {
     /// False stops new payments only: queries and refunds go on.
     #[serde(default = "enabled")]
     pub enabled: bool,
+
+    /// The merchants whose payments it takes, by their ids. Left out, all of them. At most
+    /// 256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 32), regex(pattern = "^[A-Za-z0-9._-]+$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub merchants: Vec<String>,
 
     /// The payment methods that the network offers here, e.g. `card`. 1 to 8.
     #[schemars(length(min = 1, max = 8))]

@@ -76,6 +76,9 @@ pub struct ChannelConfig {
     pub name: String,
     /// False stops new pays; queries and refunds go on.
     pub enabled: bool,
+    /// The merchants that it takes payments for; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merchants: Vec<String>,
     pub methods: Vec<MethodConfig>,
     pub network: NetworkConfig,
 }
@@ -232,7 +235,13 @@ pub struct MethodConfig {
     pub name: String,
     /// Lower is tried first.
     pub priority: u32,
+    /// Its share of the payments among channels that are about as good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
     pub fees: Vec<FeeConfig>,
+    /// What the network takes, where it is not what the merchant pays: for the choice alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<FeeConfig>,
     pub limits: Vec<LimitConfig>,
 }
 
@@ -251,6 +260,42 @@ pub struct FeeConfig {
 pub struct LimitConfig {
     pub currency: Currency,
     pub per_payment_minor_max: i64,
+    /// All payments of the method and currency.
+    #[serde(default, skip_serializing_if = "AllowanceConfig::is_unlimited")]
+    pub per_channel: AllowanceConfig,
+    /// Each merchant's.
+    #[serde(default, skip_serializing_if = "AllowanceConfig::is_unlimited")]
+    pub per_merchant: AllowanceConfig,
+    /// Each payer's, where the payment names one.
+    #[serde(default, skip_serializing_if = "AllowanceConfig::is_unlimited")]
+    pub per_payer: AllowanceConfig,
+}
+
+/// What is taken in a day and in a month of the tenant's calendar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowanceConfig {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_day: Option<QuotaConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_month: Option<QuotaConfig>,
+}
+
+impl AllowanceConfig {
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The most that is taken, of either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaConfig {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_minor_max: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payments_max: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

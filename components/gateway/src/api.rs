@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod app;
 pub mod control;
+mod decisions;
 mod fields;
 mod networks;
 mod notifications;

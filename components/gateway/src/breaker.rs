@@ -115,6 +115,7 @@ pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         let settings = gateway.settings();
+        gateway.rates.forget(|name| settings.value.channel(name).is_some());
         for name in gateway.breakers.forget(|name| settings.value.channel(name).is_some()) {
             gateway.metrics.channel_rests.remove(&metrics::Name { channel: name });
         }
@@ -155,6 +156,7 @@ async fn ask(gateway: &Gateway, name: &str) {
 impl Gateway {
     /// Notes whether a payment's network answered.
     pub(crate) fn note_outcome(&self, channel: &str, outcome: &Outcome) {
+        self.rates.note(channel, outcome, Instant::now());
         let answered = outcome.is_said();
         if self.breakers.note_payment(channel, answered, Instant::now()) {
             changed(self, channel, !answered);

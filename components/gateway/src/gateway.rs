@@ -14,6 +14,7 @@ use crate::breaker::Breakers;
 use crate::keys::KeyCache;
 use crate::metrics::Metrics;
 use crate::patience::Patience;
+use crate::rates::Rates;
 use crate::settings::Settings;
 use crate::shares::{Share, Shares};
 use crate::store::nonces::Nonce;
@@ -28,6 +29,7 @@ pub struct Gateway {
     pub books: Books,
     pub keys: KeyCache,
     pub breakers: Breakers,
+    pub rates: Rates,
     pub metrics: Metrics,
     /// Payments and refunds under way. They end even where the caller went away,
     /// and the drain waits for them.

@@ -14,11 +14,13 @@ pub mod channel;
 pub mod close;
 pub mod gateway;
 pub mod keys;
+pub mod limits;
 pub mod metrics;
 pub mod notified;
 pub mod notify;
 pub mod patience;
 pub mod pay;
+pub mod rates;
 pub mod refund;
 pub mod resolve;
 pub mod risk;
@@ -172,6 +174,7 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
         books,
         keys: keys::KeyCache::default(),
         breakers: breaker::Breakers::default(),
+        rates: rates::Rates::default(),
         metrics: metrics::Metrics::new(registry),
         work: TaskTracker::new(),
         places: Arc::new(Semaphore::new(args.in_flight_max)),

@@ -13,14 +13,16 @@ use crate::api::problem::{Code, Problem};
 use crate::api::wire::PayRequest;
 use crate::channel::{Outcome, Pay};
 use crate::gateway::{Caller, Gateway};
+use crate::limits::{self, Reached};
 use crate::patience::Patience;
 use crate::risk::{self, Verdict};
 use crate::route::{self, Decision};
-use crate::settings::Settings;
+use crate::settings::{ChannelSettings, Settings};
 use crate::settle::{self, SettleError};
 use crate::state::AttemptState;
 use crate::store::Store;
 use crate::store::attempts::{Attempt, Ending};
+use crate::store::begin::{Begin, Begun};
 use crate::store::orders::{Created, NewOrder, Order};
 
 /// Networks that are tried for one order, each only after the one before has
@@ -33,6 +35,14 @@ pub struct Paid {
     pub is_new: bool,
 }
 
+/// What came of one channel's turn.
+enum Called {
+    Ended(Attempt),
+    LimitReached(Reached),
+    /// It could not even begin.
+    NotBegun,
+}
+
 /// Takes a payment.
 pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -> Result<Paid, Problem> {
     let settings = gateway.settings();
@@ -41,12 +51,19 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
     let new = validate(&settings.value, caller, &request)?;
 
     // 2. Route: which channels can take it, by the config of this moment.
-    let routes = route::choose(&settings.value, &gateway.breakers, &request.method, request.amount);
+    let asked = route::Asked {
+        order_id: new.order_id,
+        merchant: &new.merchant_id,
+        method: &request.method,
+        amount: request.amount,
+    };
+    let routes = route::choose(&settings.value, (&gateway.breakers, &gateway.rates), &asked);
     if routes.is_empty() {
         // What was accepted before stays accepted, whatever the config says now.
         let known = || gateway.store.find_order(&new.app_id, new.order_date, &new.order_number);
         let known = caller.patience.keep(known).await?;
-        let refusal = Problem::new(Code::NoChannel, "no enabled channel has this method, currency and limit");
+        let refusal =
+            Problem::new(Code::NoChannel, "no enabled channel has this merchant, method, currency and limit");
         return same_order(known.ok_or(refusal)?, &new);
     }
 
@@ -102,15 +119,20 @@ impl Gateway {
         }
 
         // 5. Call the channel, and store what came of it.
-        let mut attempt = None;
-        for decision in routes.iter().take(ATTEMPTS_MAX) {
-            let ended =
-                self.call_channel(&settings.value, (&order, request), decision, (trace, patience)).await?;
-            let Some(ended) = ended else { continue };
-            let go_on = ended.status == AttemptState::NotSent;
-            attempt = Some(ended);
-            if !go_on {
-                break;
+        let (mut attempt, mut attempts, mut reached) = (None, 0_usize, vec![]);
+        for decision in routes {
+            let (decision, times) = (decision.after(&reached), (trace, patience));
+            match self.call_channel(&settings.value, (&order, request), &decision, times).await? {
+                Called::NotBegun => {}
+                Called::LimitReached(limit) => reached.push(limit),
+                Called::Ended(ended) => {
+                    attempts = attempts.saturating_add(1);
+                    let go_on = ended.status == AttemptState::NotSent && attempts < ATTEMPTS_MAX;
+                    attempt = Some(ended);
+                    if !go_on {
+                        break;
+                    }
+                }
             }
         }
 
@@ -118,20 +140,24 @@ impl Gateway {
         // 7. publish, in the same transaction.
         match attempt {
             Some(attempt) => settle::finish(self, order, attempt, (trace, patience)).await,
-            None => Ok(patience.keep(|| self.store.fail_order(order.order_id, "ChannelUnavailable")).await?),
+            None => {
+                let code = if reached.is_empty() { "ChannelUnavailable" } else { "LimitReached" };
+                let routing = routes.first().map(|first| route::explain(&first.explanation, &reached));
+                let fail = || self.store.fail_unsent(order.order_id, code, routing.as_ref());
+                Ok(patience.keep(fail).await?)
+            }
         }
     }
 
     /// One attempt: signed, then committed, then sent, then its outcome stored.
-    /// None where it could not even begin.
     async fn call_channel(
         &self,
         settings: &Settings,
         (order, request): (&Order, &PayRequest),
         decision: &Decision,
         (trace, patience): (Trace, Patience),
-    ) -> Result<Option<Attempt>, SettleError> {
-        let Some(channel) = settings.channel(&decision.channel) else { return Ok(None) };
+    ) -> Result<Called, SettleError> {
+        let Some(channel) = settings.channel(&decision.channel) else { return Ok(Called::NotBegun) };
         let attempt_id = Uuid::now_v7();
         let number = Store::number(attempt_id);
         let pay = Pay {
@@ -146,14 +172,21 @@ impl Gateway {
             Ok(prepared) => prepared,
             Err(error) => {
                 tracing::info!(channel = channel.name, why = error.why, "cannot prepare a payment");
-                return Ok(None);
+                return Ok(Called::NotBegun);
             }
         };
-        let signed_at = prepared.signed_at;
-        let begin = || self.store.begin_attempt(order.order_id, attempt_id, decision, signed_at);
-        let begun = patience.keep(begin).await?;
-        if begun.is_none() {
-            return Ok(None);
+        let begin = Begin {
+            order_id: order.order_id,
+            attempt_id,
+            decision: decision.clone(),
+            signed_at: prepared.signed_at,
+            amount_minor: request.amount.minor(),
+            limits: limits_on(settings, channel, (order, request), prepared.signed_at),
+        };
+        match patience.keep(|| self.store.begin_attempt(&begin)).await? {
+            Some(Begun::Attempt(_)) => {}
+            Some(Begun::LimitReached(limit)) => return Ok(Called::LimitReached(limit)),
+            None => return Ok(Called::NotBegun),
         }
         // A channel that was disabled or deleted meanwhile takes nothing new. It is
         // looked at after the attempt is stored: whoever counts a deleted channel's
@@ -171,8 +204,26 @@ impl Gateway {
         let counted =
             crate::metrics::Outcome { channel: channel.name.clone(), outcome: ending.status.as_str() };
         self.metrics.attempts.get_or_create(&counted).inc();
-        Ok(Some(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?))
+        Ok(Called::Ended(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?))
     }
+}
+
+/// The limits that an attempt counts against, in the day and month in which it is signed.
+fn limits_on(
+    settings: &Settings,
+    channel: &ChannelSettings,
+    (order, request): (&Order, &PayRequest),
+    signed_at: Timestamp,
+) -> Vec<limits::Limit> {
+    let Some(rules) = channel.limits(&order.method, request.amount.currency()) else { return vec![] };
+    let asked = limits::Asked {
+        channel: &channel.name,
+        method: &order.method,
+        merchant: &order.merchant_id,
+        payer: request.payer_id.as_deref(),
+        date: settings.calendar.date(signed_at),
+    };
+    limits::of(rules, &asked)
 }
 
 /// What an outcome makes of an attempt.

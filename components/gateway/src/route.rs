@@ -1,11 +1,21 @@
 //! Routing: which channels can take a payment, in which order, and why.
 
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use aws_lc_rs::digest::{SHA256, digest};
 use payplane_api::config::Environment;
-use payplane_api::money::Money;
+use payplane_api::money::{BASIS_POINTS, Money};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::breaker::Breakers;
+use crate::limits::Reached;
+use crate::rates::Rates;
 use crate::settings::{ChannelSettings, Settings};
+
+/// Scores this close to the best one are about as good.
+const ALIKE: i64 = 100;
 
 /// What an attempt is decided on. It is stored with the attempt, and booked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,27 +28,57 @@ pub struct Decision {
     pub explanation: Value,
 }
 
-/// The channels that can take a payment: by priority, then by name; those whose network
-/// does not answer at the moment after all others.
+/// A payment, as far as the choice is about it.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub order_id: Uuid,
+    pub merchant: &'a str,
+    pub method: &'a str,
+    pub amount: Money,
+}
+
+/// A channel that can take it.
+struct Candidate<'a> {
+    channel: &'a ChannelSettings,
+    rests: bool,
+    priority: u32,
+    weight: Option<u32>,
+    fee: Money,
+    cost_minor: i64,
+    success: i64,
+    /// What is left of the amount on average, in basis points of it.
+    score: i64,
+}
+
+/// The channels that can take a payment: those whose network answers; by priority, by score.
+/// Weights share the payments among those that are about as good as the best.
 #[must_use]
-pub fn choose(settings: &Settings, breakers: &Breakers, method: &str, amount: Money) -> Vec<Decision> {
-    let mut fit: Vec<(bool, u32, &ChannelSettings, Money)> = Vec::new();
+pub fn choose(
+    settings: &Settings,
+    (breakers, rates): (&Breakers, &Rates),
+    asked: &Asked<'_>,
+) -> Vec<Decision> {
+    let mut fit = Vec::new();
     let mut explained = Vec::new();
     for channel in &settings.channels {
-        match candidate(settings, channel, method, amount) {
-            Ok((priority, fee)) => {
-                let rests = breakers.rests(&channel.name);
-                explained.push(json!({"channel": channel.name, "priority": priority, "rests": rests}));
-                fit.push((rests, priority, channel, fee));
+        match candidate(settings, channel, asked) {
+            Ok((priority, weight, fee, cost)) => {
+                let success = rates.success_basis_points(&channel.name, Instant::now());
+                let score = success.saturating_sub(share(cost, asked.amount));
+                let (rests, cost_minor) = (breakers.rests(&channel.name), cost.minor());
+                let found = Candidate { channel, rests, priority, weight, fee, cost_minor, success, score };
+                explained.push(found.explain());
+                fit.push(found);
             }
             Err(why) => explained.push(json!({"channel": channel.name, "refused": why})),
         }
     }
-    fit.sort_by(|a, b| (a.0, a.1, &a.2.name).cmp(&(b.0, b.1, &b.2.name)));
-    let explanation = json!({ "candidates": explained });
-    let decided = fit.into_iter().map(|(_, _, channel, fee)| Decision {
-        channel: channel.name.clone(),
-        fee_minor: fee.minor(),
+    let fit = in_order(fit, seed(asked.order_id));
+    let order: Vec<_> = fit.iter().map(|candidate| &candidate.channel.name).collect();
+    let explanation = json!({ "candidates": explained, "order": order });
+    let decided = fit.iter().map(|candidate| Decision {
+        channel: candidate.channel.name.clone(),
+        fee_minor: candidate.fee.minor(),
         config_hash: settings.hash.clone(),
         config_epoch: settings.epoch_signed(),
         explanation: explanation.clone(),
@@ -46,25 +86,111 @@ pub fn choose(settings: &Settings, breakers: &Breakers, method: &str, amount: Mo
     decided.collect()
 }
 
+impl Candidate<'_> {
+    fn explain(&self) -> Value {
+        let mut said = json!({
+            "channel": self.channel.name,
+            "rests": self.rests,
+            "priority": self.priority,
+            "costMinor": self.cost_minor,
+            "successBasisPoints": self.success,
+            "score": self.score,
+        });
+        if let (Some(weight), Some(said)) = (self.weight, said.as_object_mut()) {
+            said.insert("weight".to_owned(), weight.into());
+        }
+        said
+    }
+}
+
+impl Decision {
+    /// With the limits that were reached before it had its turn.
+    #[must_use]
+    pub fn after(&self, reached: &[Reached]) -> Self {
+        Self { explanation: explain(&self.explanation, reached), ..self.clone() }
+    }
+}
+
+/// An explanation, with the limits that were reached.
+#[must_use]
+pub fn explain(explanation: &Value, reached: &[Reached]) -> Value {
+    let mut said = explanation.clone();
+    if let Some(said) = said.as_object_mut().filter(|_| !reached.is_empty()) {
+        said.insert("limitsReached".to_owned(), json!(reached));
+    }
+    said
+}
+
+type Terms = (u32, Option<u32>, Money, Money);
+
 fn candidate(
     settings: &Settings,
     channel: &ChannelSettings,
-    method: &str,
-    amount: Money,
-) -> Result<(u32, Money), &'static str> {
+    asked: &Asked<'_>,
+) -> Result<Terms, &'static str> {
     if !channel.enabled {
         return Err("Disabled");
     }
     if channel.is_simulated && settings.environment == Environment::Live {
         return Err("SimulatedInLive");
     }
+    if !channel.merchants.is_empty() && !channel.merchants.iter().any(|merchant| merchant == asked.merchant) {
+        return Err("OtherMerchants");
+    }
+    let (method, amount) = (asked.method, asked.amount);
     let rules = channel.method(method).ok_or("MethodMissing")?;
-    let limit = rules.limits.iter().find(|limit| limit.currency == amount.currency());
+    let limit = channel.limits(method, amount.currency());
     if limit.is_some_and(|limit| amount.minor() > limit.per_payment_minor_max) {
         return Err("OverLimit");
     }
     let fee = channel.fee(method, amount).ok_or("CurrencyMissing")?;
-    Ok((rules.priority, fee))
+    let cost = channel.cost(method, amount).unwrap_or(fee);
+    Ok((rules.priority, rules.weight, fee, cost))
+}
+
+/// A part of an amount in basis points, rounded up.
+fn share(part: Money, amount: Money) -> i64 {
+    let whole = i128::from(amount.minor().max(1));
+    let share = i128::from(part.minor()).saturating_mul(BASIS_POINTS.into());
+    let up = share.saturating_add(whole).saturating_sub(1).checked_div(whole);
+    up.and_then(|up| i64::try_from(up).ok()).unwrap_or(BASIS_POINTS)
+}
+
+/// The same for the same order, whoever asks; even over many.
+fn seed(order_id: Uuid) -> u128 {
+    let hash = digest(&SHA256, order_id.as_bytes());
+    hash.as_ref().iter().take(16).fold(0, |seed, byte| (seed << 8) | u128::from(*byte))
+}
+
+fn in_order(mut fit: Vec<Candidate<'_>>, mut seed: u128) -> Vec<Candidate<'_>> {
+    fit.sort_by(|a, b| {
+        let key = |c: &Candidate<'_>| (c.rests, c.priority, Reverse(c.score));
+        key(a).cmp(&key(b)).then_with(|| a.channel.name.cmp(&b.channel.name))
+    });
+    let mut ordered = Vec::with_capacity(fit.len());
+    // Each turn takes one out, so it ends.
+    while let Some(best) = fit.first() {
+        let (group, least) = ((best.rests, best.priority), best.score.saturating_sub(ALIKE));
+        let is_drawn = |c: &Candidate<'_>| (c.rests, c.priority) == group && c.score >= least;
+        let weights: Vec<_> = fit.iter().map(|c| c.weight.filter(|_| is_drawn(c)).unwrap_or(0)).collect();
+        let next = draw(&weights, &mut seed).unwrap_or(0);
+        ordered.push(fit.remove(next));
+    }
+    ordered
+}
+
+/// Draws one by its weight, with a part of the seed; none where nothing has weight.
+fn draw(weights: &[u32], seed: &mut u128) -> Option<usize> {
+    let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
+    let mut point = seed.checked_rem(total)?;
+    *seed = seed.checked_div(total)?;
+    weights.iter().position(|weight| match point.checked_sub(u128::from(*weight)) {
+        Some(left) => {
+            point = left;
+            false
+        }
+        None => true,
+    })
 }
 
 /// Decides again on newer settings, for the channel that took the payment. A
@@ -86,3 +212,6 @@ pub fn decide_again(
         explanation: Value::Null,
     }
 }
+
+#[cfg(test)]
+mod trials;

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use payplane_api::config::{ChannelConfig, Environment, GatewayConfig, MethodConfig, NetworkConfig};
+use payplane_api::config::{
+    ChannelConfig, Environment, FeeConfig, GatewayConfig, LimitConfig, MethodConfig, NetworkConfig,
+};
 use payplane_api::currency::Currency;
 use payplane_api::money::{BASIS_POINTS, Money, fee};
 use payplane_api::settlement::Calendar;
@@ -39,6 +41,8 @@ pub struct ChannelSettings {
     pub enabled: bool,
     /// Is it a network that plays with money that is not real?
     pub is_simulated: bool,
+    /// Those that it takes payments for; empty: all.
+    pub merchants: Vec<String>,
     pub methods: Vec<MethodConfig>,
     pub client: Arc<dyn Channel>,
 }
@@ -94,10 +98,25 @@ impl ChannelSettings {
     /// The fee on an amount; none where the method or the currency is unknown.
     #[must_use]
     pub fn fee(&self, method: &str, amount: Money) -> Option<Money> {
-        let fees = &self.method(method)?.fees;
-        let rule = fees.iter().find(|rule| rule.currency == amount.currency())?;
-        fee(amount, rule.basis_points, rule.fixed_minor, rule.max_minor).ok()
+        price(&self.method(method)?.fees, amount)
     }
+
+    /// What its network takes of an amount; none where that is not known.
+    #[must_use]
+    pub fn cost(&self, method: &str, amount: Money) -> Option<Money> {
+        price(&self.method(method)?.costs, amount)
+    }
+
+    /// The limits of a method on payments in a currency.
+    #[must_use]
+    pub fn limits(&self, method: &str, currency: Currency) -> Option<&LimitConfig> {
+        self.method(method)?.limits.iter().find(|limit| limit.currency == currency)
+    }
+}
+
+fn price(rules: &[FeeConfig], amount: Money) -> Option<Money> {
+    let rule = rules.iter().find(|rule| rule.currency == amount.currency())?;
+    fee(amount, rule.basis_points, rule.fixed_minor, rule.max_minor).ok()
 }
 
 fn build(
@@ -107,12 +126,12 @@ fn build(
 ) -> Result<ChannelSettings, String> {
     payplane_api::id::check("channel name", &channel.name, 63).map_err(|e| e.to_string())?;
     for method in &channel.methods {
-        for rule in &method.fees {
+        for rule in method.fees.iter().chain(&method.costs) {
             let in_range = (0..=BASIS_POINTS).contains(&rule.basis_points)
                 && rule.fixed_minor >= 0
                 && rule.max_minor.is_none_or(|max| max >= 0);
             if !in_range {
-                return Err(format!("the fee of method {} is out of range", method.name));
+                return Err(format!("a fee or cost of method {} is out of range", method.name));
             }
         }
     }
@@ -134,6 +153,7 @@ fn build(
         name: channel.name.clone(),
         enabled: channel.enabled,
         is_simulated: channel.network.is_simulated(),
+        merchants: channel.merchants.clone(),
         methods: channel.methods.clone(),
         client,
     })

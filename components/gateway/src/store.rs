@@ -2,7 +2,9 @@
 //! transaction; nothing here calls a network.
 
 pub mod attempts;
+pub mod begin;
 mod create;
+pub mod decisions;
 pub mod deliveries;
 mod gather;
 pub mod history;
@@ -87,7 +89,7 @@ pub struct Store {
 #[derive(Clone, Default)]
 struct Gathers {
     create: Gather<create::New, orders::Order>,
-    begin: Gather<attempts::Begun, attempts::Attempt>,
+    begin: Gather<begin::Begin, begin::Begun>,
     end: Gather<attempts::Ended, attempts::Attempt>,
     succeed: Gather<succeed::Success, orders::Order>,
 }

@@ -35,6 +35,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V16__ledger_archive",
     "V17__gateway_notifications",
     "V18__gateway_networks",
+    "V20__gateway_limits",
     "V23__gateway_surpluses",
 ];
 

@@ -34,6 +34,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/admin/v1/trial-balance", get(trial_balance))
         .merge(super::notifications::router())
         .merge(super::surpluses::router())
+        .merge(super::decisions::router())
         .layer(from_fn(|request, next| only(CN_ADMIN_CLIENT, request, next)))
         .with_state(gateway)
 }

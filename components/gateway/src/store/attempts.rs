@@ -13,7 +13,8 @@ use super::{MissingSnafu, ReadSnafu, StateSnafu, Store, StoreError, one, optiona
 use crate::route::Decision;
 use crate::state::AttemptState;
 
-const COLUMNS: &str = "attempt_id, order_id, ordinal, channel, fee_minor, config_hash, config_epoch, status,
+pub(super) const COLUMNS: &str =
+    "attempt_id, order_id, ordinal, channel, fee_minor, config_hash, config_epoch, status,
     signed_at, network_id, network_time, code, action, paid_minor";
 
 /// An attempt as it is stored.
@@ -87,61 +88,10 @@ impl Ending {
     }
 }
 
-/// An attempt that begins: of an order, by its id, on a decision, signed at a time.
-pub(super) type Begun = (Uuid, Uuid, Decision, Timestamp);
 /// An attempt that ends.
 pub(super) type Ended = (Uuid, Ending);
 
 impl Store {
-    /// Begins an attempt, unless the order is finished. It locks the order's
-    /// row, as does whoever fails the order for want of an attempt. Tried again,
-    /// it finds the attempt that it began; nothing was sent in between.
-    pub async fn begin_attempt(
-        &self,
-        order_id: Uuid,
-        attempt_id: Uuid,
-        decision: &Decision,
-        signed_at: Timestamp,
-    ) -> Result<Option<Attempt>, StoreError> {
-        let store = self.clone();
-        let write = move |all| {
-            let store = store.clone();
-            async move { store.begin_all(all).await }
-        };
-        let begun = (order_id, attempt_id, decision.clone(), signed_at);
-        match self.gathers.begin.put(attempt_id, begun, write).await? {
-            Some(attempt) => Ok(Some(attempt)),
-            None => self.attempt(attempt_id).await,
-        }
-    }
-
-    async fn begin_all(&self, all: Arc<Vec<Begun>>) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
-        let sql = format!(
-            "WITH held AS (SELECT order_id FROM gateway.orders
-                WHERE order_id = ANY ($1) AND status = 'Processing' ORDER BY order_id FOR UPDATE)
-             INSERT INTO gateway.attempts (order_id, attempt_id, ordinal, channel, decision, fee_minor,
-                config_hash, config_epoch, signed_at)
-             SELECT order_id, t.attempt_id,
-                (SELECT count(*) + 1 FROM gateway.attempts a WHERE a.order_id = held.order_id)::smallint,
-                t.channel, t.decision, t.fee_minor, t.config_hash, t.config_epoch, t.signed_at
-             FROM held JOIN unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::bigint[], $6::text[],
-                $7::bigint[], $8::timestamptz[]) AS t(order_id, attempt_id, channel, decision, fee_minor,
-                config_hash, config_epoch, signed_at) USING (order_id)
-             ON CONFLICT (attempt_id) DO NOTHING RETURNING {COLUMNS}"
-        );
-        let params: super::Params<'_> = &[
-            &all.iter().map(|(order_id, ..)| *order_id).collect::<Vec<_>>(),
-            &all.iter().map(|(_, attempt_id, ..)| *attempt_id).collect::<Vec<_>>(),
-            &all.iter().map(|(.., decision, _)| decision.channel.as_str()).collect::<Vec<_>>(),
-            &all.iter().map(|(.., decision, _)| &decision.explanation).collect::<Vec<_>>(),
-            &all.iter().map(|(.., decision, _)| decision.fee_minor).collect::<Vec<_>>(),
-            &all.iter().map(|(.., decision, _)| decision.config_hash.as_str()).collect::<Vec<_>>(),
-            &all.iter().map(|(.., decision, _)| decision.config_epoch).collect::<Vec<_>>(),
-            &all.iter().map(|(.., signed_at)| *signed_at).collect::<Vec<_>>(),
-        ];
-        Self::attempts(&rows(&self.client().await?, "begin attempts", &sql, params).await?)
-    }
-
     /// Stores what became of an attempt, where the table of states allows it.
     /// What it is now is returned, whoever stored that.
     pub async fn end_attempt(&self, attempt_id: Uuid, ending: &Ending) -> Result<Attempt, StoreError> {
@@ -188,7 +138,7 @@ impl Store {
         Self::attempts(&rows(&self.client().await?, "store the outcomes of attempts", &sql, params).await?)
     }
 
-    fn attempts(rows: &[Row]) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
+    pub(super) fn attempts(rows: &[Row]) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
         let read = |row| Attempt::read(row).map(|attempt| (attempt.attempt_id, attempt));
         rows.iter().map(read).collect()
     }

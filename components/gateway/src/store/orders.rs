@@ -219,6 +219,16 @@ impl Store {
     /// statement, so an attempt that begins at the same time is seen. What was paid over another
     /// amount becomes a surplus.
     pub async fn fail_order(&self, order_id: Uuid, code: &str) -> Result<Order, StoreError> {
+        self.fail_unsent(order_id, code, None).await
+    }
+
+    /// The same, with what was chosen from, where it came to no attempt.
+    pub async fn fail_unsent(
+        &self,
+        order_id: Uuid,
+        code: &str,
+        routing: Option<&Value>,
+    ) -> Result<Order, StoreError> {
         let what = "mark an order as failed";
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
@@ -236,9 +246,9 @@ impl Store {
         }
         let sql = format!(
             "UPDATE gateway.orders SET status = 'Failed', failure_code = $2, completed_at = now(),
-                next_check_at = NULL WHERE order_id = $1 RETURNING {COLUMNS}"
+                next_check_at = NULL, routing = $3 WHERE order_id = $1 RETURNING {COLUMNS}"
         );
-        let order = Order::read(&one(&transaction, what, &sql, &[&order_id, &code]).await?)?;
+        let order = Order::read(&one(&transaction, what, &sql, &[&order_id, &code, &routing]).await?)?;
         let told = publish(&transaction, &event("payment.failed", &order)).await?;
         transaction.commit().await.context(QuerySnafu { what })?;
         self.wake(told);

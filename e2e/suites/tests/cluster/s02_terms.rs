@@ -49,6 +49,87 @@ fn fees_limits_and_methods_are_what_the_channel_says() {
     let _ = ready("alpha", 60);
 }
 
+/// A payment method of a Channel, with further members.
+fn method(name: &str, more: &Value) -> Value {
+    let mut method = json!({"name": name, "fees": [{"currency": "CNY", "basisPoints": 60}]});
+    for (member, value) in more.as_object().into_iter().flatten() {
+        method[member] = value.clone();
+    }
+    method
+}
+
+#[test]
+fn limits_and_routing_are_what_the_channels_say() {
+    if !env::cluster() {
+        return;
+    }
+    let app = ready("alpha", 60);
+    // Counters of a channel's name last for the month.
+    let named = |what: &str| format!("{what}-{}", env::seed());
+    let with = |name: &str, methods: Vec<Value>| {
+        let mut channel = tenant::channel("alpha", name, 60);
+        channel["spec"]["methods"] = Value::Array(methods);
+        channel
+    };
+    let pay = |method: &str, order: &str| {
+        let by = App { method: method.to_owned(), ..app.clone() };
+        by.pay_as("payer-1", &named(&format!("{method}-{order}")), 10_000).expect("the order is stored")
+    };
+    for scope in ["perChannel", "perMerchant", "perPayer"] {
+        let limits = ["perDay", "perMonth"].map(|window| {
+            [("amount", "amountMinorMax", 19_999), ("count", "paymentsMax", 1)].map(|(name, member, max)| {
+                let limit = json!({"currency": "CNY", scope: {window: {member: max}}});
+                method(&format!("{name}-{}", window.to_lowercase()), &json!({"limits": [limit]}))
+            })
+        });
+        let name = named(&scope.to_lowercase());
+        let methods = limits.concat();
+        in_force(&with(&name, methods.clone()));
+        for method in methods.iter().filter_map(|method| method["name"].as_str()) {
+            let (one, two) = (pay(method, scope), pay(method, &format!("{scope}-2")));
+            assert_eq!((&one["status"], &one["channel"]), (&json!("Succeeded"), &json!(name)), "{one}");
+            assert_eq!(two["failureCode"], "LimitReached", "{scope} {method}: {two}");
+        }
+        kubectl::ok(&["delete", "pch", &name, "-n", "ptn-alpha"]);
+    }
+    let costs = |more: Value| {
+        let mut cost = json!({"currency": "CNY", "basisPoints": 0});
+        cost.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        json!({"costs": [cost]})
+    };
+    let none = json!({});
+    let names = ["a", "b", "c"].map(|name| named(&format!("route-{name}")));
+    let rows = [
+        ("by-priority", json!({"priority": 5}), json!({"priority": 4}), 1),
+        ("by-share", costs(json!({"basisPoints": 500})), costs(json!({"basisPoints": 10})), 1),
+        ("by-fixed", costs(json!({"fixedMinor": 1_000})), none.clone(), 1),
+        ("by-most", costs(json!({"basisPoints": 500, "maxMinor": 1})), none.clone(), 0),
+        ("by-weight", none.clone(), json!({"weight": 1}), 1),
+        ("by-name", none.clone(), none.clone(), 0),
+    ];
+    // Were it not for others, it would have every first turn.
+    let first = |name: &str| method(name, &json!({"priority": 0}));
+    let mut others = with(&names[2], rows.iter().map(|row| first(row.0)).collect());
+    others["spec"]["merchants"] = json!(["nobody-else"]);
+    in_force(&others);
+    let same_place = |more: &Value| {
+        let mut more = more.clone();
+        if more["priority"].is_null() {
+            more["priority"] = json!(1);
+        }
+        more
+    };
+    in_force(&with(&names[0], rows.iter().map(|row| method(row.0, &same_place(&row.1))).collect()));
+    in_force(&with(&names[1], rows.iter().map(|row| method(row.0, &same_place(&row.2))).collect()));
+    for (method, _, _, winner) in &rows {
+        let paid = pay(method, "route");
+        assert_eq!(paid["channel"], names[*winner].as_str(), "{method}: {paid}");
+    }
+    for name in names {
+        kubectl::ok(&["delete", "pch", &name, "-n", "ptn-alpha"]);
+    }
+}
+
 /// A currency is added to the books of a tenant that pays, and is never taken out again.
 pub(crate) fn a_currency_is_added(app: &App) {
     let channel = |currencies: &[&str]| {

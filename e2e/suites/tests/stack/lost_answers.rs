@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use payplane_client::message::PaymentStatus::{Failed, Succeeded};
+use serde_json::json;
 use tokio_postgres::Client;
 
 use crate::harness::{DATE, Stack, payment, refund};
+use crate::limits::{MISCOUNTED, configured, limited};
 
 const ROUNDS_MIN: i64 = 8;
 const ROUNDS_MAX: i64 = 60;
@@ -25,7 +27,10 @@ const ALONE: [&str; 3] = ["SET status = 'Sending'", "SET status = 'Reversing'", 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_answer_is_lost_is_asked_for_again() -> Result<()> {
-    let stack = Stack::start().await?;
+    let mut stack = Stack::start().await?;
+    // What is tried again is counted once.
+    let channel = limited(&stack, "sim", 1, &json!({"perChannel": {"perDay": {"paymentsMax": 1_000}}}))?;
+    configured(&mut stack, &[channel]).await?;
     let app = stack.app("app1", 1)?;
     let postgres = stack.postgres.connect("postgres").await?;
     standby(&postgres, "nobody").await?;
@@ -50,6 +55,7 @@ async fn a_commit_whose_answer_is_lost_is_asked_for_again() -> Result<()> {
     }
     standby(&postgres, "").await?;
     ensure!(hit(), "not every statement of {ALONE:?} was hit: {lost:?}");
+    assert_eq!(stack.count(MISCOUNTED).await?, 0, "counted twice");
     stack.check_agreement().await
 }
 

@@ -7,6 +7,7 @@ mod faults;
 mod harness;
 mod hostile;
 mod integrate;
+mod limits;
 mod lost_answers;
 mod networks;
 mod notifications;

@@ -1,11 +1,12 @@
 //! A channel's entry in the gateway's config.
 
 use payplane_api::config::{
-    AlipayNetwork, ChannelConfig, FeeConfig, KeyFile, LimitConfig, MethodConfig, NetworkConfig, Reach,
-    SimulatorNetwork, UnionPayNetwork, UnionPaySigning, WechatPayNetwork,
+    AlipayNetwork, AllowanceConfig, ChannelConfig, FeeConfig, KeyFile, LimitConfig, MethodConfig,
+    NetworkConfig, QuotaConfig, Reach, SimulatorNetwork, UnionPayNetwork, UnionPaySigning, WechatPayNetwork,
 };
 use payplane_api::currency::Currency;
-use payplane_crds::channel::{Method, ServiceReference, UnionPaySignMethod};
+use payplane_api::money::AMOUNT_MINOR_MAX;
+use payplane_crds::channel::{Allowance, Fee, Limit, Method, Quota, ServiceReference, UnionPaySignMethod};
 use payplane_crds::{Channel, ChannelSpec};
 
 /// Where the networks are called when the spec does not say.
@@ -29,30 +30,51 @@ pub fn channel_config(
     Some(ChannelConfig {
         name: channel.metadata.name.clone()?,
         enabled,
+        merchants: spec.merchants.clone(),
         methods: spec.methods.iter().enumerate().map(method).collect(),
         network,
     })
 }
 
 fn method((place, method): (usize, &Method)) -> MethodConfig {
-    let fees = method.fees.iter().filter_map(|fee| {
-        Some(FeeConfig {
-            currency: Currency::parse(&fee.currency).ok()?,
-            basis_points: fee.basis_points,
-            fixed_minor: fee.fixed_minor,
-            max_minor: fee.max_minor,
-        })
-    });
-    let limits = method.limits.iter().filter_map(|limit| {
-        let currency = Currency::parse(&limit.currency).ok()?;
-        Some(LimitConfig { currency, per_payment_minor_max: limit.per_payment_minor_max })
-    });
     MethodConfig {
         name: method.name.clone(),
-        priority: u32::try_from(place).unwrap_or(u32::MAX),
-        fees: fees.collect(),
-        limits: limits.collect(),
+        priority: method.priority.unwrap_or_else(|| u32::try_from(place).unwrap_or(u32::MAX)),
+        weight: method.weight,
+        fees: method.fees.iter().filter_map(fee).collect(),
+        costs: method.costs.iter().filter_map(fee).collect(),
+        limits: method.limits.iter().filter_map(limit).collect(),
     }
+}
+
+fn fee(fee: &Fee) -> Option<FeeConfig> {
+    Some(FeeConfig {
+        currency: Currency::parse(&fee.currency).ok()?,
+        basis_points: fee.basis_points,
+        fixed_minor: fee.fixed_minor,
+        max_minor: fee.max_minor,
+    })
+}
+
+fn limit(limit: &Limit) -> Option<LimitConfig> {
+    Some(LimitConfig {
+        currency: Currency::parse(&limit.currency).ok()?,
+        per_payment_minor_max: limit.per_payment_minor_max.unwrap_or(AMOUNT_MINOR_MAX),
+        per_channel: allowance(limit.per_channel),
+        per_merchant: allowance(limit.per_merchant),
+        per_payer: allowance(limit.per_payer),
+    })
+}
+
+fn allowance(given: Option<Allowance>) -> AllowanceConfig {
+    let quota = |quota: Quota| QuotaConfig {
+        amount_minor_max: quota.amount_minor_max,
+        payments_max: quota.payments_max,
+    };
+    given.map_or_else(AllowanceConfig::default, |given| AllowanceConfig {
+        per_day: given.per_day.map(quota),
+        per_month: given.per_month.map(quota),
+    })
 }
 
 /// The key file with this suffix, and its digest.

@@ -1,0 +1,29 @@
+//! The admin API's view of a payment: where it was sent, and why.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::problem::{Code, Problem};
+use super::wire::Payment;
+use crate::gateway::Gateway;
+
+pub(super) fn router() -> Router<Arc<Gateway>> {
+    Router::new().route("/admin/v1/payments/{order_id}", get(decisions))
+}
+
+async fn decisions(
+    State(gateway): State<Arc<Gateway>>,
+    Path(order_id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let id = Uuid::parse_str(&order_id).map_err(|error| Problem::field("orderId", error.to_string()))?;
+    let Some(routing) = gateway.store.routing(id).await? else {
+        return Err(Problem::new(Code::NotFound, format!("order {id}")));
+    };
+    let (order, attempts) = (gateway.store.order(id).await?, gateway.store.decided(id).await?);
+    Ok(Json(json!({ "payment": Payment::from(order), "routing": routing, "attempts": attempts })))
+}

@@ -1,0 +1,67 @@
+//! What was decided on for a payment, for people to look at; and counters that nobody needs
+//! any more.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use snafu::ResultExt;
+use uuid::Uuid;
+
+use super::{ReadSnafu, Store, StoreError, execute, optional, rows};
+
+/// Counters deleted in one go, and how long they are kept after their last day.
+const PURGE_MAX: i64 = 5_000;
+const KEPT_DAYS: i32 = 3;
+
+/// An attempt, and why its channel was chosen.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decided {
+    pub attempt_id: Uuid,
+    pub channel: String,
+    pub status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_id: Option<String>,
+    pub signed_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    pub decision: Value,
+}
+
+impl Store {
+    /// An order's attempts, oldest first: three at most.
+    pub async fn decided(&self, order_id: Uuid) -> Result<Vec<Decided>, StoreError> {
+        let sql = "SELECT attempt_id, channel, status, code, network_id, signed_at, ended_at, decision
+            FROM gateway.attempts WHERE order_id = $1 ORDER BY ordinal";
+        let rows = rows(&self.client().await?, "read an order's attempts", sql, &[&order_id]).await?;
+        let read = |row: &tokio_postgres::Row| -> Result<Decided, tokio_postgres::Error> {
+            Ok(Decided {
+                attempt_id: row.try_get("attempt_id")?,
+                channel: row.try_get("channel")?,
+                status: row.try_get("status")?,
+                code: row.try_get("code")?,
+                network_id: row.try_get("network_id")?,
+                signed_at: row.try_get("signed_at")?,
+                ended_at: row.try_get("ended_at")?,
+                decision: row.try_get("decision")?,
+            })
+        };
+        rows.iter().map(|row| read(row).context(ReadSnafu)).collect()
+    }
+
+    /// Why an order came to no attempt. The outer None: there is no such order.
+    pub async fn routing(&self, order_id: Uuid) -> Result<Option<Option<Value>>, StoreError> {
+        let sql = "SELECT routing FROM gateway.orders WHERE order_id = $1";
+        let row = optional(&self.client().await?, "read an order's routing", sql, &[&order_id]).await?;
+        row.map(|row| row.try_get(0).context(ReadSnafu)).transpose()
+    }
+
+    /// Deletes a bounded number of counters of days and months that are over.
+    pub async fn purge_limits(&self) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM gateway.limit_counters WHERE counter_id IN
+            (SELECT counter_id FROM gateway.limit_counters WHERE last_day < current_date - $2::int LIMIT $1)";
+        execute(&self.client().await?, "purge limit counters", sql, &[&PURGE_MAX, &KEPT_DAYS]).await
+    }
+}
