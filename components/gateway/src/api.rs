@@ -4,10 +4,13 @@ pub mod admin;
 pub mod app;
 pub mod control;
 mod fields;
+mod idempotency;
 mod networks;
 mod notifications;
+mod path;
 pub mod problem;
 mod signed;
+mod sorted;
 pub mod wire;
 
 use axum::body::Bytes;

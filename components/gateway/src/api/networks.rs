@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use http::StatusCode;
 use payplane_common::telemetry::chain;
 use payplane_common::trace::Trace;
 
+use super::path::Path;
 use super::problem::{Code, Problem};
 use super::read_body;
 use crate::channel::notification::Receipt;
