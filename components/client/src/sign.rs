@@ -36,6 +36,12 @@ impl Signer {
         Ok(Self { key, app: app.to_owned(), key_id: key_id.to_owned() })
     }
 
+    /// Signs any text.
+    #[must_use]
+    pub fn sign_text(&self, text: &[u8]) -> Option<Vec<u8>> {
+        self.key.sign(text)
+    }
+
     /// Signs a request that is about to leave.
     #[must_use]
     pub fn sign(&self, method: &str, url: &Url, body: &[u8]) -> Option<SignatureHeaders> {
