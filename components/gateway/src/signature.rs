@@ -207,6 +207,11 @@ mod tests {
         let claim = Claim::read(&signer.request("{}"), b"{}").unwrap();
         assert!(claim.verify(&signer.key()).is_ok());
         assert!(claim.verify(&other.key()).is_err());
+        // What it says of its algorithm may be left out, and decides nothing.
+        let said = |algorithm| Claim { algorithm, ..Claim::read(&signer.request("{}"), b"{}").unwrap() };
+        assert!(said(None).verify(&signer.key()).is_ok());
+        let wrong = said(Some(Algorithm::RsaPssSha512)).verify(&signer.key());
+        assert!(matches!(wrong, Err(SignatureError::OtherAlgorithm { .. })));
         assert!(matches!(Claim::read(&signer.request("{}"), b"{} "), Err(SignatureError::Digest)));
 
         for (header, value) in [

@@ -26,7 +26,10 @@ const BODY_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
 
 pub(super) fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new().route("/v1/channels/{channel}/notifications", post(notification)).with_state(gateway)
+    Router::new()
+        .route("/v1/channels/{channel}/notifications", post(notification))
+        .method_not_allowed_fallback(super::not_found)
+        .with_state(gateway)
 }
 
 async fn notification(
