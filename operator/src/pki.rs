@@ -1,6 +1,7 @@
 //! Certificates: a CA per tenant, leaves that are renewed at two thirds of
 //! their life.
 
+use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -17,6 +18,8 @@ const BACKDATE: SignedDuration = SignedDuration::from_mins(1);
 pub enum PkiError {
     #[snafu(display("cannot make a certificate for {subject}"))]
     Make { subject: String, source: rcgen::Error },
+    #[snafu(display("the machine gives no random bytes"))]
+    Random { source: aws_lc_rs::error::Unspecified },
     #[snafu(display("the time {at} is outside what a certificate can say"))]
     Time { at: Timestamp },
 }
@@ -66,6 +69,13 @@ pub fn issue(authority: &Pair, leaf: &Leaf, lifetime: SignedDuration) -> Result<
     let key = KeyPair::generate().context(context)?;
     let certificate = params.signed_by(&key, &issuer).context(context)?;
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+}
+
+/// Makes a key to seal with: 32 random bytes, in base64.
+pub fn data_key() -> Result<String, PkiError> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).context(RandomSnafu)?;
+    Ok(base64::engine::general_purpose::STANDARD.encode(bytes) + "\n")
 }
 
 /// What a key signs, and so which kind it is of.

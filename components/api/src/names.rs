@@ -53,6 +53,9 @@ pub const SEAL_PUBLIC_FILE: &str = "/etc/payplane/trust/seal.pub";
 /// The key that the gateway signs notifications with.
 pub const NOTIFY_KEY_FILE: &str = "/etc/payplane/notify/notify.key";
 
+/// The key that the gateway seals apps' secrets with.
+pub const DATA_KEY_FILE: &str = "/etc/payplane/data/data.key";
+
 /// Code prefix of the accounts that the operator's probe moves money between.
 /// They stay outside statements and the trial balance.
 pub const RESERVED_ACCOUNTS: &str = "reserved:";

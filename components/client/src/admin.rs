@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use snafu::{ResultExt, Snafu};
 
 use crate::call::{self, CallError};
+use crate::key::Algorithm;
 use crate::message::TrialBalance;
 use crate::print::{self, Output};
 
@@ -60,9 +61,15 @@ pub struct AppArgs {
     /// The key's id
     #[arg(long, default_value = "k1")]
     key_id: String,
+    /// How the key signs
+    #[arg(long, value_enum, default_value_t)]
+    algorithm: Algorithm,
     /// The app's public key (SPKI PEM)
-    #[arg(long)]
-    public: PathBuf,
+    #[arg(long, required_unless_present = "secret")]
+    public: Option<PathBuf>,
+    /// The secret (base64) of a key that both sides keep
+    #[arg(long, conflicts_with = "public")]
+    secret: Option<PathBuf>,
     /// Where the app is notified, e.g. `https://shop.example/paid`; left out, where it was
     #[arg(long)]
     notify_url: Option<String>,
@@ -126,11 +133,16 @@ pub(crate) async fn register_merchant(args: MerchantArgs) -> Result<(), AdminErr
 
 pub(crate) async fn register_app(args: AppArgs) -> Result<(), AdminError> {
     let read = |path: &PathBuf| std::fs::read_to_string(path).context(PemSnafu { path });
-    let pem = read(&args.public)?;
+    let mut key = json!({"keyId": args.key_id, "algorithm": args.algorithm.name()});
+    if let Some(public) = &args.public {
+        key["publicKeyPem"] = read(public)?.into();
+    }
+    if let Some(secret) = &args.secret {
+        key["secret"] = read(secret)?.trim().into();
+    }
     let ca_pem = args.notify_ca.as_ref().map(read).transpose()?;
     let admin = Admin::new(&args.admin).context(CallSnafu)?;
-    let keys = json!([{"keyId": args.key_id, "publicKeyPem": pem}]);
-    let mut body = json!({"displayName": args.name, "keys": keys});
+    let mut body = json!({"displayName": args.name, "keys": [key]});
     if args.notify_nowhere {
         body["notification"] = Value::Null;
     } else if let Some(url) = args.notify_url {

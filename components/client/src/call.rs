@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snafu::{OptionExt, ResultExt, Snafu};
 
-use crate::key::KeyError;
+use crate::key::{Algorithm, KeyError};
 use crate::message::{PayRequest, Payment, Problem, Refund, RefundRequest};
 use crate::sign::Signer;
 
@@ -34,9 +34,15 @@ pub struct AppArgs {
     /// The app's id
     #[arg(long)]
     pub app: String,
-    /// The app's private key (PKCS#8 PEM)
+    /// The app's private key (PKCS#8 PEM), or its secret (base64)
     #[arg(long)]
     pub key: PathBuf,
+    /// How the key signs
+    #[arg(long, value_enum, default_value_t)]
+    pub algorithm: Algorithm,
+    /// How requests carry their signature
+    #[arg(long, value_enum, default_value_t)]
+    pub style: Style,
     /// The key's id
     #[arg(long, default_value = "k1")]
     pub key_id: String,
@@ -49,6 +55,16 @@ pub struct AppArgs {
     /// Connections to each gateway
     #[arg(long, default_value_t = 1)]
     pub connections: usize,
+}
+
+/// How requests carry their signature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Style {
+    /// In headers, by RFC 9421
+    #[default]
+    Headers,
+    /// In sorted parameters
+    Sorted,
 }
 
 /// Reads `250ms`, `30s`, `5m`, as people write them.
@@ -90,6 +106,7 @@ pub enum CallError {
 /// An app's connections to its gateways.
 pub struct App {
     signer: Signer,
+    style: Style,
     gateways: Vec<Url>,
     clients: Vec<Client>,
     turn: AtomicUsize,
@@ -97,13 +114,13 @@ pub struct App {
 
 impl App {
     pub fn new(args: &AppArgs) -> Result<Self, CallError> {
-        let signer = Signer::load(&args.app, &args.key_id, &args.key).context(KeySnafu)?;
+        let signer = Signer::with(&args.app, &args.key_id, &args.key, args.algorithm).context(KeySnafu)?;
         let gateways: Vec<_> = args.gateway.iter().map(|text| address(text)).collect::<Result<_, _>>()?;
         let count = args.connections.clamp(1, CONNECTIONS_MAX);
         let clients = (0..count)
             .map(|_| client(&args.ca, None, args.timeout, args.silence))
             .collect::<Result<_, _>>()?;
-        Ok(Self { signer, gateways, clients, turn: AtomicUsize::new(0) })
+        Ok(Self { signer, style: args.style, gateways, clients, turn: AtomicUsize::new(0) })
     }
 
     pub async fn pay(&self, request: &PayRequest) -> Result<Payment, CallError> {
@@ -144,6 +161,11 @@ impl App {
         let base = &self.gateways[pick(self.gateways.len(), turn)];
         let client = &self.clients[pick(self.clients.len(), turn / self.gateways.len().max(1))];
         let url = base.join(path).ok().context(AddressSnafu { address: path })?;
+        if self.style == Style::Sorted {
+            let (url, body) = self.signer.sign_sorted(method.as_str(), url, body).context(SignSnafu)?;
+            let request = client.request(method, url).header("content-type", "application/json");
+            return answer(request.body(body)).await;
+        }
         let signed = self.signer.sign(method.as_str(), &url, body).context(SignSnafu)?;
         let request = client
             .request(method, url)

@@ -15,6 +15,7 @@ mod order;
 pub mod print;
 mod probe;
 pub mod sign;
+pub mod sorted;
 
 use clap::{Args as ClapArgs, Subcommand};
 use snafu::{ResultExt, Snafu};

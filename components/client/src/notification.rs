@@ -138,7 +138,7 @@ mod tests {
     fn pair(folder: &std::path::Path, name: &str) -> (SigningKey, Vec<u8>) {
         let (key, public) = (folder.join(name), folder.join(format!("{name}.pub")));
         keygen(&KeygenArgs { key: key.clone(), public: public.clone() }).unwrap();
-        (SigningKey::load(&key).unwrap(), std::fs::read(public).unwrap())
+        (SigningKey::load(crate::key::Algorithm::Ecdsa, &key).unwrap(), std::fs::read(public).unwrap())
     }
 
     fn signed(key: &SigningKey, key_id: &str) -> HeaderMap {

@@ -1,4 +1,5 @@
-//! Signs a request by RFC 9421: method, path, query and the body's digest.
+//! Signs a request by RFC 9421: method, path, query and the body's digest. `sorted` is the
+//! other style.
 
 use std::path::Path;
 
@@ -8,13 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use reqwest::Url;
 
-use crate::key::{KeyError, SigningKey};
+use crate::key::{Algorithm, KeyError, SigningKey};
 
 /// Who signs.
 pub struct Signer {
-    key: SigningKey,
-    /// `app/key id`
-    key_id: String,
+    pub(crate) key: SigningKey,
+    pub(crate) app: String,
+    pub(crate) key_id: String,
 }
 
 /// The headers that carry a signature.
@@ -27,15 +28,28 @@ pub struct SignatureHeaders {
 
 impl Signer {
     pub fn load(app: &str, key_id: &str, key: &Path) -> Result<Self, KeyError> {
-        Ok(Self { key: SigningKey::load(key)?, key_id: format!("{app}/{key_id}") })
+        Self::with(app, key_id, key, Algorithm::default())
+    }
+
+    pub fn with(app: &str, key_id: &str, key: &Path, algorithm: Algorithm) -> Result<Self, KeyError> {
+        let key = SigningKey::load(algorithm, key)?;
+        Ok(Self { key, app: app.to_owned(), key_id: key_id.to_owned() })
+    }
+
+    /// Signs any text.
+    #[must_use]
+    pub fn sign_text(&self, text: &[u8]) -> Option<Vec<u8>> {
+        self.key.sign(text)
     }
 
     /// Signs a request that is about to leave.
     #[must_use]
     pub fn sign(&self, method: &str, url: &Url, body: &[u8]) -> Option<SignatureHeaders> {
         let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let key_id = format!("{}/{}", self.app, self.key_id);
+        let with = (key_id.as_str(), self.key.algorithm.name());
         let (base, signature_input, content_digest) =
-            base(method, url, body, &self.key_id, Timestamp::now().as_second(), &nonce);
+            base(method, url, body, with, Timestamp::now().as_second(), &nonce);
         let signature = format!("sig1=:{}:", STANDARD.encode(self.key.sign(base.as_bytes())?));
         Some(SignatureHeaders { content_digest, signature_input, signature })
     }
@@ -46,14 +60,14 @@ fn base(
     method: &str,
     url: &Url,
     body: &[u8],
-    key_id: &str,
+    (key_id, algorithm): (&str, &str),
     created: i64,
     nonce: &str,
 ) -> (String, String, String) {
     let content_digest = format!("sha-256=:{}:", STANDARD.encode(digest(&SHA256, body)));
     let params = format!(
         "(\"@method\" \"@path\" \"@query\" \"content-digest\")\
-         ;created={created};nonce=\"{nonce}\";keyid=\"{key_id}\";alg=\"ecdsa-p256-sha256\""
+         ;created={created};nonce=\"{nonce}\";keyid=\"{key_id}\";alg=\"{algorithm}\""
     );
     let text = format!(
         "\"@method\": {method}\n\"@path\": {}\n\"@query\": ?{}\n\"content-digest\": {content_digest}\n\
@@ -71,7 +85,8 @@ mod tests {
     #[test]
     fn the_signed_text_is_that_of_the_standard() {
         let url = "https://gateway.ptn-demo.svc:8443/v1/payments?a=b".parse().unwrap();
-        let (text, input, digest) = base("POST", &url, b"{}", "app1/k1", 1_700_000_000, "0123456789abcdef");
+        let (text, input, digest) =
+            base("POST", &url, b"{}", ("app1/k1", "ecdsa-p256-sha256"), 1_700_000_000, "0123456789abcdef");
         assert_eq!(digest, "sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:");
         let params = "(\"@method\" \"@path\" \"@query\" \"content-digest\");created=1700000000;\
             nonce=\"0123456789abcdef\";keyid=\"app1/k1\";alg=\"ecdsa-p256-sha256\"";

@@ -5,10 +5,13 @@ pub mod app;
 pub mod control;
 mod decisions;
 mod fields;
+mod idempotency;
 mod networks;
 mod notifications;
+mod path;
 pub mod problem;
 mod signed;
+mod sorted;
 mod surpluses;
 pub mod wire;
 

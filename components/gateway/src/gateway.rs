@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::problem::{Code, Problem};
 use crate::books::Books;
 use crate::breaker::Breakers;
+use crate::data_key::DataKeys;
 use crate::keys::KeyCache;
 use crate::metrics::Metrics;
 use crate::patience::Patience;
@@ -28,6 +29,7 @@ pub struct Gateway {
     pub store: Store,
     pub books: Books,
     pub keys: KeyCache,
+    pub data_keys: DataKeys,
     pub breakers: Breakers,
     pub rates: Rates,
     pub metrics: Metrics,

@@ -12,6 +12,7 @@ pub mod books;
 pub mod breaker;
 pub mod channel;
 pub mod close;
+pub mod data_key;
 pub mod gateway;
 pub mod keys;
 pub mod limits;
@@ -54,6 +55,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::books::{Books, BooksError};
+use crate::data_key::{DataKeyError, DataKeys};
 use crate::gateway::Gateway;
 use crate::notify::sign::{NotifyKey, NotifyKeyError};
 use crate::settings::Settings;
@@ -94,6 +96,9 @@ pub struct Args {
     /// The key that notifications are signed with: ECDSA P-256, PKCS#8 PEM; it is followed
     #[arg(long, default_value = names::NOTIFY_KEY_FILE)]
     notify_key: PathBuf,
+    /// The key that apps' secrets are sealed with and hashes of requests are keyed with
+    #[arg(long, default_value = names::DATA_KEY_FILE)]
+    data_key: PathBuf,
     /// Requests worked on at once; more are refused with 503
     #[arg(long, default_value_t = 1024, env = "PAYPLANE_IN_FLIGHT_MAX")]
     in_flight_max: usize,
@@ -109,6 +114,8 @@ pub enum Error {
     Tls { source: TlsError },
     #[snafu(display("the gateway has no key to sign notifications with"))]
     Notify { source: NotifyKeyError },
+    #[snafu(display("the gateway has no key for what it keeps sealed"))]
+    Data { source: DataKeyError },
     #[snafu(display("the gateway cannot prepare its database"))]
     Database { source: DatabaseError },
     #[snafu(display("the gateway cannot prepare its ledger client"))]
@@ -173,6 +180,7 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
         store: store::Store::new(pool),
         books,
         keys: keys::KeyCache::default(),
+        data_keys: DataKeys::load(&args.data_key).context(DataSnafu)?,
         breakers: breaker::Breakers::default(),
         rates: rates::Rates::default(),
         metrics: metrics::Metrics::new(registry),

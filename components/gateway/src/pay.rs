@@ -48,7 +48,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
     let settings = gateway.settings();
 
     // 1. Validate: the fields were read strictly; the rest depends on the tenant.
-    let new = validate(&settings.value, caller, &request)?;
+    let new = validate(gateway, &settings.value, caller, &request)?;
 
     // 2. Route: which channels can take it, by the config of this moment.
     let asked = route::Asked {
@@ -253,7 +253,12 @@ pub fn ending(channel: &str, attempt_id: Uuid, outcome: Outcome) -> Ending {
     }
 }
 
-fn validate(settings: &Settings, caller: &Caller, request: &PayRequest) -> Result<NewOrder, Problem> {
+fn validate(
+    gateway: &Gateway,
+    settings: &Settings,
+    caller: &Caller,
+    request: &PayRequest,
+) -> Result<NewOrder, Problem> {
     let currency = request.amount.currency();
     if !settings.currencies.contains(&currency) {
         return Err(Problem::field("currency", format!("{currency} is not a currency of this tenant")));
@@ -268,7 +273,7 @@ fn validate(settings: &Settings, caller: &Caller, request: &PayRequest) -> Resul
         app_id: caller.app().to_owned(),
         order_date: request.order_date,
         order_number: request.order_number.to_string(),
-        request_hash: request.hash(),
+        request_hash: gateway.data_keys.request_hash(request.hash()),
         merchant_id: request.merchant_id.to_string(),
         method: request.method.clone(),
         amount_minor: request.amount.minor(),
@@ -284,7 +289,7 @@ fn validate(settings: &Settings, caller: &Caller, request: &PayRequest) -> Resul
 
 /// A known order answers the same request; another one is refused.
 fn same_order(order: Order, new: &NewOrder) -> Result<Paid, Problem> {
-    if order.request_hash != new.request_hash {
+    if !new.request_hash.is_of(&order.request_hash) {
         let detail = format!("order {} of {} was another request", new.order_number, new.order_date);
         return Err(Problem::new(Code::OrderConflict, detail));
     }

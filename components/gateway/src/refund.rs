@@ -69,7 +69,7 @@ pub async fn refund(
 
 /// A known refund answers the same request; another one is refused.
 fn same_refund(refund: Refund, new: &NewRefund) -> Result<Refunded, Problem> {
-    if refund.request_hash != new.request_hash {
+    if !new.request_hash.is_of(&refund.request_hash) {
         let detail = format!("refund {} was another request", new.refund_number);
         return Err(Problem::new(Code::OrderConflict, detail));
     }
@@ -83,7 +83,7 @@ fn prepare(gateway: &Gateway, order: &Order, request: &RefundRequest) -> NewRefu
         refund_id: uuid::Uuid::now_v7(),
         order_id: order.order_id,
         refund_number: request.refund_number.to_string(),
-        request_hash: request.hash(),
+        request_hash: gateway.data_keys.request_hash(request.hash()),
         amount_minor: request.amount_minor,
         reason: request.reason.clone(),
         stored_date: settings.value.calendar.date(now),

@@ -1,14 +1,20 @@
-//! Requests signed by RFC 9421: who sent it, what exactly was signed, and that
-//! both belong together. One profile, strictly: see `parse`.
+//! Signed requests: who sent it, what exactly was signed, and that both belong
+//! together. By RFC 9421 in one profile, strictly: see `parse`; the other style is
+//! `api/sorted.rs`.
 
+pub mod algorithm;
+pub mod key;
 pub mod parse;
+#[cfg(test)]
+mod trials;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use snafu::{OptionExt, ResultExt, Snafu};
 
+use self::algorithm::Algorithm;
+use self::key::VerifyingKey;
 use self::parse::{ParseError, SignatureInput};
 
 /// How far a signature's time may lie from ours.
@@ -26,6 +32,8 @@ pub enum SignatureError {
     Parse { source: ParseError },
     #[snafu(display("content-digest is not the body's SHA-256"))]
     Digest,
+    #[snafu(display("alg or signType says {said}, which is not what the registered key is for"))]
+    OtherAlgorithm { said: Algorithm },
     #[snafu(display("the signature does not verify with this key"))]
     Verify,
 }
@@ -33,9 +41,22 @@ pub enum SignatureError {
 /// A request whose signature was read but not verified yet.
 #[derive(Debug)]
 pub struct Claim {
-    pub input: SignatureInput,
-    signature: [u8; 64],
-    base: String,
+    pub app: String,
+    pub key_id: String,
+    /// Unix seconds.
+    pub created: i64,
+    pub nonce: String,
+    /// What the request says of its algorithm. The registered key decides.
+    pub algorithm: Option<Algorithm>,
+    pub signature: Vec<u8>,
+    /// What was signed.
+    pub text: String,
+}
+
+/// Does a request carry any of the headers of RFC 9421?
+#[must_use]
+pub fn is_by_headers(headers: &HeaderMap) -> bool {
+    [SIGNATURE, SIGNATURE_INPUT, CONTENT_DIGEST].iter().any(|name| headers.contains_key(name))
 }
 
 impl Claim {
@@ -51,7 +72,7 @@ impl Claim {
             return DigestSnafu.fail();
         }
         let query = format!("?{}", parts.uri.query().unwrap_or_default());
-        let base = base(
+        let text = base(
             &[
                 ("@method", parts.method.as_str()),
                 ("@path", parts.uri.path()),
@@ -60,35 +81,32 @@ impl Claim {
             ],
             &input.params,
         );
-        Ok(Self { input, signature, base })
+        let SignatureInput { app, key_id, created, nonce, alg, params: _ } = input;
+        Ok(Self { app: app.to_string(), key_id, created, nonce, algorithm: alg, signature, text })
     }
 
     /// Is it this key's signature?
-    pub fn verify(&self, key: &ParsedPublicKey) -> Result<(), SignatureError> {
-        let verified = key.verify_sig(self.base.as_bytes(), &self.signature);
-        verified.ok().context(VerifySnafu)
+    pub fn verify(&self, key: &VerifyingKey) -> Result<(), SignatureError> {
+        if let Some(said) = self.algorithm.filter(|said| *said != key.algorithm) {
+            return OtherAlgorithmSnafu { said }.fail();
+        }
+        key.verifies(self.text.as_bytes(), &self.signature).then_some(()).context(VerifySnafu)
     }
 
     /// Is the signature's time near enough to ours?
     #[must_use]
     pub fn is_fresh(&self, now_seconds: i64) -> bool {
-        now_seconds.abs_diff(self.input.created) <= WINDOW_SECONDS.unsigned_abs()
+        now_seconds.abs_diff(self.created) <= WINDOW_SECONDS.unsigned_abs()
     }
 
     /// What was signed, told apart by 32 bytes. The signature itself is not in
-    /// it: ECDSA gives another one every time.
+    /// it: some algorithms give another one every time.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut out = [0; 32];
-        out.copy_from_slice(digest(&SHA256, self.base.as_bytes()).as_ref());
+        out.copy_from_slice(digest(&SHA256, self.text.as_bytes()).as_ref());
         out
     }
-}
-
-/// Reads a public key: the uncompressed point of P-256.
-#[must_use]
-pub fn public_key(point: &[u8]) -> Option<ParsedPublicKey> {
-    ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()
 }
 
 /// The signature base of RFC 9421, section 2.5.
@@ -145,9 +163,9 @@ mod tests {
                 "wNmSUAhwb5LxtOtOpNa6W5xj067m5hFrj0XQ4fvpaCLx0NKocgPquLgyahnzDnDAUy5eCdlYUEkLIj+32oiasw==",
             )
             .unwrap();
-        let key = public_key(&spki[26..]).unwrap();
-        assert!(key.verify_sig(base.as_bytes(), &signature).is_ok());
-        assert!(key.verify_sig(base.replace("200", "201").as_bytes(), &signature).is_err());
+        let key = VerifyingKey::new(Algorithm::EcdsaP256Sha256, &spki[26..]).unwrap();
+        assert!(key.verifies(base.as_bytes(), &signature));
+        assert!(!key.verifies(base.replace("200", "201").as_bytes(), &signature));
     }
 
     struct Signer(EcdsaKeyPair);
@@ -178,8 +196,8 @@ mod tests {
             request.body(()).unwrap().into_parts().0
         }
 
-        fn key(&self) -> ParsedPublicKey {
-            public_key(self.0.public_key().as_ref()).unwrap()
+        fn key(&self) -> VerifyingKey {
+            VerifyingKey::new(Algorithm::EcdsaP256Sha256, self.0.public_key().as_ref()).unwrap()
         }
     }
 
@@ -189,11 +207,16 @@ mod tests {
         let claim = Claim::read(&signer.request("{}"), b"{}").unwrap();
         assert!(claim.verify(&signer.key()).is_ok());
         assert!(claim.verify(&other.key()).is_err());
+        // What it says of its algorithm may be left out, and decides nothing.
+        let said = |algorithm| Claim { algorithm, ..Claim::read(&signer.request("{}"), b"{}").unwrap() };
+        assert!(said(None).verify(&signer.key()).is_ok());
+        let wrong = said(Some(Algorithm::RsaPssSha512)).verify(&signer.key());
+        assert!(matches!(wrong, Err(SignatureError::OtherAlgorithm { .. })));
         assert!(matches!(Claim::read(&signer.request("{}"), b"{} "), Err(SignatureError::Digest)));
 
         for (header, value) in [
             ("signature-input", "sig1=()"),
-            ("signature", "sig1=:AAAA:"),
+            ("signature", "sig1=:AAA:"),
             ("content-digest", "sha-512=:AAAA:"),
         ] {
             let mut parts = signer.request("{}");

@@ -36,6 +36,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V17__gateway_notifications",
     "V18__gateway_networks",
     "V20__gateway_limits",
+    "V21__gateway_app_keys",
     "V23__gateway_surpluses",
 ];
 

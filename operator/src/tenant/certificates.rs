@@ -43,6 +43,7 @@ pub async fn ensure(
     let authority = ensure_authority(cluster, tenant).await?;
     let seal = ensure_signing_key(cluster, tenant, "seal", Signs::Heads).await?;
     let notify = ensure_signing_key(cluster, tenant, "notify", Signs::Notifications).await?;
+    ensure_data_key(cluster, tenant).await?;
     let bundle = ensure_bundle(cluster, tenant, &authority.certificate, &seal, &notify).await?;
     let mut renew_at = pki::due(&authority.certificate).unwrap_or(Timestamp::MAX);
     let (mut operator, mut all) = (None, Vec::new());
@@ -210,6 +211,22 @@ async fn ensure_signing_key(
     });
     cluster.apply(&Object::new(object)).await?;
     Ok(public)
+}
+
+/// What the gateway seals apps' secrets with. What is sealed in the database needs it, so it
+/// is made once, kept with the books, and left alone where somebody put more keys into it.
+async fn ensure_data_key(cluster: &Cluster, tenant: &Tenant) -> Result<(), CertificateError> {
+    let good = |secret: &Value| text(secret, "data.key").filter(|keys| !keys.trim().is_empty());
+    let keys = match stored(cluster, tenant, "data-key", good).await? {
+        Some(found) => found,
+        None => pki::data_key().context(IssueSnafu { tenant: &tenant.name })?,
+    };
+    let object = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": metadata(tenant, "database", "data-key", false), "data": {"data.key": encode(&keys)},
+    });
+    cluster.apply(&Object::new(object)).await?;
+    Ok(())
 }
 
 /// The current CA certificate and the last former ones: both sides believe both.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
@@ -17,12 +17,14 @@ use payplane_common::trace::Trace;
 use serde_json::{Value, json};
 
 use super::fields::Fields;
+use super::path::Path;
 use super::problem::{Code, Problem};
 use super::read_body;
 use crate::books::{BooksError, postings};
 use crate::gateway::Gateway;
 use crate::notify::endpoint;
-use crate::store::registry::{Endpoint, Notify};
+use crate::signature::algorithm::Algorithm;
+use crate::store::registry::{AppKey, Endpoint, Notify};
 
 const NAME_CHARS_MAX: usize = 128;
 const KEYS_MAX: usize = 8;
@@ -122,31 +124,54 @@ async fn put_app(
     if listed.len() > KEYS_MAX {
         return Err(Problem::field("keys", format!("an app has at most {KEYS_MAX} keys")));
     }
-    let mut keys: Vec<(String, Vec<u8>)> = Vec::with_capacity(listed.len());
+    let mut keys: Vec<AppKey> = Vec::with_capacity(listed.len());
     for (index, value) in listed.into_iter().enumerate() {
-        let (key_id, point) = key(value).map_err(|problem| {
+        let key = key(&gateway, app.as_str(), value).map_err(|problem| {
             let field = problem.field.unwrap_or_default();
             Problem::field(format!("keys[{index}].{field}").trim_end_matches('.'), problem.detail)
         })?;
-        if keys.iter().any(|(known, _)| *known == key_id) {
+        if keys.iter().any(|known| known.key_id == key.key_id) {
             return Err(Problem::field(&format!("keys[{index}].keyId"), "is there twice"));
         }
-        keys.push((key_id, point));
+        keys.push(key);
     }
-    gateway.store.put_app(app.as_str(), &display_name, &keys, &notify).await?;
+    if let Some(missing) = gateway.store.put_app(app.as_str(), &display_name, &keys, &notify).await? {
+        let index = keys.iter().position(|key| key.key_id == missing).unwrap_or_default();
+        let detail = "is required: no such key with this algorithm is registered that could stay as it is";
+        return Err(Problem::field(&format!("keys[{index}].secret"), detail));
+    }
     tracing::info!(app_id = %app, keys = keys.len(), "app registered");
     app_view(&gateway, app.as_str()).await
 }
 
-fn key(value: Value) -> Result<(String, Vec<u8>), Problem> {
+/// A key as it is stored. A secret that is left out stays: nobody can read it to give it again.
+fn key(gateway: &Gateway, app: &str, value: Value) -> Result<AppKey, Problem> {
     let fields = Fields::from_value(value);
     let mut fields = fields.ok_or_else(|| Problem::new(Code::InvalidField, "must be an object"))?;
     let key_id = fields.text("keyId")?;
     id::check("key id", &key_id, 32).map_err(|e| Problem::field("keyId", e.to_string()))?;
-    let pem = fields.text("publicKeyPem")?;
-    let point = crate::keys::read_pem(&pem).map_err(|why| Problem::field("publicKeyPem", why))?;
+    let named = fields.optional_text("algorithm")?;
+    let algorithm = named.as_deref().map_or(Some(Algorithm::EcdsaP256Sha256), Algorithm::parse);
+    let algorithm = algorithm.ok_or_else(|| {
+        let names = Algorithm::ALL.map(Algorithm::name).join(", ");
+        Problem::field("algorithm", format!("must be one of {names}"))
+    })?;
+    let material = if algorithm.is_shared() {
+        let secret = fields.optional_text("secret")?.map(|text| crate::keys::read_secret(&text));
+        let secret = secret.transpose().map_err(|why| Problem::field("secret", why))?;
+        let whose = crate::keys::whose(app, &key_id, algorithm);
+        let seal = |secret: Vec<u8>| {
+            let sealed = gateway.data_keys.seal(&whose, &secret);
+            sealed.ok_or_else(|| Problem::new(Code::Internal, "a secret cannot be sealed"))
+        };
+        secret.map(seal).transpose()?
+    } else {
+        let pem = fields.text("publicKeyPem")?;
+        let read = crate::keys::read_pem(algorithm, &pem);
+        Some(read.map_err(|why| Problem::field("publicKeyPem", why))?)
+    };
     fields.end()?;
-    Ok((key_id, point))
+    Ok(AppKey { key_id, algorithm: algorithm.name().to_owned(), material })
 }
 
 /// Where the app is to be notified. It is looked at again whenever something is sent.
@@ -179,7 +204,13 @@ async fn app_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {
     let app = gateway.store.app(id).await?;
     let app = app.ok_or_else(|| Problem::new(Code::NotFound, format!("app {id:?}")))?;
     let keys = app.keys.iter();
-    let keys = keys.map(|(key_id, point)| json!({"keyId": key_id, "publicKeyPem": crate::keys::pem(point)}));
+    let keys = keys.map(|AppKey { key_id, algorithm, material }| {
+        let public = Algorithm::parse(algorithm).zip(material.as_deref());
+        match public.and_then(|(algorithm, material)| crate::keys::pem(algorithm, material)) {
+            Some(pem) => json!({"keyId": key_id, "algorithm": algorithm, "publicKeyPem": pem}),
+            None => json!({"keyId": key_id, "algorithm": algorithm}),
+        }
+    });
     Ok(Json(json!({
         "appId": app.app_id,
         "displayName": app.display_name,

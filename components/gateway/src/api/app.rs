@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{MatchedPath, Path, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,9 @@ use payplane_api::id::{OrderNumber, RefundNumber};
 
 use super::fields;
 use super::id_of;
+use super::idempotency::Key;
 use super::networks;
+use super::path::Path;
 use super::problem::{Code, Problem};
 use super::signed::{GetsDone, verified};
 use super::wire::{PayRequest, Payment, RefundRequest, RefundView};
@@ -71,8 +73,9 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
 }
 
 async fn pay(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Problem> {
-    let (caller, body) = verified(&gateway, request).await?;
-    let request = PayRequest::parse(&body)?;
+    let (caller, content) = verified(&gateway, request).await?;
+    let request = PayRequest::parse(&content.body)?;
+    content.idempotency.names(&format!("{}/{}", request.order_date, request.order_number))?;
     let paid = crate::pay::pay(&gateway, &caller, request).await?;
     Ok((created(paid.is_new), Json(Payment::from(paid.order))).into_response())
 }
@@ -92,7 +95,9 @@ async fn close(
     request: Request,
 ) -> Result<Json<Payment>, Problem> {
     // To close twice is to close: its nonce is guarded as a query's.
+    let idempotency = Key::of(request.headers());
     let caller = reader(&gateway, request).await?;
+    idempotency.names(&format!("{date}/{number}"))?;
     let order = order(&gateway, &caller, &date, &number).await?;
     Ok(Json(crate::close::close(&gateway, &caller, order).await?.into()))
 }
@@ -102,8 +107,9 @@ async fn refund(
     Path((date, number)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (caller, body) = verified(&gateway, request).await?;
-    let request = RefundRequest::parse(&body)?;
+    let (caller, content) = verified(&gateway, request).await?;
+    let request = RefundRequest::parse(&content.body)?;
+    content.idempotency.names(&format!("{date}/{number}/{}", request.refund_number))?;
     let order = order(&gateway, &caller, &date, &number).await?;
     let currency = order.currency.clone();
     let refunded = crate::refund::refund(&gateway, &caller, order, &request).await?;
@@ -127,8 +133,8 @@ async fn query_refund(
 
 /// Verifies a request that stores nothing of its own. It has no body.
 async fn reader(gateway: &Gateway, request: Request) -> Result<Caller, Problem> {
-    let (caller, body) = verified(gateway, request).await?;
-    if !body.is_empty() {
+    let (caller, content) = verified(gateway, request).await?;
+    if !content.body.is_empty() {
         return Err(Problem::new(Code::InvalidField, "this request has no body"));
     }
     if !caller.patience.keep(|| gateway.store.guard_read(&caller.nonce)).await? {

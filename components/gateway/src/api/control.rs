@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use payplane_common::trace::Trace;
 use serde_json::{Value, json};
 
 use super::admin::only;
+use super::path::Path;
 use super::problem::{Code, Problem};
 use super::read_body;
 use crate::books::postings;

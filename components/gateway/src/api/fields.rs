@@ -55,6 +55,11 @@ impl Fields {
         }
     }
 
+    /// The fields as they are.
+    pub(super) fn into_inner(self) -> BTreeMap<String, Value> {
+        self.0
+    }
+
     /// Null is as good as absent.
     fn optional(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name).filter(|value| !value.is_null())

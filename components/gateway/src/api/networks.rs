@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use http::StatusCode;
 use payplane_common::telemetry::chain;
 use payplane_common::trace::Trace;
 
+use super::path::Path;
 use super::problem::{Code, Problem};
 use super::read_body;
 use crate::channel::notification::Receipt;
@@ -25,7 +26,10 @@ const BODY_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
 
 pub(super) fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new().route("/v1/channels/{channel}/notifications", post(notification)).with_state(gateway)
+    Router::new()
+        .route("/v1/channels/{channel}/notifications", post(notification))
+        .method_not_allowed_fallback(super::not_found)
+        .with_state(gateway)
 }
 
 async fn notification(

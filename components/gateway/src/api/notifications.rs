@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use payplane_api::id::AppId;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::path::Path;
 use super::problem::{Code, Problem};
 use crate::gateway::Gateway;
 use crate::state::DeliveryState;

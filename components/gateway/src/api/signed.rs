@@ -8,11 +8,12 @@ use http::request::Parts;
 use jiff::{SignedDuration, Timestamp};
 use payplane_common::trace::Trace;
 
+use super::idempotency::Key;
 use super::problem::{Code, Problem};
-use super::read_body;
+use super::{read_body, sorted};
 use crate::gateway::{Caller, Gateway, Place};
 use crate::patience::{Patience, REQUEST_MAX};
-use crate::signature::{Claim, WINDOW_SECONDS};
+use crate::signature::{Claim, SignatureError, WINDOW_SECONDS, is_by_headers};
 use crate::store::nonces::Nonce;
 
 /// Did work get done when the request arrived?
@@ -22,28 +23,48 @@ pub(super) struct GetsDone(pub(super) bool);
 /// How much longer than its window a nonce is kept.
 const MARGIN_SECONDS: i64 = 10;
 
+/// What a verified request asks for, without its signature.
+pub(super) struct Content {
+    pub(super) body: Bytes,
+    pub(super) idempotency: Key,
+}
+
+fn bad(error: SignatureError) -> Problem {
+    let detail = payplane_common::telemetry::chain(&error as &dyn std::error::Error);
+    Problem::new(Code::BadSignature, detail)
+}
+
+/// Reads the one signature of a request, in either style.
+fn claim(parts: &Parts, body: Bytes) -> Result<(Claim, Bytes), Problem> {
+    if !is_by_headers(&parts.headers) {
+        return sorted::read(parts, &body);
+    }
+    if sorted::is_in(parts.uri.query()) {
+        return Err(Problem::new(Code::BadSignature, "the request is signed in two styles: choose one"));
+    }
+    Ok((Claim::read(parts, &body).map_err(bad)?, body))
+}
+
 /// Reads a signed request. Its nonce is not stored yet: that happens in the
 /// transaction of what it asks for.
-pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Caller, Bytes), Problem> {
+pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Caller, Content), Problem> {
     let (patience, arrived) = (Patience::of(REQUEST_MAX), Timestamp::now());
     let (parts, body) = read_body(request).await?;
-    let bad = |error| {
-        Problem::new(Code::BadSignature, payplane_common::telemetry::chain(&error as &dyn std::error::Error))
-    };
-    let claim = Claim::read(&parts, &body).map_err(bad)?;
-    let (app, key_id) = (claim.input.app.as_str(), &claim.input.key_id);
-    let key = patience.keep(|| gateway.keys.get(&gateway.store, app, key_id)).await?;
+    let (claim, body) = claim(&parts, body)?;
+    let (app, key_id) = (claim.app.as_str(), &claim.key_id);
+    let with = (&gateway.store, &gateway.data_keys);
+    let key = patience.keep(|| gateway.keys.get(with, app, key_id)).await?;
     let key = key.ok_or_else(|| Problem::new(Code::UnknownKey, format!("key {app}/{key_id}")))?;
     claim.verify(&key).map_err(bad)?;
     if !claim.is_fresh(arrived.as_second()) {
-        let detail = format!("created must lie within {WINDOW_SECONDS} s of the gateway's clock");
+        let detail = format!("the time of signing must lie within {WINDOW_SECONDS} s of the gateway's clock");
         return Err(Problem::new(Code::StaleRequest, detail));
     }
     let kept = SignedDuration::from_secs(WINDOW_SECONDS.saturating_add(MARGIN_SECONDS));
-    let created = Timestamp::from_second(claim.input.created).unwrap_or(Timestamp::MAX);
+    let created = Timestamp::from_second(claim.created).unwrap_or(Timestamp::MAX);
     let nonce = Nonce {
         app: app.to_owned(),
-        nonce: claim.input.nonce.clone(),
+        nonce: claim.nonce.clone(),
         digest: claim.digest(),
         expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
     };
@@ -51,7 +72,8 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
     let share = gateway.shares.take(app, gets_done);
     let share = share.ok_or_else(|| Problem::overloaded("this replica has its hands full of this app"))?;
     let (trace, place) = (Trace::of(&parts.extensions), Arc::new((place(&parts)?, share)));
-    Ok((Caller { nonce, trace, place, patience }, body))
+    let content = Content { body, idempotency: Key::of(&parts.headers) };
+    Ok((Caller { nonce, trace, place, patience }, content))
 }
 
 /// The place that the request was given.

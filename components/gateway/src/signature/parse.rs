@@ -6,9 +6,12 @@ use base64::engine::general_purpose::STANDARD;
 use payplane_api::id::{self, AppId};
 use snafu::{OptionExt, Snafu, ensure};
 
+use super::algorithm::Algorithm;
+
 /// What every request signs, in this order.
 pub const COVERED: &str = r#"("@method" "@path" "@query" "content-digest")"#;
-const ALGORITHM: &str = "ecdsa-p256-sha256";
+/// What RSA with 4096 bits gives.
+const SIGNATURE_LENGTH_MAX: usize = 512;
 const HEADER_LENGTH_MAX: usize = 1024;
 const NONCE_LENGTH: std::ops::RangeInclusive<usize> = 16..=64;
 const CREATED_DIGITS_MAX: usize = 12;
@@ -24,8 +27,10 @@ pub enum ParseError {
     Covered,
     #[snafu(display("parameter {name} is unknown, repeated, missing or malformed"))]
     Parameter { name: &'static str },
-    #[snafu(display("{what} is not the canonical base64 of {length} bytes"))]
-    Bytes { what: &'static str, length: usize },
+    #[snafu(display("content-digest is not sha-256 with the canonical base64 of 32 bytes"))]
+    Digest,
+    #[snafu(display("the signature is not the canonical base64 of at most {SIGNATURE_LENGTH_MAX} bytes"))]
+    Signature,
 }
 
 /// The parameters of a signature.
@@ -36,6 +41,8 @@ pub struct SignatureInput {
     /// Unix seconds.
     pub created: i64,
     pub nonce: String,
+    /// What it says of its algorithm; the key decides.
+    pub alg: Option<Algorithm>,
     /// As they were received, which is how they were signed.
     pub params: String,
 }
@@ -50,7 +57,7 @@ struct Raw<'a> {
 
 impl SignatureInput {
     /// Reads a `Signature-Input` header. The parameters may come in any order,
-    /// each exactly once.
+    /// each once; only `alg` may be left out.
     pub fn parse(header: &str) -> Result<Self, ParseError> {
         ensure!(header.len() <= HEADER_LENGTH_MAX, TooLongSnafu);
         let params = header.strip_prefix("sig1=").context(LabelSnafu)?;
@@ -87,9 +94,9 @@ impl<'a> Raw<'a> {
     }
 
     fn check(self, params: &str) -> Result<SignatureInput, ParseError> {
-        ensure!(self.alg == Some(ALGORITHM), ParameterSnafu { name: "alg" });
+        let alg = self.alg.map(|name| Algorithm::parse(name).context(ParameterSnafu { name: "alg" }));
         let created = self.created.context(ParameterSnafu { name: "created" })?;
-        let nonce = self.nonce.filter(|n| NONCE_LENGTH.contains(&n.len()));
+        let nonce = self.nonce.filter(|n| is_nonce(n));
         let nonce = nonce.context(ParameterSnafu { name: "nonce" })?;
         let keyid = ParameterSnafu { name: "keyid" };
         let (app, key_id) = self.keyid.and_then(|k| k.split_once('/')).context(keyid)?;
@@ -99,9 +106,20 @@ impl<'a> Raw<'a> {
             key_id: key_id.to_owned(),
             created,
             nonce: nonce.to_owned(),
+            alg: alg.transpose()?,
             params: params.to_owned(),
         })
     }
+}
+
+/// A nonce is of printable ASCII that needs no escape.
+#[must_use]
+pub fn is_nonce(text: &str) -> bool {
+    NONCE_LENGTH.contains(&text.len()) && is_plain(text)
+}
+
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'\\' && b != b'"')
 }
 
 /// Takes a quoted string off the front. Escapes are not taken: nothing that
@@ -109,28 +127,26 @@ impl<'a> Raw<'a> {
 fn quoted<'a>(name: &'static str, text: &'a str, slot: &mut Option<&'a str>) -> Result<&'a str, ParseError> {
     let bad = ParameterSnafu { name };
     let (value, rest) = text.strip_prefix('"').and_then(|t| t.split_once('"')).context(bad)?;
-    let plain = value.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'\\');
-    ensure!(plain && slot.is_none(), bad);
+    ensure!(is_plain(value) && slot.is_none(), bad);
     *slot = Some(value);
     Ok(rest)
 }
 
-/// Reads a `Signature` header: r and s of ECDSA P-256, 32 bytes each.
-pub fn signature(header: &str) -> Result<[u8; 64], ParseError> {
-    bytes("the signature", header.strip_prefix("sig1=").context(LabelSnafu)?)
+/// Reads a `Signature` header. How long it has to be, the key knows.
+pub fn signature(header: &str) -> Result<Vec<u8>, ParseError> {
+    let decoded = bytes(header.strip_prefix("sig1=").context(LabelSnafu)?);
+    decoded.filter(|b| (1..=SIGNATURE_LENGTH_MAX).contains(&b.len())).context(SignatureSnafu)
 }
 
 /// Reads a `Content-Digest` header (RFC 9530) with one SHA-256.
 pub fn content_digest(header: &str) -> Result<[u8; 32], ParseError> {
-    let what = "content-digest";
-    bytes(what, header.strip_prefix("sha-256=").context(BytesSnafu { what, length: 32usize })?)
+    let decoded = header.strip_prefix("sha-256=").and_then(bytes);
+    decoded.and_then(|b| b.try_into().ok()).context(DigestSnafu)
 }
 
 /// A byte sequence of RFC 8941: base64 between colons.
-fn bytes<const N: usize>(what: &'static str, text: &str) -> Result<[u8; N], ParseError> {
-    let inner = text.strip_prefix(':').and_then(|t| t.strip_suffix(':'));
-    let decoded = inner.and_then(|t| STANDARD.decode(t).ok());
-    decoded.and_then(|b| b.try_into().ok()).context(BytesSnafu { what, length: N })
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text.strip_prefix(':')?.strip_suffix(':')?).ok()
 }
 
 #[cfg(test)]
@@ -172,8 +188,8 @@ mod tests {
             ("shop/k1", "shop/"),
             ("shop/k1", "/k1"),
             ("shop/k1", "shop/k1/k2"),
-            ("ecdsa-p256-sha256", "hmac-sha256"),
-            (";alg=\"ecdsa-p256-sha256\"", ""),
+            ("ecdsa-p256-sha256", "rsa-v1_5-sha1"),
+            ("ecdsa-p256-sha256", ""),
             (";alg", ";expires=1;alg"),
             (";alg", ";created=1700000000;alg"),
             (";alg", ";tag=\"x\";alg"),
@@ -184,6 +200,8 @@ mod tests {
             assert!(SignatureInput::parse(&bad).is_err(), "{bad}");
         }
         assert!(SignatureInput::parse(&format!("{GOOD}, {GOOD}")).is_err());
+        let unsaid = GOOD.replace(";alg=\"ecdsa-p256-sha256\"", "");
+        assert_eq!(SignatureInput::parse(&unsaid).unwrap().alg, None);
     }
 
     proptest! {
@@ -191,11 +209,12 @@ mod tests {
         #[test]
         fn what_is_read_writes_back_the_same(
             created in 1..=999_999_999_999i64, nonce in "[!#-\\[\\]-~]{16,64}",
-            app in "[A-Za-z0-9._-]{1,32}", key in "[A-Za-z0-9._-]{1,32}", order in Just([0, 1, 2, 3usize]).prop_shuffle()
+            app in "[A-Za-z0-9._-]{1,32}", key in "[A-Za-z0-9._-]{1,32}", order in Just([0, 1, 2, 3usize]).prop_shuffle(),
+            alg in 0..6usize
         ) {
             let params = [
                 format!(";created={created}"), format!(";nonce=\"{nonce}\""),
-                format!(";keyid=\"{app}/{key}\""), format!(";alg=\"{ALGORITHM}\""),
+                format!(";keyid=\"{app}/{key}\""), format!(";alg=\"{}\"", Algorithm::ALL[alg]),
             ];
             let text: String = order.iter().map(|i| params[*i].as_str()).collect();
             let read = SignatureInput::parse(&format!("sig1={COVERED}{text}")).unwrap();
@@ -214,8 +233,8 @@ mod tests {
             if let Ok(read) = SignatureInput::parse(&text) {
                 prop_assert_eq!(format!("sig1={}", read.params), text.clone());
                 let same = SignatureInput::parse(GOOD).unwrap();
-                prop_assert_eq!(text == GOOD, (read.created, &read.nonce, &read.app, &read.key_id)
-                    == (same.created, &same.nonce, &same.app, &same.key_id));
+                prop_assert_eq!(text == GOOD, (read.created, &read.nonce, &read.app, &read.key_id, read.alg)
+                    == (same.created, &same.nonce, &same.app, &same.key_id, same.alg));
             }
         }
 

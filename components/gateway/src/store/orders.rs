@@ -15,6 +15,7 @@ use super::{
     INTERVAL_SECONDS_MAX, LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError,
     execute, one, optional, rows,
 };
+use crate::data_key::RequestHash;
 use crate::state::{AttemptState, OrderState};
 
 pub(super) const COLUMNS: &str = "order_id, app_id, order_date, order_number, request_hash, merchant_id, method,
@@ -120,7 +121,7 @@ pub struct NewOrder {
     pub app_id: String,
     pub order_date: Date,
     pub order_number: String,
-    pub request_hash: [u8; 32],
+    pub request_hash: RequestHash,
     pub merchant_id: String,
     pub method: String,
     pub amount_minor: i64,

@@ -14,6 +14,7 @@ use super::{
     INTERVAL_SECONDS_MAX, LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError,
     execute, one, optional, rows,
 };
+use crate::data_key::RequestHash;
 use crate::state::{OrderState, RefundState};
 
 const COLUMNS: &str = "refund_id, order_id, refund_number, request_hash, amount_minor, channel, stored_date,
@@ -73,7 +74,7 @@ pub struct NewRefund {
     pub refund_id: Uuid,
     pub order_id: Uuid,
     pub refund_number: String,
-    pub request_hash: [u8; 32],
+    pub request_hash: RequestHash,
     pub amount_minor: i64,
     pub reason: Option<String>,
     pub stored_date: Date,

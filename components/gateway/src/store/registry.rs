@@ -1,5 +1,6 @@
-//! Merchants, and apps with their public keys.
+//! Merchants, and apps with their keys.
 
+use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use snafu::ResultExt;
@@ -21,9 +22,17 @@ pub struct App {
     pub app_id: String,
     pub display_name: String,
     pub created_at: Timestamp,
-    /// Key ids and uncompressed P-256 points.
-    pub keys: Vec<(String, Vec<u8>)>,
+    pub keys: Vec<AppKey>,
     pub endpoint: Option<Endpoint>,
+}
+
+/// A key of an app.
+#[derive(Clone, Debug)]
+pub struct AppKey {
+    pub key_id: String,
+    pub algorithm: String,
+    /// A point, a SubjectPublicKeyInfo or a sealed secret; none: as it is stored.
+    pub material: Option<Vec<u8>>,
 }
 
 /// Where an app is notified.
@@ -66,28 +75,24 @@ impl Store {
     }
 
     /// Stores an app with exactly these keys; others are withdrawn. An endpoint that is
-    /// given is tried at once with what is owed.
+    /// given is tried at once with what is owed. Where a key that should stay as it is
+    /// is not there, nothing is stored, and its id is answered.
     pub async fn put_app(
         &self,
         id: &str,
         display_name: &str,
-        keys: &[(String, Vec<u8>)],
+        keys: &[AppKey],
         notify: &Notify,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<String>, StoreError> {
         let what = "store an app";
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
         let app = "INSERT INTO gateway.apps (app_id, display_name) VALUES ($1, $2)
              ON CONFLICT (app_id) DO UPDATE SET display_name = excluded.display_name";
         execute(&transaction, what, app, &[&id, &display_name]).await?;
-        let (names, points): (Vec<&str>, Vec<&[u8]>) =
-            keys.iter().map(|(name, point)| (name.as_str(), point.as_slice())).unzip();
-        let others = "DELETE FROM gateway.app_keys WHERE app_id = $1 AND key_id <> ALL($2)";
-        execute(&transaction, what, others, &[&id, &names]).await?;
-        let put = "INSERT INTO gateway.app_keys (app_id, key_id, public_key)
-             SELECT $1, * FROM unnest($2::text[], $3::bytea[])
-             ON CONFLICT (app_id, key_id) DO UPDATE SET public_key = excluded.public_key";
-        execute(&transaction, what, put, &[&id, &names, &points]).await?;
+        if let Some(missing) = put_keys(&transaction, id, keys).await? {
+            return Ok(Some(missing));
+        }
         match notify {
             Notify::AsBefore => {}
             Notify::At(Endpoint { url, ca_pem }) => {
@@ -104,7 +109,8 @@ impl Store {
                 execute(&transaction, what, gone, &[&id]).await?;
             }
         }
-        transaction.commit().await.context(QuerySnafu { what })
+        transaction.commit().await.context(QuerySnafu { what })?;
+        Ok(None)
     }
 
     pub async fn app(&self, id: &str) -> Result<Option<App>, StoreError> {
@@ -112,9 +118,12 @@ impl Store {
         let sql = "SELECT a.display_name, a.created_at, p.url, p.ca_pem FROM gateway.apps a
              LEFT JOIN gateway.endpoints p USING (app_id) WHERE app_id = $1";
         let Some(row) = optional(&client, "read an app", sql, &[&id]).await? else { return Ok(None) };
-        let sql = "SELECT key_id, public_key FROM gateway.app_keys WHERE app_id = $1 ORDER BY key_id";
+        let sql =
+            "SELECT key_id, algorithm, public_key FROM gateway.app_keys WHERE app_id = $1 ORDER BY key_id";
         let keys = rows(&client, "read an app's keys", sql, &[&id]).await?;
-        let keys = keys.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        let keys = keys.iter().map(|row| {
+            Ok(AppKey { key_id: row.try_get(0)?, algorithm: row.try_get(1)?, material: row.try_get(2)? })
+        });
         let (url, ca_pem): (Option<String>, _) =
             (row.try_get(2).context(ReadSnafu)?, row.try_get(3).context(ReadSnafu)?);
         Ok(Some(App {
@@ -126,10 +135,11 @@ impl Store {
         }))
     }
 
-    pub async fn app_key(&self, app: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let sql = "SELECT public_key FROM gateway.app_keys WHERE app_id = $1 AND key_id = $2";
+    /// A key's algorithm and material.
+    pub async fn app_key(&self, app: &str, key: &str) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+        let sql = "SELECT algorithm, public_key FROM gateway.app_keys WHERE app_id = $1 AND key_id = $2";
         let row = optional(&self.client().await?, "read an app's key", sql, &[&app, &key]).await?;
-        row.map(|row| row.try_get(0)).transpose().context(ReadSnafu)
+        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose().context(ReadSnafu)
     }
 
     /// The date under which a probe's postings are known, and its time: those at
@@ -149,4 +159,35 @@ impl Store {
     pub fn number(id: Uuid) -> String {
         id.simple().to_string()
     }
+}
+
+/// Exactly these keys; the id of one that should stay and is not there.
+async fn put_keys<C: GenericClient>(
+    client: &C,
+    app: &str,
+    keys: &[AppKey],
+) -> Result<Option<String>, StoreError> {
+    let what = "store an app's keys";
+    let ids: Vec<_> = keys.iter().map(|key| key.key_id.as_str()).collect();
+    let others = "DELETE FROM gateway.app_keys WHERE app_id = $1 AND key_id <> ALL($2)";
+    execute(client, what, others, &[&app, &ids]).await?;
+    for AppKey { key_id, algorithm, material } in keys {
+        let done = match material {
+            Some(material) => {
+                let put = "INSERT INTO gateway.app_keys (app_id, key_id, algorithm, public_key)
+                    VALUES ($1, $2, $3, $4) ON CONFLICT (app_id, key_id) DO UPDATE
+                       SET algorithm = excluded.algorithm, public_key = excluded.public_key";
+                execute(client, what, put, &[&app, key_id, algorithm, material]).await?
+            }
+            None => {
+                let stays = "SELECT 1 FROM gateway.app_keys
+                    WHERE app_id = $1 AND key_id = $2 AND algorithm = $3 FOR UPDATE";
+                execute(client, what, stays, &[&app, key_id, algorithm]).await?
+            }
+        };
+        if done == 0 {
+            return Ok(Some(key_id.clone()));
+        }
+    }
+    Ok(None)
 }

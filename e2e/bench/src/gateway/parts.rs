@@ -64,6 +64,7 @@ pub(super) fn gateway(
     args.extend(identity(leaf, trust));
     args.extend(listening(&[("--listen", app), ("--admin", admin), ("--health", health)]));
     args.extend(["--notify-key".to_owned(), text(&at.join("notify.key"))]);
+    args.extend(["--data-key".to_owned(), text(&at.join("data.key"))]);
     args.extend(database(leaf, trust));
     Ok(([app, admin], Process::start(name, &args, at, health)?))
 }

@@ -62,6 +62,7 @@ impl Rig {
         let apps = [port::free()?, port::free()?];
         let config = configure(&mix, &postgres, at, ([ledger_port, simulator_port], apps))?;
         Pki::notify_key(at)?;
+        Pki::data_key(at)?;
         // Made once: the second gateway must not take it from under the first.
         let leaf = postgres.pki.leaf("gateway", &[])?;
         let (mut gateways, mut ports) = (vec![], vec![]);

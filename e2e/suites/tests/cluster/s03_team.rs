@@ -14,6 +14,7 @@ const GUARDED: [&str; 8] = [
     "tenant-ca",
     "seal-key",
     "notify-key",
+    "data-key",
     "trust",
     "database-ca",
     "gateway-config",

@@ -57,7 +57,7 @@ fn retained_books_are_found_again_and_conflicting_successors_are_refused() {
     };
     let as_left = spec();
     let keys = || {
-        ["tenant-ca", "seal-key", "notify-key"].map(|name| {
+        ["tenant-ca", "seal-key", "notify-key", "data-key"].map(|name| {
             let secret =
                 kubectl::get(&["secret", name, "-n", "ptn-keeper"]).expect("it stays with the books");
             (secret["metadata"]["uid"].clone(), secret["data"].clone())

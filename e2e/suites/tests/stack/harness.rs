@@ -100,6 +100,7 @@ impl Stack {
         };
         let config = text(stack.configure(60, true)?);
         Pki::notify_key(&at)?;
+        Pki::data_key(&at)?;
         for number in 0..2 {
             let ports = [port::free()?, port::free()?, port::free()?];
             let mut gateway =
@@ -110,6 +111,7 @@ impl Stack {
                 ("--health", ports[2]),
             ]));
             gateway.extend(["--notify-key".into(), text(at.join("notify.key"))]);
+            gateway.extend(["--data-key".into(), text(at.join("data.key"))]);
             gateway.extend(["--database-tls".into(), identity.clone()]);
             gateway.extend(["--database-trust".into(), trust.clone()]);
             let log = at.join(format!("gateway-{number}.log"));
@@ -214,6 +216,8 @@ impl Stack {
             app: app.into(),
             key: self.key(app),
             key_id: "k1".into(),
+            algorithm: Default::default(),
+            style: Default::default(),
             timeout: Duration::from_secs(30),
             silence: Duration::from_secs(8),
             connections,

@@ -15,7 +15,8 @@ use serde_json::Value;
 use crate::harness::{DATE, Stack, payment, refund};
 
 /// What answers must never hold.
-const INSIDE: [&str; 8] = ["SELECT", "gateway.", "ledger.", "postgres", "/root", "/tmp", "panicked", "src/"];
+pub(crate) const INSIDE: [&str; 8] =
+    ["SELECT", "gateway.", "ledger.", "postgres", "/root", "/tmp", "panicked", "src/"];
 
 struct Enemy<'a> {
     stack: &'a Stack,
@@ -95,7 +96,7 @@ fn odd_ids() -> Vec<String> {
     .to_vec()
 }
 
-fn odd_values(field: &str) -> Vec<String> {
+pub(crate) fn odd_values(field: &str) -> Vec<String> {
     let values: &[&str] = match field {
         "amountMinor" | "refundAmount" => &[
             "null",
@@ -194,7 +195,7 @@ async fn hostile_requests_are_refused_and_write_nothing() -> Result<()> {
 
 /// How many rows each table of the gateway and the ledger's transactions have. A nonce of a
 /// query that was answered is none of what an enemy writes.
-async fn written(postgres: &Postgres) -> Result<Vec<i64>> {
+pub(crate) async fn written(postgres: &Postgres) -> Result<Vec<i64>> {
     let client = postgres.connect("postgres").await?;
     let mut counts = vec![];
     for table in [
@@ -263,6 +264,9 @@ async fn paths(enemy: &mut Enemy<'_>) -> Result<()> {
         "/v1/payments/2026-11-24/good%00",
         "/v1/payments/2026-11-24/%2e%2e%2fgood",
         "/v1/payments/2026-11-24/good'--",
+        "/v1/payments/2026-11-24/%ff",
+        "/v1/payments/%ff/good",
+        "/v1/payments/2026-11-24/good/refunds/%ff",
         &long,
     ] {
         enemy.sends("GET", path, vec![], |_| {}).await?;

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::harness::Stack;
+use crate::signing::{APP, KEYS, Keys};
 
 const SOON: Duration = Duration::from_secs(40);
 
@@ -26,7 +27,7 @@ fn programs(folder: &Path) -> Result<()> {
         std::fs::write(folder.join(name), format!("{program}\n"))?;
         count += 1;
     }
-    ensure!(count == 3, "{count} programs");
+    ensure!(count == 4, "{count} programs");
     Ok(())
 }
 
@@ -99,5 +100,32 @@ async fn a_shop_is_integrated_by_the_page() -> Result<()> {
         reqwest::Client::builder().tls_certs_only(reqwest::Certificate::from_pem_bundle(ca_pem.as_bytes())?);
     let forged = forged.no_proxy().build()?.post(&url).body("{}").send().await?;
     assert_eq!(forged.status().as_u16(), 401);
+    every_way(&shop).await?;
     stack.check_agreement().await
+}
+
+/// The programs with a key of every kind.
+async fn every_way(shop: &Shop<'_>) -> Result<()> {
+    let keys = Keys { stack: shop.stack };
+    keys.make(1)?;
+    keys.register(KEYS.map(|(algorithm, _)| keys.entry(algorithm, 1)).into_iter().collect::<Result<_>>()?)
+        .await?;
+    for (algorithm, _) in KEYS {
+        let with = |mut program: Command| {
+            program.env("APP", format!("{APP}/{}", Keys::id(algorithm, 1)));
+            program.env("KEY", keys.path(algorithm, 1)).env("ALGORITHM", algorithm.name());
+            program
+        };
+        let mut pay = with(shop.program("bash", &["pay.sh"]));
+        pay.env("ORDER", format!("pay-{}", algorithm.name()));
+        let said = shop.said(pay).await?;
+        ensure!(said.contains("\"status\":\"Succeeded\""), "{algorithm:?} {said}");
+        if let Some(sign_type) = algorithm.sign_type() {
+            let mut pay =
+                with(shop.program("python3", &["sorted.py", &format!("sorted-{}", algorithm.name())]));
+            pay.env("SIGN_TYPE", sign_type);
+            assert_eq!(shop.said(pay).await?, "payment Succeeded \nrefund Succeeded 4000\n", "{sign_type}");
+        }
+    }
+    Ok(())
 }

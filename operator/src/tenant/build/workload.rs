@@ -190,6 +190,7 @@ fn pod(
     }
     if name == "gateway" {
         volumes.push(("notify", "/etc/payplane/notify".to_owned(), secret("notify-key", "notify.key")));
+        volumes.push(("data", "/etc/payplane/data".to_owned(), secret("data-key", "data.key")));
     }
     let login = if name == "migrate" { "owner" } else { name };
     match tenant.external() {
