@@ -87,6 +87,7 @@ pub enum NetworkConfig {
     WechatPay(WechatPayNetwork),
     Alipay(AlipayNetwork),
     UnionPay(UnionPayNetwork),
+    BankDirect(BankDirectNetwork),
 }
 
 impl NetworkConfig {
@@ -98,6 +99,7 @@ impl NetworkConfig {
             Self::WechatPay(network) => Some(&network.reach),
             Self::Alipay(network) => Some(&network.reach),
             Self::UnionPay(network) => Some(&network.reach),
+            Self::BankDirect(network) => Some(&network.reach),
         }
     }
 
@@ -116,6 +118,7 @@ impl NetworkConfig {
                 vec![&network.merchant_key, &network.api_v3_key, &network.network_key]
             }
             Self::Alipay(network) => vec![&network.merchant_key, &network.network_key],
+            Self::BankDirect(network) => vec![&network.merchant_key, &network.network_key],
             Self::UnionPay(network) => match &network.signing {
                 UnionPaySigning::Rsa { merchant_key, merchant_certificate, network_ca } => {
                     vec![merchant_key, merchant_certificate, network_ca]
@@ -214,6 +217,20 @@ pub enum UnionPaySigning {
     Sha256 { secure_key: KeyFile },
     /// signMethod 12: SM3 with a key that both sides know.
     Sm3 { secure_key: KeyFile },
+}
+
+/// The core of a bank, by docs/bank-direct.md.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BankDirectNetwork {
+    #[serde(flatten)]
+    pub reach: Reach,
+    /// As whom we speak: the id that the bank gave.
+    pub participant_id: String,
+    /// PEM PKCS#8 of the ECDSA P-256 key that signs requests.
+    pub merchant_key: KeyFile,
+    /// PEM SubjectPublicKeyInfo of 1 to 4 keys that verify the bank's answers and notifications.
+    pub network_key: KeyFile,
 }
 
 /// A file beside the config, and the digest of its content.

@@ -43,10 +43,16 @@ pub fn read_pem(pem: &str) -> Result<Vec<u8>, &'static str> {
     Ok(point)
 }
 
+/// The DER of a point's SubjectPublicKeyInfo.
+#[must_use]
+pub fn spki(point: &[u8]) -> Vec<u8> {
+    [SPKI_P256.as_slice(), point].concat()
+}
+
 /// Writes a point as the PEM that it was read from.
 #[must_use]
 pub fn pem(point: &[u8]) -> String {
-    let text = STANDARD.encode([SPKI_P256.as_slice(), point].concat());
+    let text = STANDARD.encode(spki(point));
     let (first, second) = text.split_at(text.len().min(64));
     format!("-----BEGIN PUBLIC KEY-----\n{first}\n{second}\n-----END PUBLIC KEY-----\n")
 }

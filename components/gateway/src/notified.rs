@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use payplane_api::money::Money;
 use payplane_common::trace::Trace;
 use snafu::Snafu;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::channel::Outcome;
 use crate::channel::notification::Notification;
 use crate::gateway::{Gateway, Place};
 use crate::patience::{Patience, REQUEST_MAX as REST_MAX};
@@ -67,7 +69,7 @@ async fn take_payment(
     let Some(attempt) = attempt else { return Ok(None) };
     let order_id = attempt.order_id;
     let order = patience.keep(|| gateway.store.order(order_id)).await?;
-    let outcome = notification.outcome.clone().of(settle::amount(&order)?);
+    let outcome = said(notification, settle::amount(&order)?);
     if !outcome.is_said() {
         return Ok(Some(()));
     }
@@ -98,7 +100,7 @@ async fn take_refund(
     let found = patience.keep(|| gateway.store.known_refund(id)).await?.filter(|r| r.channel == channel);
     let Some(known) = found else { return Ok(None) };
     let order = patience.keep(|| gateway.store.order(known.order_id)).await?;
-    let outcome = notification.outcome.clone().of(refund::amount(&order, &known)?);
+    let outcome = said(notification, refund::amount(&order, &known)?);
     if !outcome.is_said() {
         return Ok(Some(()));
     }
@@ -117,6 +119,18 @@ async fn take_refund(
     };
     go_on(gateway, place, rest.instrument(span));
     Ok(Some(()))
+}
+
+/// What is said of this amount.
+fn said(notification: &Notification, amount: Money) -> Outcome {
+    let asked = amount.currency();
+    match notification.currency.filter(|said| *said != asked) {
+        Some(said) => {
+            tracing::error!(number = notification.number, %asked, %said, "the network says another currency");
+            Outcome::Unknown { why: format!("the network says {said}, not {asked}") }
+        }
+        None => notification.outcome.clone().of(amount),
+    }
 }
 
 /// What follows goes on beside the answer, in the notification's place, as long as a

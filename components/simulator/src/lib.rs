@@ -4,6 +4,7 @@
 
 pub mod alipay;
 pub mod api;
+pub mod bank;
 pub mod beijing;
 pub mod book;
 pub mod details;
@@ -69,7 +70,7 @@ pub struct ServeArgs {
     /// Who may call: JSON [{"merchantId", "publicKeyPem"}]
     #[arg(long, default_value = "/keys/merchants.json")]
     pub merchants: PathBuf,
-    /// Keys and merchants of WeChat Pay, Alipay and UnionPay; followed while it changes.
+    /// Keys and merchants of WeChat Pay, Alipay, UnionPay and a bank; followed while it changes.
     /// Without it, /keys/networks.json where that exists
     #[arg(long)]
     pub networks: Option<PathBuf>,

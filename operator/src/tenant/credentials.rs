@@ -21,6 +21,8 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 const BYTES_MAX: usize = 64 * 1024;
 /// 2048 bits.
 const RSA_BYTES_MIN: usize = 256;
+const BANK_KEYS_MAX: usize = 4;
+const POINT_BYTES: usize = 65;
 
 /// A key of a Secret, and the file that the gateway gets of it.
 pub struct KeyFile {
@@ -53,12 +55,12 @@ const RSA_KEY: KeyFile =
 const RSA_PUBLIC: KeyFile =
     file("network.pub", "pub", "an RSA public key of 2048 bits or more (PEM)", is_rsa_public_key);
 
+const P256_KEY: KeyFile =
+    file("merchant.key", "key", "an ECDSA P-256 private key (PKCS#8 PEM)", is_private_key);
+
 /// What the simulated network needs.
-pub const SIMULATOR: [KeyFile; 3] = [
-    file("merchant.key", "key", "an ECDSA P-256 private key (PKCS#8 PEM)", is_private_key),
-    file("network.pub", "pub", "an ECDSA P-256 public key (PEM)", is_public_key),
-    CA,
-];
+pub const SIMULATOR: [KeyFile; 3] =
+    [P256_KEY, file("network.pub", "pub", "an ECDSA P-256 public key (PEM)", is_public_key), CA];
 
 /// What the network of a channel needs; none where the spec says nothing of it.
 #[must_use]
@@ -87,6 +89,10 @@ pub fn needs(spec: &ChannelSpec) -> Option<Needs<'_>> {
             };
             ("unionPay", &union_pay.credentials.name, files)
         }
+        ChannelType::BankDirect => {
+            let public = file("network.pub", "pub", "1 to 4 ECDSA P-256 public keys (PEM)", are_public_keys);
+            ("bankDirect", &spec.bank_direct.as_ref()?.credentials.name, vec![P256_KEY, public])
+        }
     };
     if spec.simulator.is_none() {
         // Without one the public CAs believe a network. A sandbox has its own.
@@ -109,9 +115,21 @@ fn is_private_key(pem: &[u8]) -> bool {
 
 fn is_public_key(pem: &[u8]) -> bool {
     let Ok(der) = SubjectPublicKeyInfoDer::from_pem_slice(pem) else { return false };
-    let Ok((_, info)) = SubjectPublicKeyInfo::from_der(&der) else { return false };
+    pem.len() <= BYTES_MAX && is_p256(&der)
+}
+
+/// Those of a bank, while it changes them.
+fn are_public_keys(pem: &[u8]) -> bool {
+    let all: Result<Vec<_>, _> = SubjectPublicKeyInfoDer::pem_slice_iter(pem).collect();
+    let all = all.unwrap_or_default();
+    pem.len() <= BYTES_MAX && (1..=BANK_KEYS_MAX).contains(&all.len()) && all.iter().all(is_p256)
+}
+
+fn is_p256(der: &SubjectPublicKeyInfoDer<'_>) -> bool {
+    let Ok((_, info)) = SubjectPublicKeyInfo::from_der(der) else { return false };
     let Ok(PublicKey::EC(point)) = info.parsed() else { return false };
-    pem.len() <= BYTES_MAX && ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.data()).is_ok()
+    // The gateway reads uncompressed points only.
+    point.data().len() == POINT_BYTES && ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.data()).is_ok()
 }
 
 fn is_rsa_private_key(pem: &[u8]) -> bool {
@@ -184,6 +202,12 @@ mod tests {
         let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
         let [private, public, bundle] = SIMULATOR.map(|file| file.is_usable);
         assert!(private(p256.serialize_pem().as_bytes()));
+        for (count, usable) in [(0, false), (1, true), (4, true), (5, false)] {
+            let keys = p256.public_key_pem().repeat(count);
+            assert_eq!(are_public_keys(keys.as_bytes()), usable, "{count}");
+        }
+        let mixed = p256.public_key_pem() + &p384.public_key_pem();
+        assert!(!are_public_keys(mixed.as_bytes()));
         assert!(public(p256.public_key_pem().as_bytes()));
         assert!(bundle(pair.certificate.as_bytes()));
         assert!(bundle((pair.certificate.clone() + &pair.certificate).as_bytes()));
