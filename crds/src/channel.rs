@@ -214,7 +214,8 @@ pub struct CredentialsName {
     /// `apiv3.key` (32 characters), `network.pub`. Alipay: `merchant.key`,
     /// `network.pub`. UnionPay: `merchant.key`, `merchant.crt`, `network-ca.crt` for
     /// Rsa, `secure.key` for Sha256 and Sm3. BankDirect: `merchant.key` and
-    /// `network.pub` as for a Simulator, the latter with up to four keys. These four may
+    /// `network.pub` as for a Simulator, the latter with up to four keys, and `client.crt`
+    /// and `client.key` where the bank asks for mutual TLS. These four may
     /// have `ca.crt`; without it the public CAs are believed. With a sandbox it is needed.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,

@@ -118,7 +118,10 @@ impl NetworkConfig {
                 vec![&network.merchant_key, &network.api_v3_key, &network.network_key]
             }
             Self::Alipay(network) => vec![&network.merchant_key, &network.network_key],
-            Self::BankDirect(network) => vec![&network.merchant_key, &network.network_key],
+            Self::BankDirect(network) => {
+                let client = network.client.iter().flat_map(|client| [&client.certificate, &client.key]);
+                [&network.merchant_key, &network.network_key].into_iter().chain(client).collect()
+            }
             Self::UnionPay(network) => match &network.signing {
                 UnionPaySigning::Rsa { merchant_key, merchant_certificate, network_ca } => {
                     vec![merchant_key, merchant_certificate, network_ca]
@@ -231,6 +234,17 @@ pub struct BankDirectNetwork {
     pub merchant_key: KeyFile,
     /// PEM SubjectPublicKeyInfo of 1 to 4 keys that verify the bank's answers and notifications.
     pub network_key: KeyFile,
+    /// What we show in TLS, where the bank asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientIdentity>,
+}
+
+/// A certificate for TLS, with those that it leads over, and its key, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientIdentity {
+    pub certificate: KeyFile,
+    pub key: KeyFile,
 }
 
 /// A file beside the config, and the digest of its content.

@@ -61,6 +61,9 @@ pub struct ServeArgs {
     /// Its key (PEM), named tls.key, in the same folder
     #[arg(long, default_value = "/keys/tls.key")]
     pub tls_key: PathBuf,
+    /// Folder whose ca.crt every caller's certificate must lead to; without it callers need none
+    #[arg(long)]
+    pub client_trust: Option<PathBuf>,
     /// The journal that holds every payment
     #[arg(long, default_value = "/state/journal.jsonl")]
     pub state: PathBuf,

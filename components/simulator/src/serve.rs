@@ -56,7 +56,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
     tls::install_provider();
     let shutdown = Shutdown::on_signals().context(SignalsSnafu)?;
     let identity = tls_folder(&args.tls_cert, &args.tls_key)?;
-    let server = tls::server(Files { identity: Some(identity), trust: None }).context(TlsSnafu)?;
+    let server = tls::server(Files { identity: Some(identity), trust: args.client_trust.clone() })
+        .context(TlsSnafu)?;
     let key = NetworkKey::load(&args.network_key).context(KeysSnafu)?;
     let listed = |_: &Path, json: &[u8]| MerchantKeys::parse(json).map_err(|error| telemetry::chain(&error));
     let listed = Live::load(&args.merchants, listed).context(MerchantsSnafu)?;

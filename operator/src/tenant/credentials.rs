@@ -1,6 +1,8 @@
 //! What a channel's Secret must hold: the gateway would refuse its whole config
 //! for one key that it cannot use, so each is read here first.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{
@@ -11,8 +13,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use payplane_crds::ChannelSpec;
 use payplane_crds::channel::{ChannelType, UnionPaySignMethod};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use serde_json::Value;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
@@ -58,6 +62,12 @@ const RSA_PUBLIC: KeyFile =
 const P256_KEY: KeyFile =
     file("merchant.key", "key", "an ECDSA P-256 private key (PKCS#8 PEM)", is_private_key);
 
+/// What is shown in TLS, where a bank asks for it.
+const CLIENT: [KeyFile; 2] = [
+    KeyFile { optional: true, ..file("client.crt", "client-crt", "certificates (PEM)", is_bundle) },
+    KeyFile { optional: true, ..file("client.key", "client-key", "a private key (PEM)", is_tls_key) },
+];
+
 /// What the simulated network needs.
 pub const SIMULATOR: [KeyFile; 3] =
     [P256_KEY, file("network.pub", "pub", "an ECDSA P-256 public key (PEM)", is_public_key), CA];
@@ -91,7 +101,11 @@ pub fn needs(spec: &ChannelSpec) -> Option<Needs<'_>> {
         }
         ChannelType::BankDirect => {
             let public = file("network.pub", "pub", "1 to 4 ECDSA P-256 public keys (PEM)", are_public_keys);
-            ("bankDirect", &spec.bank_direct.as_ref()?.credentials.name, vec![P256_KEY, public])
+            (
+                "bankDirect",
+                &spec.bank_direct.as_ref()?.credentials.name,
+                vec![P256_KEY, public].into_iter().chain(CLIENT).collect(),
+            )
         }
     };
     if spec.simulator.is_none() {
@@ -179,6 +193,22 @@ pub fn is_pair(key: &[u8], certificate: &[u8]) -> bool {
     pair().is_some()
 }
 
+fn tls_key(pem: &[u8]) -> Option<Arc<dyn SigningKey>> {
+    any_supported_type(&PrivateKeyDer::from_pem_slice(pem).ok()?).ok()
+}
+
+fn is_tls_key(pem: &[u8]) -> bool {
+    pem.len() <= BYTES_MAX && tls_key(pem).is_some()
+}
+
+/// Can both be shown in TLS together?
+#[must_use]
+pub fn is_tls_pair(key: &[u8], certificates: &[u8]) -> bool {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
+    let pair = chain.ok().zip(tls_key(key)).map(|(chain, key)| CertifiedKey::new(chain, key));
+    pair.is_some_and(|pair| pair.keys_match().is_ok())
+}
+
 fn is_bundle(pem: &[u8]) -> bool {
     pem.len() <= BYTES_MAX && are_certificates(pem)
 }
@@ -206,6 +236,8 @@ mod tests {
             let keys = p256.public_key_pem().repeat(count);
             assert_eq!(are_public_keys(keys.as_bytes()), usable, "{count}");
         }
+        assert!(is_tls_pair(pair.key.as_bytes(), pair.certificate.as_bytes()));
+        assert!(!is_tls_pair(p256.serialize_pem().as_bytes(), pair.certificate.as_bytes()));
         let mixed = p256.public_key_pem() + &p384.public_key_pem();
         assert!(!are_public_keys(mixed.as_bytes()));
         assert!(public(p256.public_key_pem().as_bytes()));

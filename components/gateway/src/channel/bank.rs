@@ -23,7 +23,7 @@ use serde::Serialize;
 use self::message::{Entry, NumberBody, PayBody, RefundBody};
 use self::sign::{BankKeys, Lines, OwnKey, Said};
 use super::connection::{Answer, Connection, Silence};
-use super::credentials::{SetupError, parse, roots};
+use super::credentials::{SetupError, identity, parse, roots};
 use super::endpoint::DeniedNetworks;
 use super::notification::{Notification, Unproven};
 use super::{Channel, Found, Kind, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
@@ -76,12 +76,13 @@ impl BankDirect {
         let what = "1 to 4 ECDSA P-256 public keys (PEM)";
         let bank = parse(folder, &config.network_key, what, BankKeys::from_pem)?;
         let roots = roots(folder, config.reach.ca.as_ref())?;
+        let identity = identity(folder, config.client.as_ref())?;
         Ok(Self {
             participant: config.participant_id.clone(),
             notify_url: config.reach.notify_url.clone(),
             key,
             bank,
-            connection: Connection::new(&config.reach.endpoint, roots, denied)?,
+            connection: Connection::showing(identity, &config.reach.endpoint, roots, denied)?,
         })
     }
 

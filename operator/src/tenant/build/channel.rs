@@ -1,8 +1,8 @@
 //! A channel's entry in the gateway's config.
 
 use payplane_api::config::{
-    AlipayNetwork, BankDirectNetwork, ChannelConfig, FeeConfig, KeyFile, LimitConfig, MethodConfig,
-    NetworkConfig, Reach, SimulatorNetwork, UnionPayNetwork, UnionPaySigning, WechatPayNetwork,
+    AlipayNetwork, BankDirectNetwork, ChannelConfig, ClientIdentity, FeeConfig, KeyFile, LimitConfig,
+    MethodConfig, NetworkConfig, Reach, SimulatorNetwork, UnionPayNetwork, UnionPaySigning, WechatPayNetwork,
 };
 use payplane_api::currency::Currency;
 use payplane_crds::channel::{Method, ServiceReference, UnionPaySignMethod};
@@ -138,5 +138,8 @@ fn bank_direct(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<BankDi
         participant_id: bank.participant_id.clone(),
         merchant_key: key(files, ".key")?,
         network_key: key(files, ".pub")?,
+        client: key(files, ".client-crt")
+            .zip(key(files, ".client-key"))
+            .map(|(certificate, key)| ClientIdentity { certificate, key }),
     })
 }

@@ -40,6 +40,7 @@ fn rig() -> Rig {
         participant_id: "10002".into(),
         merchant_key: file("b.key", &own.serialize_pem()),
         network_key: file("b.pub", &(bank.public_key_pem() + &next.public_key_pem())),
+        client: None,
     };
     let secret = |pair: &KeyPair| OwnKey::from_pem(pair.serialize_pem().as_bytes()).unwrap();
     Rig {
