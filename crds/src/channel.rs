@@ -11,7 +11,7 @@ mod limit;
 mod method;
 mod network;
 
-pub use network::{Alipay, Network, Sandbox, UnionPay, UnionPaySignMethod, WechatPay};
+pub use network::{Alipay, BankDirect, Network, Sandbox, UnionPay, UnionPaySignMethod, WechatPay};
 
 pub use limit::{Allowance, Limit, Quota};
 pub use method::{Fee, Method};
@@ -83,13 +83,19 @@ pub use method::{Fee, Method};
     validation = Rule::new("(self.type == 'UnionPay') == has(self.unionPay)")
         .field_path(".unionPay")
         .message("the member named by type must be given, and no other"),
+    validation = Rule::new("(self.type == 'BankDirect') == has(self.bankDirect)")
+        .field_path(".bankDirect")
+        .message("the member named by type must be given, and no other"),
+    validation = Rule::new("self.type != 'BankDirect' || !has(self.network) || has(self.network.endpoint) || has(self.network.sandbox)")
+        .field_path(".network")
+        .message("a bank has no address that is known: give endpoint or sandbox"),
     validation = Rule::new("(self.type != 'Simulator') == has(self.network)")
         .field_path(".network")
         .message("a real network is reached by network; a Simulator has a Service instead"),
-    validation = Rule::new("self.type == 'Simulator' || self.methods.all(m, m.name in (self.type == 'WechatPay' ? ['wechat-native', 'wechat-jsapi'] : self.type == 'Alipay' ? ['alipay-qr'] : ['unionpay-qr', 'unionpay-app']))")
+    validation = Rule::new("self.type == 'Simulator' || self.methods.all(m, m.name in (self.type == 'WechatPay' ? ['wechat-native', 'wechat-jsapi'] : self.type == 'Alipay' ? ['alipay-qr'] : self.type == 'BankDirect' ? ['bank-account'] : ['unionpay-qr', 'unionpay-app']))")
         .field_path(".methods")
-        .message("WechatPay has the methods wechat-native and wechat-jsapi, Alipay has alipay-qr, UnionPay has unionpay-qr and unionpay-app"),
-    validation = Rule::new("self.type == 'Simulator' || self.methods.all(m, m.fees.all(f, f.currency == 'CNY'))")
+        .message("WechatPay has the methods wechat-native and wechat-jsapi, Alipay has alipay-qr, UnionPay has unionpay-qr and unionpay-app, BankDirect has bank-account"),
+    validation = Rule::new("self.type in ['Simulator', 'BankDirect'] || self.methods.all(m, m.fees.all(f, f.currency == 'CNY'))")
         .field_path(".methods")
         .message("this network takes CNY only")
 )]
@@ -137,6 +143,11 @@ pub struct ChannelSpec {
     /// `unionpay-app` (the payer's app is given a transaction number).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub union_pay: Option<UnionPay>,
+
+    /// The core of a bank, by the contract in docs/bank-direct.md. Method: `bank-account`
+    /// (a payer's account is debited; needs the account, as payerId). Any currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bank_direct: Option<BankDirect>,
 }
 
 impl ChannelSpec {
@@ -159,6 +170,8 @@ pub enum ChannelType {
     WechatPay,
     Alipay,
     UnionPay,
+    /// The core of a bank, by payplane's own contract.
+    BankDirect,
 }
 
 /// Where the simulated network runs, and as whom to speak with it.
@@ -209,8 +222,10 @@ pub struct CredentialsName {
     /// certificates that the network's must lead to, PEM). WechatPay: `merchant.key`,
     /// `apiv3.key` (32 characters), `network.pub`. Alipay: `merchant.key`,
     /// `network.pub`. UnionPay: `merchant.key`, `merchant.crt`, `network-ca.crt` for
-    /// Rsa, `secure.key` for Sha256 and Sm3. These three may have `ca.crt`; without
-    /// it the public CAs are believed. With a sandbox it is needed.
+    /// Rsa, `secure.key` for Sha256 and Sm3. BankDirect: `merchant.key` and
+    /// `network.pub` as for a Simulator, the latter with up to four keys, and `client.crt`
+    /// and `client.key` where the bank asks for mutual TLS. These four may
+    /// have `ca.crt`; without it the public CAs are believed. With a sandbox it is needed.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
 }

@@ -24,6 +24,7 @@ pub fn all() -> Vec<Sample> {
         demo_wechat(),
         demo_alipay(),
         demo_unionpay(),
+        demo_bankdirect(),
     ]
 }
 
@@ -191,6 +192,11 @@ fn demo_unionpay() -> Sample {
         "credentials": { "name": "unionpay-credentials" },
     });
     sandbox("demo-unionpay", "UnionPay", ("unionPay", member), &["unionpay-qr", "unionpay-app"])
+}
+
+fn demo_bankdirect() -> Sample {
+    let member = json!({ "participantId": "10002", "credentials": { "name": "bankdirect-credentials" } });
+    sandbox("demo-bankdirect", "BankDirect", ("bankDirect", member), &["bank-account"])
 }
 
 fn demo_channel() -> Sample {

@@ -64,7 +64,7 @@ install_simnet() {
   kubectl -n simnet create secret generic simulator-keys --from-file="$keys/network" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
   kubectl -n simnet create secret generic merchant-credentials --from-file="$keys/merchant" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
   local network
-  for network in wechat alipay unionpay; do
+  for network in wechat alipay unionpay bankdirect; do
     kubectl -n simnet create secret generic "$network-credentials" --from-file="$keys/$network" --dry-run=client -o yaml | kubectl apply --server-side -f - >/dev/null
   done
   # Whom the network believes when it notifies: nobody yet.

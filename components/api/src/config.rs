@@ -90,6 +90,7 @@ pub enum NetworkConfig {
     WechatPay(WechatPayNetwork),
     Alipay(AlipayNetwork),
     UnionPay(UnionPayNetwork),
+    BankDirect(BankDirectNetwork),
 }
 
 impl NetworkConfig {
@@ -101,6 +102,7 @@ impl NetworkConfig {
             Self::WechatPay(network) => Some(&network.reach),
             Self::Alipay(network) => Some(&network.reach),
             Self::UnionPay(network) => Some(&network.reach),
+            Self::BankDirect(network) => Some(&network.reach),
         }
     }
 
@@ -119,6 +121,10 @@ impl NetworkConfig {
                 vec![&network.merchant_key, &network.api_v3_key, &network.network_key]
             }
             Self::Alipay(network) => vec![&network.merchant_key, &network.network_key],
+            Self::BankDirect(network) => {
+                let client = network.client.iter().flat_map(|client| [&client.certificate, &client.key]);
+                [&network.merchant_key, &network.network_key].into_iter().chain(client).collect()
+            }
             Self::UnionPay(network) => match &network.signing {
                 UnionPaySigning::Rsa { merchant_key, merchant_certificate, network_ca } => {
                     vec![merchant_key, merchant_certificate, network_ca]
@@ -217,6 +223,31 @@ pub enum UnionPaySigning {
     Sha256 { secure_key: KeyFile },
     /// signMethod 12: SM3 with a key that both sides know.
     Sm3 { secure_key: KeyFile },
+}
+
+/// The core of a bank, by docs/bank-direct.md.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BankDirectNetwork {
+    #[serde(flatten)]
+    pub reach: Reach,
+    /// As whom we speak: the id that the bank gave.
+    pub participant_id: String,
+    /// PEM PKCS#8 of the ECDSA P-256 key that signs requests.
+    pub merchant_key: KeyFile,
+    /// PEM SubjectPublicKeyInfo of 1 to 4 keys that verify the bank's answers and notifications.
+    pub network_key: KeyFile,
+    /// What we show in TLS, where the bank asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientIdentity>,
+}
+
+/// A certificate for TLS, with those that it leads over, and its key, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientIdentity {
+    pub certificate: KeyFile,
+    pub key: KeyFile,
 }
 
 /// A file beside the config, and the digest of its content.

@@ -11,6 +11,7 @@
 //! - Nothing is sent twice by itself: no redirects, no retries.
 
 pub mod alipay;
+pub mod bank;
 pub mod china;
 pub mod connection;
 pub mod credentials;

@@ -108,6 +108,12 @@ pub fn whose(app: &str, key_id: &str, algorithm: Algorithm) -> String {
     format!("{app}/{key_id}/{algorithm}")
 }
 
+/// The DER of a point's SubjectPublicKeyInfo.
+#[must_use]
+pub fn spki(point: &[u8]) -> Vec<u8> {
+    [SPKI_P256.as_slice(), point].concat()
+}
+
 /// Reads an ECDSA P-256 private key, PKCS#8 PEM, to sign in one of the two forms.
 #[must_use]
 pub fn signing_key(pem: &[u8], form: &'static EcdsaSigningAlgorithm) -> Option<EcdsaKeyPair> {

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use payplane_api::money::Money;
 use payplane_common::trace::Trace;
 use snafu::Snafu;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::channel::Outcome;
 use crate::channel::notification::Notification;
 use crate::gateway::{Gateway, Place};
 use crate::patience::{Patience, REQUEST_MAX as REST_MAX};
@@ -69,10 +71,11 @@ async fn take_payment(
     let order_id = attempt.order_id;
     let order = patience.keep(|| gateway.store.order(order_id)).await?;
     let amount = settle::amount(&order)?;
-    if let Some(ending) = surplus::other_amount(&notification.outcome, amount) {
+    let other = surplus::other_amount(&notification.outcome, amount);
+    if let Some(ending) = other.filter(|_| notification.currency.is_none_or(|said| said == amount.currency())) {
         return take_other_amount(gateway, id, &ending, patience).await.map(Some);
     }
-    let outcome = notification.outcome.clone().of(amount);
+    let outcome = said(notification, amount);
     if !outcome.is_said() {
         return Ok(Some(()));
     }
@@ -128,7 +131,7 @@ async fn take_refund(
         return take_surplus(gateway, (channel, id), notification, patience).await;
     };
     let order = patience.keep(|| gateway.store.order(known.order_id)).await?;
-    let outcome = notification.outcome.clone().of(refund::amount(&order, &known)?);
+    let outcome = said(notification, refund::amount(&order, &known)?);
     if !outcome.is_said() {
         return Ok(Some(()));
     }
@@ -160,10 +163,22 @@ async fn take_surplus(
     let Some(known) = found.filter(|s| s.channel == channel && s.refund_id == id) else {
         return Ok(None);
     };
-    let outcome = notification.outcome.clone().of(surplus::amount(&known)?);
+    let outcome = said(notification, surplus::amount(&known)?);
     // The resolver does what follows.
     surplus::take(gateway, &known, outcome).await?;
     Ok(Some(()))
+}
+
+/// What is said of this amount.
+fn said(notification: &Notification, amount: Money) -> Outcome {
+    let asked = amount.currency();
+    match notification.currency.filter(|said| *said != asked) {
+        Some(said) => {
+            tracing::error!(number = notification.number, %asked, %said, "the network says another currency");
+            Outcome::Unknown { why: format!("the network says {said}, not {asked}") }
+        }
+        None => notification.outcome.clone().of(amount),
+    }
 }
 
 /// What follows goes on beside the answer, in the notification's place, as long as a

@@ -13,6 +13,7 @@ use payplane_common::telemetry::chain;
 
 use crate::channel::Channel;
 use crate::channel::alipay::Alipay;
+use crate::channel::bank::BankDirect;
 use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::simulator::Simulator;
 use crate::channel::unionpay::UnionPay;
@@ -147,6 +148,9 @@ fn build(
         }
         NetworkConfig::UnionPay(network) => {
             Arc::new(UnionPay::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
+        }
+        NetworkConfig::BankDirect(network) => {
+            Arc::new(BankDirect::new(network, folder, denied.clone()).map_err(|e| chain(&e))?)
         }
     };
     Ok(ChannelSettings {

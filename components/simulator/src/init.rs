@@ -1,6 +1,6 @@
 //! Keys, CAs and certificates of the networks, in folders: `ca` stays at home,
-//! `network` is for the simulator, `merchant`, `wechat`, `alipay` and `unionpay`
-//! are for the gateway's channels. A second run changes nothing that is still good.
+//! `network` is for the simulator, `merchant`, `wechat`, `alipay`, `unionpay`
+//! and `bankdirect` are for the gateway's channels. A second run changes nothing that is still good.
 
 mod certificates;
 mod networks;

@@ -4,7 +4,7 @@ use super::*;
 
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
-    for name in ["ca", "network", "merchant", "wechat", "alipay", "unionpay"] {
+    for name in ["ca", "network", "merchant", "wechat", "alipay", "unionpay", "bankdirect"] {
         for entry in std::fs::read_dir(folder.join(name)).unwrap() {
             let path = entry.unwrap().path();
             all.insert(path.strip_prefix(folder).unwrap().to_owned(), std::fs::read(&path).unwrap());
@@ -32,6 +32,11 @@ fn a_second_run_changes_nothing_and_other_names_only_the_certificate() {
             "alipay/merchant.key",
             "alipay/merchant.pub",
             "alipay/network.pub",
+            "bankdirect/ca.crt",
+            "bankdirect/ids.json",
+            "bankdirect/merchant.key",
+            "bankdirect/merchant.pub",
+            "bankdirect/network.pub",
             "ca/ca.crt",
             "ca/ca.key",
             "ca/unionpay-intermediate.crt",
@@ -42,6 +47,7 @@ fn a_second_run_changes_nothing_and_other_names_only_the_certificate() {
             "merchant/merchant.key",
             "merchant/network.pub",
             "network/alipay.key",
+            "network/bankdirect.key",
             "network/merchants.json",
             "network/network.key",
             "network/networks.json",

@@ -4,6 +4,7 @@
 
 pub mod alipay;
 pub mod api;
+pub mod bank;
 pub mod beijing;
 pub mod book;
 pub mod details;
@@ -60,6 +61,9 @@ pub struct ServeArgs {
     /// Its key (PEM), named tls.key, in the same folder
     #[arg(long, default_value = "/keys/tls.key")]
     pub tls_key: PathBuf,
+    /// Folder whose ca.crt every caller's certificate must lead to; without it callers need none
+    #[arg(long)]
+    pub client_trust: Option<PathBuf>,
     /// The journal that holds every payment
     #[arg(long, default_value = "/state/journal.jsonl")]
     pub state: PathBuf,
@@ -69,7 +73,7 @@ pub struct ServeArgs {
     /// Who may call: JSON [{"merchantId", "publicKeyPem"}]
     #[arg(long, default_value = "/keys/merchants.json")]
     pub merchants: PathBuf,
-    /// Keys and merchants of WeChat Pay, Alipay and UnionPay; followed while it changes.
+    /// Keys and merchants of WeChat Pay, Alipay, UnionPay and a bank; followed while it changes.
     /// Without it, /keys/networks.json where that exists
     #[arg(long)]
     pub networks: Option<PathBuf>,

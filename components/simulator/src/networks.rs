@@ -10,8 +10,10 @@ use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use snafu::{OptionExt, ResultExt, Snafu};
 
 pub use self::file::{
-    AlipayFile, AlipayMerchantFile, File, UnionFile, UnionMerchantFile, WechatFile, WechatMerchantFile,
+    AlipayFile, AlipayMerchantFile, BankFile, File, ParticipantFile, UnionFile, UnionMerchantFile,
+    WechatFile, WechatMerchantFile,
 };
+use crate::bank::keys::{BankKey, ParticipantKey};
 use crate::rsa::{Certified, RsaError, SigningKey, VerifyingKey};
 
 #[derive(Debug, Snafu)]
@@ -22,6 +24,8 @@ pub enum NetworksError {
     Read { path: PathBuf, source: std::io::Error },
     #[snafu(display("a key cannot be used"))]
     Key { source: RsaError },
+    #[snafu(display("{what} is not an ECDSA P-256 key in PEM"))]
+    BankKey { what: String },
     #[snafu(display("the APIv3 key of {mchid} has not 32 letters and digits"))]
     ApiV3Key { mchid: String },
 }
@@ -32,6 +36,13 @@ pub struct Networks {
     pub wechat: Option<Wechat>,
     pub alipay: Option<Alipay>,
     pub union: Option<Union>,
+    pub bank: Option<Bank>,
+}
+
+pub struct Bank {
+    pub key: BankKey,
+    /// Keys of each participant, by their ids.
+    pub participants: HashMap<String, HashMap<String, ParticipantKey>>,
 }
 
 pub struct Wechat {
@@ -77,6 +88,7 @@ impl Networks {
             wechat: file.wechat_pay.map(|file| wechat(folder, file)).transpose()?,
             alipay: file.alipay.map(|file| alipay(folder, file)).transpose()?,
             union: file.union_pay.map(|file| union(folder, file)).transpose()?,
+            bank: file.bank_direct.map(|file| bank(folder, file)).transpose()?,
         })
     }
 }
@@ -116,6 +128,20 @@ fn alipay(folder: &Path, file: AlipayFile) -> Result<Alipay, NetworksError> {
         merchants.insert(listed.app_id, AlipayMerchant { seller_id: listed.seller_id, key });
     }
     Ok(Alipay { key: signing(folder, &file.private_key_file)?, merchants })
+}
+
+fn bank(folder: &Path, file: BankFile) -> Result<Bank, NetworksError> {
+    let pem = read(folder, &file.private_key_file)?;
+    let what = file.private_key_file.display().to_string();
+    let key = BankKey::from_pem(&pem).context(BankKeySnafu { what })?;
+    let mut participants = HashMap::new();
+    for listed in file.participants {
+        let what = format!("a public key of {}", listed.participant_id);
+        let read = |pem: &String| ParticipantKey::from_pem(pem.as_bytes()).map(|key| (key.id.clone(), key));
+        let keys = listed.public_keys.iter().map(read).collect::<Option<HashMap<_, _>>>();
+        participants.insert(listed.participant_id, keys.context(BankKeySnafu { what })?);
+    }
+    Ok(Bank { key, participants })
 }
 
 fn union(folder: &Path, file: UnionFile) -> Result<Union, NetworksError> {

@@ -174,6 +174,7 @@ impl Shared {
             NetworkName::WechatPay => "wechat_pay",
             NetworkName::Alipay => "alipay",
             NetworkName::UnionPay => "union_pay",
+            NetworkName::BankDirect => "bank_direct",
         };
         self.results.get_or_create(&Labels { network, result }).inc();
     }

@@ -12,7 +12,7 @@ use crate::journal::JournalError;
 use crate::message::State;
 use crate::sandbox::{Sandbox, is_expired};
 use crate::script::{self, Payer};
-use crate::{alipay, unionpay, wechat};
+use crate::{alipay, bank, unionpay, wechat};
 
 /// A full journal is asked again after this long,
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -25,7 +25,7 @@ pub fn resume(sandbox: &Arc<Sandbox>) {
     for payment in sandbox.book.unended() {
         match payment.asked {
             Asked::Pay { .. } => expect_payment(sandbox, payment),
-            Asked::Refund { .. } => expect_refund(sandbox, payment),
+            Asked::Refund { .. } | Asked::Payout { .. } => expect_refund(sandbox, payment),
             Asked::Close => {}
         }
     }
@@ -52,7 +52,7 @@ pub fn expect_contradiction(sandbox: &Arc<Sandbox>, closed: Payment) {
     });
 }
 
-/// A new refund comes through, at once or when its amount says so.
+/// A new refund or payout comes through, at once or when its amount says so.
 pub fn expect_refund(sandbox: &Arc<Sandbox>, payment: Payment) {
     match script::refund_takes(payment.amount_minor) {
         Some(wait) if payment.state == State::Processing => end_after(sandbox, payment, wait),
@@ -105,7 +105,7 @@ async fn end(sandbox: &Sandbox, payment: &Payment) -> Result<Option<Payment>, Bo
 /// What the network knows once it is paid or refunded.
 fn details(payment: &Payment) -> Details {
     match payment.network {
-        NetworkName::Simulator => Details::default(),
+        NetworkName::Simulator | NetworkName::BankDirect => Details::default(),
         NetworkName::WechatPay => wechat::notice::ended(payment),
         NetworkName::Alipay => alipay::notice::ended(payment),
         NetworkName::UnionPay => unionpay::notice::ended(payment),
@@ -119,6 +119,7 @@ fn tell(sandbox: &Arc<Sandbox>, payment: Payment) {
         NetworkName::WechatPay => wechat::notice::mail(sandbox, payment),
         NetworkName::Alipay => alipay::notice::mail(sandbox, payment),
         NetworkName::UnionPay => unionpay::notice::mail(sandbox, payment),
+        NetworkName::BankDirect => bank::notice::mail(sandbox, payment),
     };
     if let Some(mail) = mail {
         sandbox.notifier.send(mail);

@@ -19,7 +19,7 @@ use crate::networks::Networks;
 use crate::notify::{Notifier, NotifyError};
 use crate::sandbox::Sandbox;
 use crate::traffic::{Traffic, TrafficError, recorded};
-use crate::{alipay, payer, unionpay, wechat};
+use crate::{alipay, bank, payer, unionpay, wechat};
 
 /// Where the networks' file is looked for.
 const NETWORKS: &str = "/keys/networks.json";
@@ -56,7 +56,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
     tls::install_provider();
     let shutdown = Shutdown::on_signals().context(SignalsSnafu)?;
     let identity = tls_folder(&args.tls_cert, &args.tls_key)?;
-    let server = tls::server(Files { identity: Some(identity), trust: None }).context(TlsSnafu)?;
+    let server = tls::server(Files { identity: Some(identity), trust: args.client_trust.clone() })
+        .context(TlsSnafu)?;
     let key = NetworkKey::load(&args.network_key).context(KeysSnafu)?;
     let listed = |_: &Path, json: &[u8]| MerchantKeys::parse(json).map_err(|error| telemetry::chain(&error));
     let listed = Live::load(&args.merchants, listed).context(MerchantsSnafu)?;
@@ -86,7 +87,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), ServeError> {
         router = router
             .merge(recorded(wechat::router(sandbox.clone()), NetworkName::WechatPay))
             .merge(recorded(alipay::router(sandbox.clone()), NetworkName::Alipay))
-            .merge(recorded(unionpay::router(sandbox.clone()), NetworkName::UnionPay));
+            .merge(recorded(unionpay::router(sandbox.clone()), NetworkName::UnionPay))
+            .merge(recorded(bank::router(sandbox.clone()), NetworkName::BankDirect));
     }
     let merchants = payplane_common::serve::tls(listener, server, router, shutdown.clone());
     tracing::info!(listen = %args.listen, health = %args.health, "the network is open");

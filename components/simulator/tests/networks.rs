@@ -5,6 +5,8 @@
 
 #[path = "networks/alipay.rs"]
 mod alipay;
+#[path = "networks/bank.rs"]
+mod bank;
 #[path = "networks/stage.rs"]
 mod stage;
 #[path = "networks/unionpay.rs"]

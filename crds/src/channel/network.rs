@@ -21,7 +21,7 @@ use super::{CredentialsName, ServiceReference};
 )]
 pub struct Network {
     /// Where the network is called: https, host and port. Left out, the network's own
-    /// address. The tenant's `network.egressCidrs` must let it through, on port 443 or 8443.
+    /// address (a bank has none). The tenant's `network.egressCidrs` must let it through, on port 443 or 8443.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 9, max = 253),
@@ -82,6 +82,18 @@ pub struct Alipay {
     #[x_kube(validation = Rule::new("self == oldSelf").message("appId is immutable: make another Channel"))]
     pub app_id: String,
     /// The keys to speak with the network.
+    pub credentials: CredentialsName,
+}
+
+/// A participant of a bank.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BankDirect {
+    /// The id that the bank gave, 1 to 32 characters. Immutable.
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[A-Za-z0-9._-]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("participantId is immutable: make another Channel"))]
+    pub participant_id: String,
+    /// The keys to speak with the bank.
     pub credentials: CredentialsName,
 }
 

@@ -5,7 +5,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * Judges the simulator's record of traffic with the networks' kits, which share no code with us.
+ * Judges the simulator's record of traffic with the networks' kits, which share no code with us; a bank's, whose
+ * contract is ours, with Java's own cryptography.
  *
  * <p>Arguments: the record, and the folder that `payplane simulator init` made. Prints one JSON object per
  * request, reply and notification: its line (from 0), network, part, and `why` where it is refused. Exits with 1
@@ -24,6 +25,7 @@ public final class Oracle {
         networks.put("WechatPay", new Wechat(new Keys(keys, "wechat")));
         networks.put("Alipay", new Alipay(new Keys(keys, "alipay")));
         networks.put("UnionPay", new Union(new Keys(keys, "unionpay")));
+        networks.put("BankDirect", new Bank(new Keys(keys, "bankdirect")));
         int number = 0;
         for (String line : Files.readAllLines(Path.of(arguments[0]))) {
             Exchange exchange = Exchange.read(line);

@@ -162,6 +162,15 @@ async fn build(
         let detail = format!("{place}: Secret {secret}: merchant.crt does not belong to merchant.key.");
         return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
     }
+    let whole = match (named(".client-key"), named(".client-crt")) {
+        (Some(key), Some(certificate)) => credentials::is_tls_pair(key, certificate),
+        (key, certificate) => key.is_none() && certificate.is_none(),
+    };
+    if !whole {
+        let detail =
+            format!("{place}: Secret {secret}: client.crt and client.key must both be there and be a pair.");
+        return Ok(Err(Refused::new(Reason::CredentialsInvalid, detail)));
+    }
     let config = channel_config(channel, takes_payments(channel), &files);
     Ok(match config {
         Some(config) => Ok(Usable { config, files }),

@@ -1,6 +1,8 @@
 //! What a channel's Secret must hold: the gateway would refuse its whole config
 //! for one key that it cannot use, so each is read here first.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{
@@ -11,8 +13,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use payplane_crds::ChannelSpec;
 use payplane_crds::channel::{ChannelType, UnionPaySignMethod};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use serde_json::Value;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
@@ -21,6 +25,8 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 const BYTES_MAX: usize = 64 * 1024;
 /// 2048 bits.
 const RSA_BYTES_MIN: usize = 256;
+const BANK_KEYS_MAX: usize = 4;
+const POINT_BYTES: usize = 65;
 
 /// A key of a Secret, and the file that the gateway gets of it.
 pub struct KeyFile {
@@ -53,12 +59,18 @@ const RSA_KEY: KeyFile =
 const RSA_PUBLIC: KeyFile =
     file("network.pub", "pub", "an RSA public key of 2048 bits or more (PEM)", is_rsa_public_key);
 
-/// What the simulated network needs.
-pub const SIMULATOR: [KeyFile; 3] = [
-    file("merchant.key", "key", "an ECDSA P-256 private key (PKCS#8 PEM)", is_private_key),
-    file("network.pub", "pub", "an ECDSA P-256 public key (PEM)", is_public_key),
-    CA,
+const P256_KEY: KeyFile =
+    file("merchant.key", "key", "an ECDSA P-256 private key (PKCS#8 PEM)", is_private_key);
+
+/// What is shown in TLS, where a bank asks for it.
+const CLIENT: [KeyFile; 2] = [
+    KeyFile { optional: true, ..file("client.crt", "client-crt", "certificates (PEM)", is_bundle) },
+    KeyFile { optional: true, ..file("client.key", "client-key", "a private key (PEM)", is_tls_key) },
 ];
+
+/// What the simulated network needs.
+pub const SIMULATOR: [KeyFile; 3] =
+    [P256_KEY, file("network.pub", "pub", "an ECDSA P-256 public key (PEM)", is_public_key), CA];
 
 /// What the network of a channel needs; none where the spec says nothing of it.
 #[must_use]
@@ -87,6 +99,14 @@ pub fn needs(spec: &ChannelSpec) -> Option<Needs<'_>> {
             };
             ("unionPay", &union_pay.credentials.name, files)
         }
+        ChannelType::BankDirect => {
+            let public = file("network.pub", "pub", "1 to 4 ECDSA P-256 public keys (PEM)", are_public_keys);
+            (
+                "bankDirect",
+                &spec.bank_direct.as_ref()?.credentials.name,
+                vec![P256_KEY, public].into_iter().chain(CLIENT).collect(),
+            )
+        }
     };
     if spec.simulator.is_none() {
         // Without one the public CAs believe a network. A sandbox has its own.
@@ -109,9 +129,21 @@ fn is_private_key(pem: &[u8]) -> bool {
 
 fn is_public_key(pem: &[u8]) -> bool {
     let Ok(der) = SubjectPublicKeyInfoDer::from_pem_slice(pem) else { return false };
-    let Ok((_, info)) = SubjectPublicKeyInfo::from_der(&der) else { return false };
+    pem.len() <= BYTES_MAX && is_p256(&der)
+}
+
+/// Those of a bank, while it changes them.
+fn are_public_keys(pem: &[u8]) -> bool {
+    let all: Result<Vec<_>, _> = SubjectPublicKeyInfoDer::pem_slice_iter(pem).collect();
+    let all = all.unwrap_or_default();
+    pem.len() <= BYTES_MAX && (1..=BANK_KEYS_MAX).contains(&all.len()) && all.iter().all(is_p256)
+}
+
+fn is_p256(der: &SubjectPublicKeyInfoDer<'_>) -> bool {
+    let Ok((_, info)) = SubjectPublicKeyInfo::from_der(der) else { return false };
     let Ok(PublicKey::EC(point)) = info.parsed() else { return false };
-    pem.len() <= BYTES_MAX && ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.data()).is_ok()
+    // The gateway reads uncompressed points only.
+    point.data().len() == POINT_BYTES && ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.data()).is_ok()
 }
 
 fn is_rsa_private_key(pem: &[u8]) -> bool {
@@ -161,6 +193,22 @@ pub fn is_pair(key: &[u8], certificate: &[u8]) -> bool {
     pair().is_some()
 }
 
+fn tls_key(pem: &[u8]) -> Option<Arc<dyn SigningKey>> {
+    any_supported_type(&PrivateKeyDer::from_pem_slice(pem).ok()?).ok()
+}
+
+fn is_tls_key(pem: &[u8]) -> bool {
+    pem.len() <= BYTES_MAX && tls_key(pem).is_some()
+}
+
+/// Can both be shown in TLS together?
+#[must_use]
+pub fn is_tls_pair(key: &[u8], certificates: &[u8]) -> bool {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
+    let pair = chain.ok().zip(tls_key(key)).map(|(chain, key)| CertifiedKey::new(chain, key));
+    pair.is_some_and(|pair| pair.keys_match().is_ok())
+}
+
 fn is_bundle(pem: &[u8]) -> bool {
     pem.len() <= BYTES_MAX && are_certificates(pem)
 }
@@ -184,6 +232,14 @@ mod tests {
         let p384 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
         let [private, public, bundle] = SIMULATOR.map(|file| file.is_usable);
         assert!(private(p256.serialize_pem().as_bytes()));
+        for (count, usable) in [(0, false), (1, true), (4, true), (5, false)] {
+            let keys = p256.public_key_pem().repeat(count);
+            assert_eq!(are_public_keys(keys.as_bytes()), usable, "{count}");
+        }
+        assert!(is_tls_pair(pair.key.as_bytes(), pair.certificate.as_bytes()));
+        assert!(!is_tls_pair(p256.serialize_pem().as_bytes(), pair.certificate.as_bytes()));
+        let mixed = p256.public_key_pem() + &p384.public_key_pem();
+        assert!(!are_public_keys(mixed.as_bytes()));
         assert!(public(p256.public_key_pem().as_bytes()));
         assert!(bundle(pair.certificate.as_bytes()));
         assert!(bundle((pair.certificate.clone() + &pair.certificate).as_bytes()));

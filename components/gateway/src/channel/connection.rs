@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use payplane_common::trace::Trace;
-use reqwest::{Certificate, Client, Method, RequestBuilder, Url};
+use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, Url};
 use snafu::ResultExt;
 
 use super::PrepareError;
@@ -50,8 +50,22 @@ impl Connection {
         roots: Vec<Certificate>,
         denied: Arc<DeniedNetworks>,
     ) -> Result<Self, SetupError> {
+        Self::showing(None, endpoint, roots, denied)
+    }
+
+    /// The same, with what we show in TLS where the network asks for it.
+    pub fn showing(
+        identity: Option<Identity>,
+        endpoint: &str,
+        roots: Vec<Certificate>,
+        denied: Arc<DeniedNetworks>,
+    ) -> Result<Self, SetupError> {
         let endpoint = endpoint::parse(endpoint, &denied).map_err(|why| SetupError::Endpoint { why })?;
         let client = endpoint::client(roots, GuardedResolver::new(&endpoint, denied));
+        let client = match identity {
+            Some(identity) => client.identity(identity),
+            None => client,
+        };
         let client = client.timeout(ANSWER_MAX).pool_max_idle_per_host(64).build().context(ClientSnafu)?;
         Ok(Self { endpoint, client })
     }

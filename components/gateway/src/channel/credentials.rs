@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use payplane_api::config::KeyFile;
-use reqwest::Certificate;
+use payplane_api::config::{ClientIdentity, KeyFile};
+use reqwest::{Certificate, Identity};
 use snafu::{OptionExt, ResultExt, Snafu, ensure};
 
 /// Why a channel cannot be set up.
@@ -48,6 +48,14 @@ pub fn roots(folder: &Path, ca: Option<&KeyFile>) -> Result<Vec<Certificate>, Se
     let Some(ca) = ca else { return Ok(public_roots()) };
     let bundle = |pem: &[u8]| Certificate::from_pem_bundle(pem).ok().filter(|all| !all.is_empty());
     parse(folder, ca, "certificate (PEM)", bundle)
+}
+
+/// What we show in TLS, where the network asks for it.
+pub fn identity(folder: &Path, client: Option<&ClientIdentity>) -> Result<Option<Identity>, SetupError> {
+    let Some(ClientIdentity { certificate, key }) = client else { return Ok(None) };
+    let pem = [read(folder, certificate)?, read(folder, key)?].join(&b'\n');
+    let what = "certificate whose private key stands beside it (PEM)";
+    Identity::from_pem(&pem).ok().context(KeySnafu { file: &certificate.file, what }).map(Some)
 }
 
 /// The CAs that the public web is believed by.

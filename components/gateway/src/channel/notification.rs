@@ -1,5 +1,6 @@
 //! What a network sends by itself: the outcome of a payment or a refund.
 
+use payplane_api::currency::Currency;
 use snafu::Snafu;
 
 use super::Outcome;
@@ -10,6 +11,8 @@ pub struct Notification {
     /// The number that was sent to the network.
     pub number: String,
     pub is_refund: bool,
+    /// The currency of its amount, where the network has more than one.
+    pub currency: Option<Currency>,
     pub outcome: Outcome,
 }
 

@@ -14,13 +14,14 @@ pub enum NetworkName {
     WechatPay,
     Alipay,
     UnionPay,
+    BankDirect,
 }
 
 impl NetworkName {
     /// The detail that holds the network's own number of a payment.
     pub(super) fn id_detail(self) -> Option<&'static str> {
         match self {
-            Self::Simulator => None,
+            Self::Simulator | Self::BankDirect => None,
             Self::WechatPay => Some("transaction_id"),
             Self::Alipay => Some("trade_no"),
             Self::UnionPay => Some("queryId"),
@@ -42,6 +43,10 @@ pub enum Asked {
     },
     Refund {
         original_number: String,
+    },
+    /// Money to an account.
+    Payout {
+        currency: String,
     },
     /// A pay that was closed before it came.
     Close,

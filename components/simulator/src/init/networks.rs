@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use snafu::ResultExt;
 
 use super::certificates::{Wanted, authority, certificate, key, secret, serial};
-use super::{Folders, InitError, MerchantsSnafu, put};
+use super::{Folders, InitError, MerchantsSnafu, key as p256_key, put};
 use crate::networks::{
-    AlipayFile, AlipayMerchantFile, File, UnionFile, UnionMerchantFile, WechatFile, WechatMerchantFile,
+    AlipayFile, AlipayMerchantFile, BankFile, File, ParticipantFile, UnionFile, UnionMerchantFile,
+    WechatFile, WechatMerchantFile,
 };
 
 /// Serial numbers have lengths that their networks' numbers have.
@@ -33,6 +34,9 @@ pub struct NetworkIds {
     /// Its number at UnionPay
     #[arg(long, default_value = "777290058110048")]
     pub unionpay_mer_id: String,
+    /// Its participant id at the bank
+    #[arg(long, default_value = "10002")]
+    pub bank_participant_id: String,
 }
 
 impl Default for NetworkIds {
@@ -42,6 +46,7 @@ impl Default for NetworkIds {
             wechat_appid: "wxd678efh567hg6787".to_owned(),
             alipay_app_id: "2021000000000001".to_owned(),
             unionpay_mer_id: "777290058110048".to_owned(),
+            bank_participant_id: "10002".to_owned(),
         }
     }
 }
@@ -56,6 +61,7 @@ pub(super) fn run(
         wechat_pay: Some(wechat(folders, ids, issuer, ca_pem)?),
         alipay: Some(alipay(folders, ids, ca_pem)?),
         union_pay: Some(union(folders, ids, ca_pem)?),
+        bank_direct: Some(bank(folders, ids, ca_pem)?),
     };
     let json = serde_json::to_vec_pretty(&file).context(MerchantsSnafu)?;
     put(&folders.get("network")?.join("networks.json"), &json, 0o600)
@@ -110,6 +116,21 @@ fn alipay(folders: &Folders, ids: &NetworkIds, ca_pem: &str) -> Result<AlipayFil
         public_key: merchant_key.public_key_pem(),
     };
     Ok(AlipayFile { private_key_file: PathBuf::from("alipay.key"), merchants: vec![merchant] })
+}
+
+fn bank(folders: &Folders, ids: &NetworkIds, ca_pem: &str) -> Result<BankFile, InitError> {
+    let folder = folders.get("bankdirect")?;
+    let bank_key = p256_key(&folders.get("network")?.join("bankdirect.key"))?;
+    let own_key = p256_key(&folder.join("merchant.key"))?;
+    put(&folder.join("merchant.pub"), own_key.public_key_pem().as_bytes(), 0o644)?;
+    put(&folder.join("network.pub"), bank_key.public_key_pem().as_bytes(), 0o644)?;
+    put(&folder.join("ca.crt"), ca_pem.as_bytes(), 0o644)?;
+    put_ids(&folder, &json!({"participantId": ids.bank_participant_id}))?;
+    let participant = ParticipantFile {
+        participant_id: ids.bank_participant_id.clone(),
+        public_keys: vec![own_key.public_key_pem()],
+    };
+    Ok(BankFile { private_key_file: PathBuf::from("bankdirect.key"), participants: vec![participant] })
 }
 
 fn union(folders: &Folders, ids: &NetworkIds, ca_pem: &str) -> Result<UnionFile, InitError> {

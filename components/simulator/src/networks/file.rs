@@ -14,6 +14,8 @@ pub struct File {
     pub alipay: Option<AlipayFile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub union_pay: Option<UnionFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bank_direct: Option<BankFile>,
 }
 
 /// Files are named from the folder of `networks.json`.
@@ -67,6 +69,21 @@ pub struct UnionMerchantFile {
     /// For signMethod 11 and 12; without it they are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secure_key: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BankFile {
+    pub private_key_file: PathBuf,
+    pub participants: Vec<ParticipantFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ParticipantFile {
+    pub participant_id: String,
+    /// PEM, those in force; `Bank-Key` chooses.
+    pub public_keys: Vec<String>,
 }
 
 // What holds a secret shows only whose it is.

@@ -98,6 +98,7 @@ fn each_network_is_paid_notifies_and_refunds() {
         ("demo-wechat", "wechatPay", "wechat"),
         ("demo-alipay", "alipay", "alipay"),
         ("demo-unionpay", "unionPay", "unionpay"),
+        ("demo-bankdirect", "bankDirect", "bankdirect"),
     ];
     for (sample, member, name) in networks {
         let channel = apply(sample, member, name);

@@ -1,8 +1,9 @@
 //! A channel's entry in the gateway's config.
 
 use payplane_api::config::{
-    AlipayNetwork, AllowanceConfig, ChannelConfig, FeeConfig, KeyFile, LimitConfig, MethodConfig,
-    NetworkConfig, QuotaConfig, Reach, SimulatorNetwork, UnionPayNetwork, UnionPaySigning, WechatPayNetwork,
+    AlipayNetwork, AllowanceConfig, BankDirectNetwork, ChannelConfig, ClientIdentity, FeeConfig, KeyFile,
+    LimitConfig, MethodConfig, NetworkConfig, QuotaConfig, Reach, SimulatorNetwork, UnionPayNetwork,
+    UnionPaySigning, WechatPayNetwork,
 };
 use payplane_api::currency::Currency;
 use payplane_api::money::AMOUNT_MINOR_MAX;
@@ -26,7 +27,8 @@ pub fn channel_config(
         .map(NetworkConfig::Simulator)
         .or_else(|| wechat_pay(spec, files).map(NetworkConfig::WechatPay))
         .or_else(|| alipay(spec, files).map(NetworkConfig::Alipay))
-        .or_else(|| union_pay(spec, files).map(NetworkConfig::UnionPay))?;
+        .or_else(|| union_pay(spec, files).map(NetworkConfig::UnionPay))
+        .or_else(|| bank_direct(spec, files).map(NetworkConfig::BankDirect))?;
     Some(ChannelConfig {
         name: channel.metadata.name.clone()?,
         enabled,
@@ -87,12 +89,12 @@ fn address(service: &ServiceReference) -> String {
     format!("https://{}.{}.svc:{}", service.name, service.namespace, service.port)
 }
 
-fn reach(spec: &ChannelSpec, own: &str, files: &[(String, Vec<u8>)]) -> Option<Reach> {
+fn reach(spec: &ChannelSpec, own: Option<&str>, files: &[(String, Vec<u8>)]) -> Option<Reach> {
     let network = spec.network.as_ref()?;
     let sandbox = network.sandbox.as_ref().map(|sandbox| address(&sandbox.service));
     Some(Reach {
         is_simulated: sandbox.is_some(),
-        endpoint: sandbox.or_else(|| network.endpoint.clone()).unwrap_or_else(|| own.to_owned()),
+        endpoint: sandbox.or_else(|| network.endpoint.clone()).or_else(|| own.map(str::to_owned))?,
         ca: key(files, ".ca"),
         notify_url: network.notify_url.clone(),
     })
@@ -112,7 +114,7 @@ fn simulator(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<Simulato
 fn wechat_pay(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<WechatPayNetwork> {
     let wechat = spec.wechat_pay.as_ref()?;
     Some(WechatPayNetwork {
-        reach: reach(spec, WECHAT_PAY, files)?,
+        reach: reach(spec, Some(WECHAT_PAY), files)?,
         mchid: wechat.mchid.clone(),
         appid: wechat.appid.clone(),
         merchant_serial: wechat.merchant_serial.clone(),
@@ -126,7 +128,7 @@ fn wechat_pay(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<WechatP
 fn alipay(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<AlipayNetwork> {
     let alipay = spec.alipay.as_ref()?;
     Some(AlipayNetwork {
-        reach: reach(spec, ALIPAY, files)?,
+        reach: reach(spec, Some(ALIPAY), files)?,
         app_id: alipay.app_id.clone(),
         merchant_key: key(files, ".key")?,
         network_key: key(files, ".pub")?,
@@ -144,5 +146,23 @@ fn union_pay(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<UnionPay
         UnionPaySignMethod::Sha256 => UnionPaySigning::Sha256 { secure_key: key(files, ".secret")? },
         UnionPaySignMethod::Sm3 => UnionPaySigning::Sm3 { secure_key: key(files, ".secret")? },
     };
-    Some(UnionPayNetwork { reach: reach(spec, UNION_PAY, files)?, mer_id: union_pay.mer_id.clone(), signing })
+    Some(UnionPayNetwork {
+        reach: reach(spec, Some(UNION_PAY), files)?,
+        mer_id: union_pay.mer_id.clone(),
+        signing,
+    })
+}
+
+fn bank_direct(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<BankDirectNetwork> {
+    let bank = spec.bank_direct.as_ref()?;
+    Some(BankDirectNetwork {
+        // A bank has no address that everybody knows.
+        reach: reach(spec, None, files)?,
+        participant_id: bank.participant_id.clone(),
+        merchant_key: key(files, ".key")?,
+        network_key: key(files, ".pub")?,
+        client: key(files, ".client-crt")
+            .zip(key(files, ".client-key"))
+            .map(|(certificate, key)| ClientIdentity { certificate, key }),
+    })
 }

@@ -25,7 +25,7 @@ pub(super) fn read(body: &[u8], key: &VerifyingKey, app_id: &str) -> Result<Noti
         return Err(Unproven::because(format!("a notification of {:?}", params.get("notify_type"))));
     }
     let number = params.get("out_trade_no").to_owned();
-    Ok(Notification { number, is_refund: false, outcome: params.outcome() })
+    Ok(Notification { number, is_refund: false, currency: None, outcome: params.outcome() })
 }
 
 impl Verified {

@@ -41,6 +41,6 @@ impl Merchant {
             }
             state => outcome(&fields, state, code),
         };
-        Ok(Notification { number: number.to_owned(), is_refund, outcome })
+        Ok(Notification { number: number.to_owned(), is_refund, currency: None, outcome })
     }
 }

@@ -63,7 +63,12 @@ pub(super) fn read(
             return Err(Unproven::because("a notification for another merchant"));
         }
         let outcome = transaction.outcome();
-        return Ok(Notification { number: transaction.out_trade_no, is_refund: false, outcome });
+        return Ok(Notification {
+            number: transaction.out_trade_no,
+            is_refund: false,
+            currency: None,
+            outcome,
+        });
     }
     if envelope.event_type.starts_with("REFUND.") {
         let refund: Refund = serde_json::from_slice(&plain).map_err(unreadable)?;
@@ -71,7 +76,7 @@ pub(super) fn read(
             return Err(Unproven::because("a notification for another merchant"));
         }
         let outcome = refund.outcome();
-        return Ok(Notification { number: refund.out_refund_no, is_refund: true, outcome });
+        return Ok(Notification { number: refund.out_refund_no, is_refund: true, currency: None, outcome });
     }
     Err(Unproven::because(format!("a notification of {:?}", envelope.event_type)))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// The name of a call: the address of WeChat Pay's, the method of Alipay's, type and subtype
+/// The name of a call: the address of WeChat Pay's and of a bank's, the method of Alipay's, type and subtype
 /// of UnionPay's.
 pub(super) fn name(exchange: &Value) -> String {
     let text = |name: &str| exchange[name].as_str().unwrap_or_default();
@@ -16,6 +16,7 @@ pub(super) fn name(exchange: &Value) -> String {
             format!("{} {}", text("method"), parts.join("/"))
         }
         "Alipay" => field(target, "method"),
+        "BankDirect" => target.to_owned(),
         _ => format!("unionpay {}/{}", field(body, "txnType"), field(body, "txnSubType")),
     }
 }

@@ -31,8 +31,8 @@ pub(super) struct Stage {
 
 const UNIONPAY_CALLS: &[&str] = &["unionpay 01/07", "unionpay 01/01", "unionpay 00/00", "unionpay 04/00"];
 
-pub(super) fn stages() -> [Stage; 5] {
-    let [wechat, alipay, unionpay] = NETWORKS;
+pub(super) fn stages() -> [Stage; 6] {
+    let [wechat, alipay, unionpay, bank] = NETWORKS;
     let sha256 = Network::unionpay_keyed("unionpay-sha256", "Sha256");
     let sm3 = Network::unionpay_keyed("unionpay-sm3", "Sm3");
     let wechat_calls = &[
@@ -50,6 +50,7 @@ pub(super) fn stages() -> [Stage; 5] {
         "alipay.trade.refund",
         "alipay.trade.fastpay.refund.query",
     ];
+    let bank_calls = &["/bank/v1/pay", "/bank/v1/query", "/bank/v1/close", "/bank/v1/refund"];
     let stage = |network, above_minor, judged, calls, notifications_min| Stage {
         network,
         above_minor,
@@ -63,6 +64,8 @@ pub(super) fn stages() -> [Stage; 5] {
         stage(unionpay, 0, "UnionPay 01", UNIONPAY_CALLS, 4),
         stage(sha256, 1_000_000, "UnionPay 11", UNIONPAY_CALLS, 4),
         stage(sm3, 2_000_000, "UnionPay 12", UNIONPAY_CALLS, 4),
+        // It tells of what it did not answer at once.
+        stage(bank, 0, "BankDirect", bank_calls, 1),
     ]
 }
 
@@ -104,7 +107,7 @@ impl Stage {
 
     async fn pay_by_every_method(&self, app: &App) -> Result<()> {
         for (place, method) in self.network.methods.iter().enumerate() {
-            let payer_id = (*method == "wechat-jsapi").then(|| "oUpF8uMuAJO".to_owned());
+            let payer_id = self.network.payer_of(method);
             let order = self.network.order(&format!("by-{place}"), self.above_minor + 12_800);
             // What is signed is not only ASCII, and has what forms escape.
             let description = Some("\u{8336} 50% + \u{676f}".to_owned());

@@ -46,6 +46,18 @@ pub(super) fn copies(traffic: &[Value], verdict: &Verdict) -> Vec<Spoiled> {
             all.push(("another time", target.clone(), |text| time(text, "timestamp=")));
             all.push(("another parameter", target, |text| format!("{text}&a=1")));
         }
+        ("BankDirect", part) => {
+            all.push(("another time", header("bank-time"), |text| time(text, "")));
+            all.push(("another nonce", header("bank-nonce"), |text| format!("0{text}")));
+            all.push(("another key", header("bank-key"), |text| format!("0{text}")));
+            all.push(("another participant", header("bank-participant"), |text| format!("{text}0")));
+            if part == "request" {
+                all.push(("another call", target, |text| format!("{text}s")));
+            }
+            if part == "reply" {
+                all.push(("another status", "/answer/status".to_owned(), |_| "201".to_owned()));
+            }
+        }
         // It bears no time of its own.
         ("Alipay", "reply") => {
             all.push(("another field", body.clone(), |text| text.replacen(":{", ":{\"a\":\"1\",", 1)));

@@ -68,7 +68,7 @@ fn paid() -> Outcome {
 
 #[test]
 fn a_payment_is_told_of() {
-    let told = Notification { number: NUMBER.into(), is_refund: false, outcome: paid() };
+    let told = Notification { number: NUMBER.into(), is_refund: false, currency: None, outcome: paid() };
     assert_eq!(read(&body(&[])).unwrap(), told);
     // In another order, and twice: it is the same.
     let mut reordered = signed(params(&[]));

@@ -1,0 +1,125 @@
+//! Bank direct's messages: what is asked, and the entry that answers and notifications tell.
+
+use jiff::Timestamp;
+use payplane_api::currency::Currency;
+use serde::{Deserialize, Serialize};
+
+use super::codes;
+use crate::channel::{Kind, Outcome, Sent, storable};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PayBody<'a> {
+    pub number: &'a str,
+    pub amount_minor: i64,
+    pub currency: Currency,
+    pub payer_account: &'a str,
+    pub description: String,
+    pub expires_at: Timestamp,
+    pub notify_url: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RefundBody<'a> {
+    pub number: &'a str,
+    pub original_number: &'a str,
+    pub amount_minor: i64,
+    pub currency: Currency,
+    pub notify_url: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct NumberBody<'a> {
+    pub number: &'a str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) enum EntryKind {
+    Pay,
+    Refund,
+}
+
+impl EntryKind {
+    pub(super) fn of(kind: &Kind) -> Self {
+        match kind {
+            Kind::Payment { .. } => Self::Pay,
+            Kind::Refund { .. } => Self::Refund,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+enum State {
+    Processing,
+    Succeeded,
+    Declined,
+    Closed,
+}
+
+/// What the bank has under a number.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Entry {
+    pub number: String,
+    pub kind: EntryKind,
+    state: State,
+    amount_minor: Option<i64>,
+    pub currency: Option<Currency>,
+    bank_id: Option<String>,
+    booked_at: Option<Timestamp>,
+    code: Option<String>,
+}
+
+impl Entry {
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
+
+    /// What it means, of whatever it is about.
+    pub(super) fn outcome(&self) -> Outcome {
+        let unknown = |why: String| Outcome::Unknown { why };
+        let network_id = self.bank_id.as_deref().filter(|id| !id.is_empty());
+        match self.state {
+            State::Succeeded => match (network_id, self.booked_at, self.amount_minor, self.currency) {
+                (Some(id), Some(at), Some(minor), Some(_)) => Outcome::succeeded(id, at, Some(minor)),
+                _ => unknown("a success without bankId, bookedAt, amountMinor or currency".to_owned()),
+            },
+            State::Declined => match self.code.as_deref() {
+                Some(code) if codes::is_decline(code) => {
+                    Outcome::Declined { code: code.to_owned(), network_id: network_id.map(storable) }
+                }
+                code => unknown(format!("declined with code {:?}", code.map(storable))),
+            },
+            State::Processing => Outcome::Processing { network_id: network_id.map(storable), action: None },
+            // A refund is not closed.
+            State::Closed if self.kind == EntryKind::Pay => Outcome::Closed,
+            State::Closed => unknown("a refund that is Closed".to_owned()),
+        }
+    }
+
+    /// What it means of what was asked for: another number, kind or currency is no outcome.
+    pub(super) fn outcome_of(&self, sent: &Sent) -> Outcome {
+        if self.number != sent.number || self.kind != EntryKind::of(&sent.kind) {
+            return Outcome::Unknown { why: "an answer about something else".to_owned() };
+        }
+        let asked = sent.amount.currency();
+        match (self.currency, self.outcome()) {
+            (Some(said), Outcome::Succeeded { network_id, .. }) if said != asked => {
+                tracing::error!(network_id, %asked, %said, "the network says another currency");
+                Outcome::Unknown { why: format!("the network says {said}, not {asked}") }
+            }
+            (_, outcome) => outcome,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: String,
+}
+
+/// The code of a refusal.
+pub(super) fn code(body: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Refusal>(body).ok().map(|refusal| storable(&refusal.code))
+}
