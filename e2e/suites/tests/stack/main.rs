@@ -2,6 +2,7 @@
 //! a real PostgreSQL with fsync on, the real ledger and the simulated network:
 //! no cluster is needed.
 
+mod chaos;
 mod closing;
 mod faults;
 mod harness;
