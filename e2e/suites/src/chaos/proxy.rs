@@ -22,10 +22,15 @@ pub enum Fault {
     Tear,
     /// What passes, passes late.
     Delay,
+    /// The caller's end is reset, and what it asked arrives all the same, when whoever asks
+    /// what became of it has been told that nobody knows it.
+    Overtake,
 }
 
 /// Each piece is late by so much.
 const LATE: Duration = Duration::from_millis(300);
+/// What was overtaken arrives so much later, and has this time to take effect.
+const OVERTAKEN_BY: Duration = Duration::from_secs(3);
 
 /// The proxy lives as long as this, and the runtime that it was started on.
 pub struct Proxy {
@@ -91,6 +96,14 @@ async fn carry(
                 n if met == Some(Fault::Tear) => {
                     server.write_all(&asked[..n / 2]).await?;
                     break;
+                }
+                n if met == Some(Fault::Overtake) => {
+                    client.set_zero_linger()?;
+                    drop(client);
+                    tokio::time::sleep(OVERTAKEN_BY).await;
+                    server.write_all(&asked[..n]).await?;
+                    tokio::time::sleep(OVERTAKEN_BY).await;
+                    return Ok(());
                 }
                 n => {
                     late(met).await;

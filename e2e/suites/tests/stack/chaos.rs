@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use payplane_e2e::env;
+use payplane_e2e::receiver::Mood;
 use payplane_testkit::random::Random;
 
 use self::caller::Caller;
@@ -49,6 +50,7 @@ async fn whatever_fails_merchant_orders_books_and_networks_agree() -> Result<()>
     let form = Form::of_environment()?;
     let mut random = Random::printed("chaos-gateway", env::seed());
     let stage = Stage::start().await?;
+    stage.receiver.becomes(Mood::Wavers);
     let record = stage.folder().join("record.jsonl");
     let counts = Arc::new(Counts::new());
     let caller = Arc::new(Caller::new(&stage, &record, counts.clone())?);
@@ -77,7 +79,7 @@ async fn whatever_fails_merchant_orders_books_and_networks_agree() -> Result<()>
         rested?;
         let end = end::End::read(&stage).await?;
         judge::agree(&record::read(&record)?, &end, &form)?;
-        logs::nothing_unlisted(&stage)
+        logs::nothing_unlisted(&stage, &end)
     };
     judged.await.or_else(|error| logs::keep(&stage, &record).and(Err(error)))?;
     told

@@ -18,6 +18,7 @@ pub(super) struct Order {
     pub(super) order_id: Uuid,
     pub(super) order_number: String,
     pub(super) amount_minor: i64,
+    pub(super) method: String,
     pub(super) status: PaymentStatus,
     pub(super) channel: Option<String>,
     pub(super) fee_minor: Option<i64>,
@@ -25,6 +26,13 @@ pub(super) struct Order {
     pub(super) failure_code: Option<String>,
     pub(super) refund_reserved_minor: i64,
     pub(super) refunded_minor: i64,
+}
+
+impl Order {
+    /// Its payer pays later, and the network notifies of it.
+    pub(super) fn is_qr_code(&self) -> bool {
+        self.method != "card"
+    }
 }
 
 #[derive(Debug, Deserialize)]

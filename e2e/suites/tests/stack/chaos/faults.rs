@@ -16,7 +16,7 @@ pub(super) enum Kind {
     Kill,
     /// SIGSTOP and SIGCONT.
     Freeze,
-    /// Its connections are cut, silenced, torn, late, or their answers are lost.
+    /// Its connections are cut, silenced, torn or late; answers are lost, requests overtaken.
     Cut,
 }
 
@@ -37,12 +37,13 @@ pub(super) fn all() -> Vec<Fault> {
     targets.into_iter().flat_map(|target| kinds.map(|kind| (kind, target))).collect()
 }
 
-const WAYS: [proxy::Fault; 5] = [
+const WAYS: [proxy::Fault; 6] = [
     proxy::Fault::Cut,
     proxy::Fault::Silence,
     proxy::Fault::LoseAnswers,
     proxy::Fault::Tear,
     proxy::Fault::Delay,
+    proxy::Fault::Overtake,
 ];
 
 /// How long, and how much, by the dice.

@@ -38,9 +38,9 @@ impl Form {
         let form = |long, short| if is_long { long } else { short };
         Ok(Self {
             is_long,
-            buyers: number("BUYERS", form(48, 24))?,
-            rate: number("RATE", form(50, 40))?,
-            payments: number("PAYMENTS", form(20_000, 300))?,
+            buyers: number("BUYERS", form(128, 32))?,
+            rate: number("RATE", form(80, 40))?,
+            payments: number("PAYMENTS", form(20_000, 200))?,
             each: number("EACH", form(10, 1))?,
             unknown: number("UNKNOWN", form(200, 5))?,
             unknown_each: number("UNKNOWN_EACH", form(30, 1))?,

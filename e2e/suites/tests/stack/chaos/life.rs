@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::future::{join, try_join_all};
@@ -19,6 +19,8 @@ use super::stage::REPLICAS;
 const TRIES_MAX: u32 = 4;
 /// Old orders that are remembered.
 const KEPT: usize = 32;
+/// A nonce is kept for 310 s.
+const NONCE_KEPT: Duration = Duration::from_secs(200);
 
 pub(super) struct Buyer {
     pub(super) name: String,
@@ -33,6 +35,7 @@ pub(super) struct Buyer {
 struct Old {
     sent: Sent,
     nonce: Option<String>,
+    since: Instant,
 }
 
 impl Buyer {
@@ -65,7 +68,7 @@ impl Buyer {
 
     async fn live(&mut self, number: String, plan: Plan) -> Result<Old> {
         self.caller.counts.new_payment();
-        let sent = self.to(Call::Pay, &number, &plan);
+        let (sent, since) = (self.to(Call::Pay, &number, &plan), Instant::now());
         let (said, nonce) = match plan.twice {
             Some(twice) => self.pay_twice(&sent, twice).await?,
             None => self.insist(&sent, plan.is_hurried).await?,
@@ -90,7 +93,7 @@ impl Buyer {
                 }
             }
         }
-        Ok(Old { sent, nonce })
+        Ok(Old { sent, nonce, since })
     }
 
     async fn insist(&mut self, sent: &Sent, hurried: bool) -> Result<(Said, Option<String>)> {
@@ -118,7 +121,7 @@ impl Buyer {
             1 => (Sent { call: Call::Query, ..again }, None),
             2 => (again, None),
             3 => (Sent { call: Call::PayOtherwise, amount_minor: again.amount_minor + 1, ..again }, None),
-            _ if old.nonce.is_none() => return Ok(()),
+            _ if old.nonce.is_none() || old.since.elapsed() > NONCE_KEPT => return Ok(()),
             _ => {
                 let number = format!("{}-anew-{n}", self.name);
                 (Sent { call: Call::PayAnew, number, ..again }, old.nonce.clone())

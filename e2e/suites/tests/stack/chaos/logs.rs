@@ -6,29 +6,52 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use payplane_e2e::env;
 
+use super::end::End;
 use super::stage::Stage;
 
-/// The file that logs so, and what is said in it that a fault or an amount asked for.
-const LISTED: [(&str, &str); 1] = [
-    // Amounts ending in 9011: a well-signed notification of another amount.
-    ("gateway", "another amount"),
+/// What may be logged: words of the message, and why that is right.
+const LISTED: [(&str, &str); 2] = [
+    (LIE, "amounts ending in 9011 ask for a well-signed notification of another amount"),
+    (
+        "Connection could not be recycled",
+        "a database that was killed closed its sessions; the pool makes others",
+    ),
 ];
+const LIE: &str = "the network says another amount";
+/// Where so many orders ask for a lie, one at least arrives, whatever is cut.
+const LIES_ENOUGH: usize = 10;
 
-/// No line is a WARN, an ERROR or a panic that is not listed.
-pub(super) fn nothing_unlisted(stage: &Stage) -> Result<()> {
-    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+/// No line is a WARN, an ERROR or a panic that is not listed; and lies were noticed.
+pub(super) fn nothing_unlisted(stage: &Stage, end: &End) -> Result<()> {
+    let (mut found, mut noticed): (BTreeMap<String, usize>, usize) = Default::default();
     for (name, path) in files(stage)? {
         for line in std::fs::read_to_string(path)?.lines() {
-            let is_loud = ["WARN", "ERROR", "panicked"].iter().any(|word| line.contains(word));
-            let is_listed = LISTED.iter().any(|(file, text)| name.starts_with(file) && line.contains(text));
-            if is_loud && !is_listed {
+            if is_unlisted(line) {
                 *found.entry(format!("{name}: {line}")).or_default() += 1;
             }
+            noticed += usize::from(line.contains(LIE));
         }
     }
     let some: Vec<_> = found.keys().take(5).collect();
     ensure!(found.is_empty(), "{} lines in logs that are not listed: {some:#?}", found.len());
+    let asked =
+        end.orders.values().filter(|order| order.is_qr_code() && order.amount_minor % 10_000 == 9_011);
+    let asked = asked.count();
+    ensure!(
+        asked < LIES_ENOUGH || noticed > 0,
+        "of {asked} notifications of another amount none was noticed"
+    );
     Ok(())
+}
+
+/// A panic is no JSON, and nobody lists it.
+fn is_unlisted(line: &str) -> bool {
+    let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
+        return line.contains("panicked at");
+    };
+    let message = event["message"].as_str().unwrap_or_default();
+    let grave = matches!(event["level"].as_str(), Some("WARN" | "ERROR"));
+    grave && !LISTED.iter().any(|(words, _)| message.contains(words))
 }
 
 /// Keeps logs and record of a run that failed.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use payplane_e2e::receiver::Mood;
 
 use super::caller::Caller;
 use super::end::End;
@@ -33,6 +34,7 @@ pub(super) async fn come_to_rest(stage: &Stage, caller: &Caller, record: &Path, 
     }
     let began = Instant::now();
     // An endpoint that rests is asked again.
+    stage.receiver.becomes(Mood::Takes);
     stage.register().await?;
     let mut open = open(&record::read(record)?);
     let mut turn = 0;

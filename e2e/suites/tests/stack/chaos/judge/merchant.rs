@@ -119,32 +119,41 @@ fn nothing_is_taken_back(record: &[Exchange], findings: &mut Findings) {
 /// Each end is told by one event, and nothing else is.
 fn notifications(end: &End, findings: &mut Findings) {
     findings.note(WRONG, end.forged > 0, || format!("{} notifications did not verify", end.forged));
-    let mut told: HashSet<String> = HashSet::new();
+    let mut told = HashSet::new();
     for event in end.told.values() {
-        let said = format!("{} {} {}", event.kind, event.data["orderNumber"], event.data["refundNumber"]);
+        let data = |name: &str| event.data[name].to_string();
+        let names = [data("orderNumber"), data("refundNumber"), data("amountMinor"), data("status")];
+        let said = format!("{} {}", event.kind, names.join(" "));
         let is_new = told.insert(said.clone());
         findings.note(DOUBLED, !is_new, || format!("two events tell {said}"));
     }
-    let mut due = HashSet::new();
-    for order in end.orders.values() {
-        let kind = match order.status {
-            PaymentStatus::Processing => continue,
-            PaymentStatus::Succeeded => "payment.succeeded",
-            PaymentStatus::Failed => "payment.failed",
-        };
-        due.insert(format!("{kind} \"{}\" null", order.order_number));
-    }
-    let numbers: HashMap<Uuid, &String> =
-        end.orders.values().map(|o| (o.order_id, &o.order_number)).collect();
-    for refund in end.refunds.iter().filter(|refund| refund.is_final()) {
-        let kind = if refund.status == "Succeeded" { "refund.succeeded" } else { "refund.failed" };
-        let number = numbers.get(&refund.order_id);
-        due.insert(format!("{kind} \"{}\" \"{}\"", number.map_or("", |n| n.as_str()), refund.refund_number));
-    }
+    let due = due(end);
     for missing in due.difference(&told) {
         findings.note(MISSING, true, || format!("nobody was told {missing}"));
     }
     for more in told.difference(&due) {
         findings.note(WRONG, true, || format!("told, and not so: {more}"));
     }
+}
+
+/// What the merchant must have been told.
+fn due(end: &End) -> HashSet<String> {
+    let mut due = HashSet::new();
+    for Order { order_number, amount_minor, status, .. } in end.orders.values() {
+        let kind = match status {
+            PaymentStatus::Processing => continue,
+            PaymentStatus::Succeeded => "payment.succeeded",
+            PaymentStatus::Failed => "payment.failed",
+        };
+        due.insert(format!("{kind} \"{order_number}\" null {amount_minor} \"{status:?}\""));
+    }
+    let numbers: HashMap<Uuid, &String> =
+        end.orders.values().map(|o| (o.order_id, &o.order_number)).collect();
+    for refund in end.refunds.iter().filter(|refund| refund.is_final()) {
+        let kind = if refund.status == "Succeeded" { "refund.succeeded" } else { "refund.failed" };
+        let order = numbers.get(&refund.order_id).map_or("", |number| number.as_str());
+        let (number, minor, status) = (&refund.refund_number, refund.amount_minor, &refund.status);
+        due.insert(format!("{kind} \"{order}\" \"{number}\" {minor} \"{status}\""));
+    }
+    due
 }
