@@ -80,6 +80,9 @@ pub(super) struct Taken {
     pub(super) kind: String,
     pub(super) amount_minor: i64,
     pub(super) state: String,
+    /// How often it was asked for again, since the network's last start.
+    #[serde(default)]
+    pub(super) repeated: u32,
 }
 
 pub(super) struct End {

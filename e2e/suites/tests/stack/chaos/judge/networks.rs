@@ -70,11 +70,14 @@ fn refunds_within_payments(end: &End, orders: &HashMap<Uuid, &Order>, findings: 
     }
 }
 
-/// A number means one request of one network.
+/// A number means one request of one network, which is sent once.
 fn numbers_are_used_once(taken: &[Taken], findings: &mut Findings) {
     let mut numbers: HashMap<Uuid, u32> = HashMap::new();
     for one in taken {
         *numbers.entry(one.number).or_default() += 1;
+        // One that comes after its number was closed is not sent again.
+        let is_again = one.repeated > 0 && one.kind != "Close";
+        findings.note(DOUBLED, is_again, || format!("sent more than once: {one:?}"));
     }
     for (number, times) in numbers.into_iter().filter(|(_, times)| *times > 1) {
         findings.note(DOUBLED, true, || format!("number {number} was used {times} times"));
