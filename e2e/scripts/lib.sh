@@ -35,6 +35,8 @@ take_over_build() {
   cp -al "$CARGO_TARGET_DIR/release" "$1/release"
   cp -al "$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu" "$1/x86_64-unknown-linux-gnu"
   rm -rf "$1"/*/incremental "$1"/*/*/incremental
+  # Shared, a lock would keep one build waiting for the other.
+  find "$1" -name .cargo-lock -delete
   # cargo writes these in place: shared, they would say of this build what is true of the copy's.
   local prints
   for prints in release/.fingerprint x86_64-unknown-linux-gnu/release/.fingerprint; do

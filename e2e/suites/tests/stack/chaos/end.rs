@@ -141,13 +141,14 @@ impl End {
     }
 
     /// "Not found" ends a payment once the network can take it no more: 65 s after it was
-    /// signed at the soonest, for which the short form has no time. Until then nothing may
-    /// have come of it.
+    /// signed, at a real network 5 to 16 min, for which the short form has no time. Until
+    /// then nothing may have come of it.
     fn waits(&self, order: &Order) -> bool {
         let attempts = self.attempts.iter().filter(|attempt| attempt.order_id == order.order_id);
         attempts.max_by_key(|attempt| attempt.ordinal).is_some_and(|newest| {
             let is_open = matches!(newest.status.as_str(), "Sending" | "Unknown" | "Processing");
-            is_open && newest.age_seconds < 150.0 && !self.has_taken(newest.attempt_id)
+            let is_early = order.is_qr_code() || newest.age_seconds < 150.0;
+            is_open && is_early && !self.has_taken(newest.attempt_id)
         })
     }
 
