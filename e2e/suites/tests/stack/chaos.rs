@@ -5,6 +5,8 @@
 //! `make test` runs the short form; `make chaos-gateway` the long one, which goes on until
 //! enough has happened for it to count. docs/testing-faults.md has both.
 
+#![expect(clippy::print_stdout, reason = "figures, faults, and the seed that repeats them")]
+
 mod caller;
 mod config;
 mod counts;
