@@ -11,7 +11,7 @@ export CARGO_TARGET_DIR ?= $(PAYPLANE_CACHE)/target
 BIN := $(CARGO_TARGET_DIR)/x86_64-unknown-linux-gnu/release
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help prerequisites bench-ledger bench-book bench-gateway chaos-ledger build programs images demo demo-down test e2e e2e-up e2e-full check cluster-up cluster-down
+.PHONY: help prerequisites bench-ledger bench-book bench-gateway chaos-ledger chaos-gateway chaos-plants build programs images demo demo-down test e2e e2e-up e2e-full check cluster-up cluster-down
 
 help: ## Explain the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -70,6 +70,12 @@ bench-gateway: build ## Payments per second and latency over two gateways (ARGS=
 
 chaos-ledger: build images ## Faults around the ledger until the result counts (not in CI; EACH=15)
 	e2e/scripts/chaos.sh
+
+chaos-gateway: build ## Faults around gateways, ledgers, database and networks until the result counts (not in CI; SEED=)
+	e2e/scripts/chaos-gateway.sh
+
+chaos-plants: build ## Plants bugs in the product: chaos-gateway must catch each (not in CI; ONLY="any-body told-once")
+	e2e/scripts/plants.sh $(ONLY)
 
 e2e-full: build images ## The long fault suites (not in CI)
 	e2e/scripts/test.sh full

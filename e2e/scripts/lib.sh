@@ -17,6 +17,34 @@ PAYPLANE_STATE_DIR=$PAYPLANE_CACHE/$CLUSTER
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 fail() { echo "payplane: $*" >&2; exit 1; }
 
+# copy_tree FOLDER: the tree as it is here, what is not committed too.
+copy_tree() {
+  rm -rf "$1"
+  mkdir -p "$1"
+  git ls-files -z --cached --others --exclude-standard | tar --null --ignore-failed-read -cf - -T - | tar -xf - -C "$1"
+}
+
+# take_over_build FOLDER: a target folder for such a copy, which has this build's dependencies by hard links.
+take_over_build() {
+  # A folder of an earlier script, which still shares what cargo writes in place, is made anew.
+  if [ -n "$(find "$1" -path '*/.fingerprint/*' -type f -links +1 -print -quit 2>/dev/null)" ]; then
+    rm -rf "$1"
+  fi
+  if [ -d "$1" ]; then return; fi
+  mkdir -p "$1"
+  cp -al "$CARGO_TARGET_DIR/release" "$1/release"
+  cp -al "$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu" "$1/x86_64-unknown-linux-gnu"
+  rm -rf "$1"/*/incremental "$1"/*/*/incremental
+  # Shared, a lock would keep one build waiting for the other.
+  find "$1" -name .cargo-lock -delete
+  # cargo writes these in place: shared, they would say of this build what is true of the copy's.
+  local prints
+  for prints in release/.fingerprint x86_64-unknown-linux-gnu/release/.fingerprint; do
+    rm -rf "${1:?}/$prints"
+    cp -a "$CARGO_TARGET_DIR/$prints" "$1/$prints"
+  done
+}
+
 # use_cluster NAME: kubectl and helm speak to this lab cluster from here on; to the one of KUBECONFIG where
 # PAYPLANE_IMAGE_LOAD says how a cluster that is not the lab's gets an image.
 use_cluster() {

@@ -11,7 +11,7 @@ notes=${CARGO_TARGET_DIR:?run this through make}/sources
 git rev-parse --git-dir >/dev/null 2>&1 || exit 0
 
 built() {
-  find "$CARGO_TARGET_DIR" -path "$CARGO_TARGET_DIR/next" -prune -o -path '*/.fingerprint/*' -type f -printf '%P %T@\n' 2>/dev/null |
+  find "$CARGO_TARGET_DIR" \( -path "$CARGO_TARGET_DIR/next" -o -path "$CARGO_TARGET_DIR/plants" \) -prune -o -path '*/.fingerprint/*' -type f -printf '%P %T@\n' 2>/dev/null |
     LC_ALL=C sort
 }
 files() { git ls-files -coz --exclude-standard; }

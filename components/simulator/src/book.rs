@@ -160,7 +160,7 @@ impl Book {
         let (answer, durable) = {
             let mut pages = self.pages();
             let key = Key::simulator(merchant, &number);
-            if let Some(known) = pages.payments.get(&key) {
+            if let Some(known) = pages.asked_again(&key) {
                 let same = known.asked == asked && known.amount_minor == amount_minor;
                 // Whatever comes for it is declined.
                 let closed = known.asked == Asked::Close && matches!(asked, Asked::Pay { .. });
@@ -181,6 +181,7 @@ impl Book {
                     code: code.map(str::to_owned),
                     network_time: Timestamp::now(),
                     details: Details::default(),
+                    repeated: 0,
                 };
                 let answer = payment.answer();
                 (answer, self.write(&mut pages, Event::Taken(payment))?)

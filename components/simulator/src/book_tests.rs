@@ -26,8 +26,10 @@ async fn a_number_is_paid_once_and_belongs_to_its_merchant() {
     assert!(matches!(book.refund("M1", refund("n1", "n1", 500)).await, Err(BookError::Conflict)));
     assert!(matches!(book.query("M2", "n1").await, Err(BookError::NotFound)));
     assert_ne!(book.pay("M2", pay("n1", 900)).await.unwrap().network_id, first.network_id);
-    let record = book.record().await.unwrap();
+    let mut record = book.record().await.unwrap();
     drop(book);
+    assert_eq!(record[0].repeated, 3, "refused ones too");
+    record[0].repeated = 0;
     let again = Book::open(&folder.path().join("journal.jsonl")).unwrap();
     assert_eq!(again.record().await.unwrap(), record);
     assert_eq!(again.query("M1", "n1").await.unwrap(), first);

@@ -148,15 +148,27 @@ impl Postgres {
 
     /// Kills every server process as kill -9 does, without a last word.
     pub fn kill_9(&mut self) -> Result<()> {
+        signal_all(self.server.as_ref(), Signal::SIGKILL)?;
         let Some(mut server) = self.server.take() else { return Ok(()) };
-        let postmaster = i32::try_from(server.id())?;
-        let children = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
-        kill(Pid::from_raw(postmaster), Signal::SIGKILL)?;
-        for child in children.split_whitespace() {
-            let _ = kill(Pid::from_raw(child.parse()?), Signal::SIGKILL);
-        }
         server.wait()?;
         Ok(())
+    }
+
+    /// An immediate shutdown: it ends without a checkpoint, and recovers at the next start.
+    pub fn quit(&mut self) -> Result<()> {
+        let Some(mut server) = self.server.take() else { return Ok(()) };
+        kill(Pid::from_raw(i32::try_from(server.id())?), Signal::SIGQUIT)?;
+        server.wait()?;
+        Ok(())
+    }
+
+    /// Every server process stands still, until it is thawed or killed.
+    pub fn freeze(&self) -> Result<()> {
+        signal_all(self.server.as_ref(), Signal::SIGSTOP)
+    }
+
+    pub fn thaw(&self) -> Result<()> {
+        signal_all(self.server.as_ref(), Signal::SIGCONT)
     }
 
     /// Goes on as a standby, which replays what there is and can be read.
@@ -267,6 +279,21 @@ impl Drop for Postgres {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// The postmaster first, which then makes no others.
+fn signal_all(server: Option<&Child>, signal: Signal) -> Result<()> {
+    let Some(server) = server else { return Ok(()) };
+    let postmaster = i32::try_from(server.id())?;
+    let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+    // Killed, it is known to nobody any more who they were.
+    let before = std::fs::read_to_string(&children)?;
+    kill(Pid::from_raw(postmaster), signal)?;
+    let all = if signal == Signal::SIGKILL { before } else { std::fs::read_to_string(&children)? };
+    for child in all.split_whitespace() {
+        let _ = kill(Pid::from_raw(child.parse()?), signal);
+    }
+    Ok(())
 }
 
 fn initdb(folder: &Path) -> Result<()> {

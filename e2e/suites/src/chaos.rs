@@ -8,7 +8,7 @@ mod compare;
 mod counts;
 mod fault;
 mod plan;
-mod proxy;
+pub mod proxy;
 mod record;
 
 pub use callers::{Callers, Place};

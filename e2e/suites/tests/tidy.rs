@@ -178,9 +178,22 @@ fn every_test_is_run_by_somebody() {
     }
 }
 
+/// Says what is in the way where a patch does not apply to the tree.
+fn assert_applies(patch: &Path) {
+    let said =
+        Command::new("git").args(["apply", "--check"]).arg(patch).current_dir(root()).output().unwrap();
+    assert!(said.status.success(), "{}: {}", patch.display(), String::from_utf8_lossy(&said.stderr));
+}
+
 #[test]
 fn the_release_after_this_one_can_be_made() {
-    let apply = ["apply", "--check", "e2e/upgrade/next.patch"];
-    let said = Command::new("git").args(apply).current_dir(root()).output().unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert_applies(Path::new("e2e/upgrade/next.patch"));
+}
+
+#[test]
+fn every_bug_can_be_planted() {
+    let plants: Vec<_> =
+        tracked(&["patch"]).into_iter().filter(|path| path.starts_with("e2e/plants")).collect();
+    assert!(plants.len() >= 10, "{plants:?}");
+    plants.iter().for_each(|plant| assert_applies(plant));
 }

@@ -47,9 +47,9 @@ impl Book {
         let key = Key::order(order.network, &order.merchant, &order.number);
         let (taken, durable) = {
             let mut pages = self.pages();
-            if let Some(known) = pages.payments.get(&key) {
+            if let Some(known) = pages.asked_again(&key) {
                 let same = known.amount_minor == order.amount_minor && known.details.contains(&order.asked);
-                let taken = pages.taken(known, false, !same);
+                let taken = pages.taken(&known, false, !same);
                 (taken, self.barrier()?)
             } else {
                 ensure!(pages.payments.len() < PAYMENTS_MAX, FullSnafu);
@@ -66,6 +66,7 @@ impl Book {
                     code: None,
                     network_time: Timestamp::now(),
                     details,
+                    repeated: 0,
                 };
                 let taken = pages.taken(&payment, true, false);
                 (taken, self.write(&mut pages, Event::Taken(payment))?)

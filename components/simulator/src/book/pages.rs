@@ -56,6 +56,13 @@ pub(super) struct Pages {
 }
 
 impl Pages {
+    /// What has the number that is asked for now; it counts how often that happens.
+    pub(super) fn asked_again(&mut self, key: &Key) -> Option<Payment> {
+        let known = self.payments.get_mut(key)?;
+        known.repeated = known.repeated.saturating_add(1);
+        Some(known.clone())
+    }
+
     pub(super) fn apply(&mut self, event: Event) {
         match event {
             Event::Taken(payment) => self.take(payment),

@@ -71,6 +71,15 @@ pub struct Payment {
     /// What the network's answers, notifications and bills tell of it.
     #[serde(default, skip_serializing_if = "Details::is_empty")]
     pub details: Details,
+    /// How often it was asked for again, since the network was started: it is not in the
+    /// journal.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub repeated: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_never(times: &u32) -> bool {
+    *times == 0
 }
 
 impl Payment {

@@ -55,7 +55,7 @@ impl Book {
             let mut pages = self.pages();
             let mut payment = build_refund(refund.clone());
             let original = Key::order(refund.network, &refund.merchant, &refund.original);
-            if let Some(known) = pages.payments.get(&payment.key()) {
+            if let Some(known) = pages.asked_again(&payment.key()) {
                 let amount = match refund.amount {
                     Amount::Minor(minor) | Amount::Whole(minor) => minor,
                     Amount::Rest => known.amount_minor,
@@ -63,7 +63,7 @@ impl Book {
                 let same = known.amount_minor == amount
                     && known.asked == payment.asked
                     && known.details.contains(&refund.asked);
-                (pages.taken(known, false, !same), self.barrier()?)
+                (pages.taken(&known, false, !same), self.barrier()?)
             } else {
                 if pages.payments.len() >= PAYMENTS_MAX {
                     return Err(BookError::Full.into());
@@ -107,5 +107,6 @@ fn build_refund(refund: Refund) -> Payment {
         code: None,
         network_time: Timestamp::now(),
         details: made(refund.asked, &refund.made),
+        repeated: 0,
     }
 }

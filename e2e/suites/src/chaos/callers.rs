@@ -66,7 +66,8 @@ impl Callers {
             .on_thread_start(move || pod::enter(&network).expect("the pod's network is there"))
             .build()
             .expect("a runtime");
-        let start = |ledger| runtime.block_on(runtime.spawn(Proxy::start(ledger))).expect("the task ends");
+        let start =
+            |ledger| runtime.block_on(runtime.spawn(Proxy::start(vec![ledger]))).expect("the task ends");
         let proxies: Vec<_> = place.ledgers.iter().map(|ledger| start(*ledger).expect("a proxy")).collect();
         // The connections' TLS is their own affair: this is plain HTTP/2 to tonic.
         let endpoint = Endpoint::from_static("http://ledger")

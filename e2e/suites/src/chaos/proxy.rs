@@ -1,7 +1,8 @@
-//! A TCP proxy between callers and ledger. What a fault does to connections, it does to
+//! A TCP proxy between a caller and what it calls. What a fault does to connections, it does to
 //! all that stand, and to those that are made while it lasts.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,24 +18,43 @@ pub enum Fault {
     Silence,
     /// Requests pass, answers do not. In the end the connections are reset.
     LoseAnswers,
+    /// Half of what is asked next passes, then the connection is reset.
+    Tear,
+    /// What passes, passes late.
+    Delay,
+    /// The caller's end is reset, and what it asked arrives all the same, when whoever asks
+    /// what became of it has been told that nobody knows it.
+    Overtake,
 }
 
+/// Each piece is late by so much.
+const LATE: Duration = Duration::from_millis(300);
+/// What was overtaken arrives so much later, and has this time to take effect.
+const OVERTAKEN_BY: Duration = Duration::from_secs(3);
+
 /// The proxy lives as long as this, and the runtime that it was started on.
-pub(super) struct Proxy {
-    pub(super) address: SocketAddr,
+pub struct Proxy {
+    pub address: SocketAddr,
     fault: watch::Sender<Option<Fault>>,
 }
 
 impl Proxy {
-    pub(super) async fn start(target: SocketAddr) -> std::io::Result<Self> {
+    /// Its connections go to the targets in turn, past those that take none, as a
+    /// Service's do.
+    ///
+    /// # Errors
+    /// Where it cannot listen.
+    pub async fn start(targets: Vec<SocketAddr>) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (fault, watched) = watch::channel(None);
         tokio::spawn(async move {
+            let mut turn = targets;
             while let Ok((client, _)) = listener.accept().await {
-                let watched = watched.clone();
+                let (watched, order) = (watched.clone(), turn.clone());
+                turn.rotate_left(1);
                 tokio::spawn(async move {
-                    if let Ok(server) = TcpStream::connect(target).await {
+                    if let Ok(server) = TcpStream::connect(order.as_slice()).await {
                         let _ = client.set_nodelay(true).and_then(|()| server.set_nodelay(true));
                         let _ = carry(client, server, watched).await;
                     }
@@ -44,8 +64,14 @@ impl Proxy {
         Ok(Self { address, fault })
     }
 
-    pub(super) fn set(&self, fault: Option<Fault>) {
+    pub fn set(&self, fault: Option<Fault>) {
         self.fault.send_replace(fault);
+    }
+}
+
+async fn late(met: Option<Fault>) {
+    if met == Some(Fault::Delay) {
+        tokio::time::sleep(LATE).await;
     }
 }
 
@@ -60,19 +86,37 @@ async fn carry(
     while met != Some(Fault::Cut) {
         tokio::select! {
             changed = watched.changed() => {
-                if met.is_some() || changed.is_err() {
+                if changed.is_err() || met.is_some_and(|met| met != Fault::Delay) {
                     break;
                 }
                 met = *watched.borrow_and_update();
             }
             read = client.read(&mut asked), if met != Some(Fault::Silence) => match read? {
                 0 => return Ok(()),
-                n => server.write_all(&asked[..n]).await?,
+                n if met == Some(Fault::Tear) => {
+                    server.write_all(&asked[..n / 2]).await?;
+                    break;
+                }
+                n if met == Some(Fault::Overtake) => {
+                    client.set_zero_linger()?;
+                    drop(client);
+                    tokio::time::sleep(OVERTAKEN_BY).await;
+                    server.write_all(&asked[..n]).await?;
+                    tokio::time::sleep(OVERTAKEN_BY).await;
+                    return Ok(());
+                }
+                n => {
+                    late(met).await;
+                    server.write_all(&asked[..n]).await?;
+                }
             },
             read = server.read(&mut answered), if met != Some(Fault::Silence) => match read? {
                 0 => return Ok(()),
                 _ if met == Some(Fault::LoseAnswers) => {}
-                n => client.write_all(&answered[..n]).await?,
+                n => {
+                    late(met).await;
+                    client.write_all(&answered[..n]).await?;
+                }
             },
         }
     }

@@ -358,7 +358,7 @@ pub(crate) async fn ended(app: &App, number: &str, max: Duration) -> Result<Paym
     }
 }
 
-async fn read(request: reqwest::RequestBuilder) -> Result<(u16, Value)> {
+pub(crate) async fn read(request: reqwest::RequestBuilder) -> Result<(u16, Value)> {
     let answer = request.send().await?;
     let status = answer.status().as_u16();
     Ok((status, serde_json::from_slice(&answer.bytes().await?).unwrap_or_default()))
@@ -368,17 +368,17 @@ pub(crate) fn calendar() -> Value {
     json!({"timezone": "Asia/Shanghai", "cutoff": "23:00"})
 }
 
-fn ledger_config(postgres: &Postgres) -> Value {
+pub(crate) fn ledger_config(postgres: &Postgres) -> Value {
     json!({
         "tenant": "test", "environment": "Test", "currencies": ["CNY", "USD", "JPY"],
         "calendar": calendar(), "database": postgres.config("ledger"),
     })
 }
 
-fn strings(texts: &[&str]) -> Vec<String> {
+pub(crate) fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-fn listening(ports: &[(&str, u16)]) -> Vec<String> {
+pub(crate) fn listening(ports: &[(&str, u16)]) -> Vec<String> {
     ports.iter().flat_map(|(flag, port)| [(*flag).to_owned(), format!("127.0.0.1:{port}")]).collect()
 }

@@ -3,6 +3,7 @@
 //! no cluster is needed.
 
 mod bank;
+mod chaos;
 mod closing;
 mod faults;
 mod harness;

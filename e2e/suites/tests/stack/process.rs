@@ -42,6 +42,18 @@ impl Process {
         self.ready().await
     }
 
+    /// Starts it again after a kill, and does not wait for it.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        let _ = self.kill_9();
+        *self = Self::start(self.command.clone(), self.log.clone(), self.health)?;
+        Ok(())
+    }
+
+    /// Has it ended by itself?
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Restarts it with further arguments.
     pub(crate) async fn restart_with(&mut self, more: impl IntoIterator<Item = String>) -> Result<()> {
         self.command.extend(more);
