@@ -2,12 +2,15 @@
 
 pub mod admin;
 pub mod app;
+mod audit;
 pub mod control;
 mod fields;
 mod networks;
 mod notifications;
 pub mod problem;
 mod signed;
+mod standing;
+mod terminals;
 pub mod wire;
 
 use axum::body::Bytes;

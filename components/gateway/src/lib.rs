@@ -12,6 +12,7 @@ pub mod books;
 pub mod breaker;
 pub mod channel;
 pub mod close;
+pub mod credit_code;
 pub mod gateway;
 pub mod keys;
 pub mod metrics;
@@ -29,6 +30,7 @@ pub mod shares;
 pub mod signature;
 pub mod state;
 pub mod store;
+pub mod terminal;
 pub mod works;
 
 use std::net::SocketAddr;

@@ -109,6 +109,8 @@ states!(
     }
 );
 
+pub mod registry;
+
 /// From one state to another, and what causes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Transition<S> {

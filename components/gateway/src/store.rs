@@ -1,9 +1,12 @@
 //! The gateway's tables. Every change of state is one guarded statement or one
 //! transaction; nothing here calls a network.
 
+pub mod admission;
 pub mod attempts;
+pub mod audit;
 mod create;
 pub mod deliveries;
+mod fence;
 mod gather;
 pub mod history;
 pub mod nonces;
@@ -11,7 +14,9 @@ pub mod orders;
 pub mod outbox;
 pub mod refunds;
 pub mod registry;
+pub mod standing;
 mod succeed;
+pub mod terminals;
 pub mod tries;
 
 use std::sync::Arc;

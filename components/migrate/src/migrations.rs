@@ -35,6 +35,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V16__ledger_archive",
     "V17__gateway_notifications",
     "V18__gateway_networks",
+    "V19__gateway_registry",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -14,5 +14,8 @@ mod oracle;
 mod payments;
 mod process;
 mod refusals;
+mod registry;
 mod routing;
+mod shut;
+mod terminals;
 mod traces;
