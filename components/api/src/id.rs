@@ -64,6 +64,10 @@ id!(
     MerchantId, "merchant id", 32
 );
 id!(
+    /// A merchant's terminal.
+    TerminalId, "terminal id", 32
+);
+id!(
     /// An order number, unique per app and order date; the app chooses it.
     OrderNumber, "order number", 64
 );

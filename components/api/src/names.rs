@@ -26,6 +26,8 @@ pub const CN_GATEWAY: &str = "gateway";
 pub const CN_LEDGER: &str = "ledger";
 pub const CN_OPERATOR: &str = "operator";
 pub const CN_ADMIN_CLIENT: &str = "admin-client";
+/// The second person: what one of the two applies for, the other approves.
+pub const CN_ADMIN_CHECKER: &str = "admin-checker";
 
 /// Database roles; a role's client certificate bears its name.
 pub const ROLE_OWNER: &str = "payplane_owner";

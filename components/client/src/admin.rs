@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use snafu::{ResultExt, Snafu};
@@ -79,6 +80,39 @@ pub struct AppArgs {
     /// The CA certificates (PEM) that the address is believed by; left out, the public ones
     #[arg(long, requires = "notify_url")]
     notify_ca: Option<PathBuf>,
+    /// A merchant that the app may pay to; may be repeated, `*` is every merchant
+    #[arg(long)]
+    merchant: Vec<String>,
+}
+
+/// What can be suspended or closed.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Kind {
+    Merchant,
+    App,
+    Terminal,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Verb {
+    /// A merchant that another certificate applied for
+    Approve,
+    Suspend,
+    Resume,
+    /// For good
+    Close,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RegistryArgs {
+    #[arg(value_enum)]
+    verb: Verb,
+    #[arg(value_enum)]
+    kind: Kind,
+    /// Its id
+    id: String,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -112,6 +146,10 @@ impl Admin {
         call::answer(self.request(Method::PUT, path)?.json(body)).await
     }
 
+    pub async fn post(&self, path: &str) -> Result<Value, CallError> {
+        call::answer(self.request(Method::POST, path)?).await
+    }
+
     pub async fn trial_balance(&self) -> Result<TrialBalance, CallError> {
         call::answer(self.request(Method::GET, "/admin/v1/trial-balance")?).await
     }
@@ -127,7 +165,21 @@ pub(crate) async fn register_merchant(args: MerchantArgs) -> Result<(), AdminErr
     let path = format!("/admin/v1/merchants/{}", args.merchant);
     let body = json!({"displayName": args.name, "settlementDays": args.settlement_days});
     let answer = admin.put(&path, &body).await.context(CallSnafu)?;
-    said(args.admin.output, &format!("merchant {} is registered", args.merchant), &answer);
+    let status = answer["status"].as_str().unwrap_or("registered");
+    said(args.admin.output, &format!("merchant {} is {status}", args.merchant), &answer);
+    Ok(())
+}
+
+/// Approves, suspends, resumes or closes.
+pub(crate) async fn change(args: RegistryArgs) -> Result<(), AdminError> {
+    let name = |value: Option<clap::builder::PossibleValue>| value.map(|v| v.get_name().to_owned());
+    let kind = name(args.kind.to_possible_value()).unwrap_or_default();
+    let verb = name(args.verb.to_possible_value()).unwrap_or_default();
+    let admin = Admin::new(&args.admin).context(CallSnafu)?;
+    let path = format!("/admin/v1/{kind}s/{}/{verb}", args.id);
+    let answer = admin.post(&path).await.context(CallSnafu)?;
+    let status = answer["status"].as_str().unwrap_or("changed");
+    said(args.admin.output, &format!("{kind} {} is {status}", args.id), &answer);
     Ok(())
 }
 
@@ -148,7 +200,11 @@ pub(crate) async fn register_app(args: AppArgs) -> Result<(), AdminError> {
     } else if let Some(url) = args.notify_url {
         body["notification"] = json!({"url": url, "caPem": ca_pem});
     }
-    let answer = admin.put(&format!("/admin/v1/apps/{}", args.app), &body).await.context(CallSnafu)?;
+    let path = format!("/admin/v1/apps/{}", args.app);
+    let answer = admin.put(&path, &body).await.context(CallSnafu)?;
+    for merchant in &args.merchant {
+        admin.put(&format!("{path}/merchants/{merchant}"), &json!({})).await.context(CallSnafu)?;
+    }
     said(args.admin.output, &format!("app {} is registered with key {}", args.app, args.key_id), &answer);
     Ok(())
 }

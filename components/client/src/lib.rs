@@ -31,10 +31,12 @@ pub struct Args {
 enum Command {
     /// Make an app's signing key (ECDSA P-256); an existing one is kept
     Keygen(key::KeygenArgs),
-    /// Register a merchant (admin certificate)
+    /// Apply for a merchant, or change what describes it (admin certificate)
     RegisterMerchant(admin::MerchantArgs),
     /// Register an app and its public key (admin certificate)
     RegisterApp(admin::AppArgs),
+    /// Approve, suspend, resume or close a merchant, an app or a terminal (admin certificate)
+    Registry(admin::RegistryArgs),
     /// Print the trial balance (admin certificate)
     TrialBalance(admin::TrialBalanceArgs),
     /// Pay, and print the receipt
@@ -85,6 +87,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Keygen(args) => key::keygen(&args).context(KeygenSnafu),
         Command::RegisterMerchant(args) => admin::register_merchant(args).await.context(AdminSnafu),
         Command::RegisterApp(args) => admin::register_app(args).await.context(AdminSnafu),
+        Command::Registry(args) => admin::change(args).await.context(AdminSnafu),
         Command::TrialBalance(args) => admin::trial_balance(args).await.context(AdminSnafu),
         Command::Pay(args) => order::pay(args).await.context(OrderSnafu),
         Command::Query(args) => order::query(args).await.context(OrderSnafu),

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod app;
+mod audit;
 pub mod control;
 mod decisions;
 mod fields;
@@ -13,6 +14,8 @@ pub mod problem;
 mod signed;
 mod sorted;
 mod surpluses;
+mod standing;
+mod terminals;
 pub mod wire;
 
 use axum::body::Bytes;

@@ -12,6 +12,7 @@ pub mod books;
 pub mod breaker;
 pub mod channel;
 pub mod close;
+pub mod credit_code;
 pub mod data_key;
 pub mod gateway;
 pub mod keys;
@@ -33,6 +34,7 @@ pub mod signature;
 pub mod state;
 pub mod store;
 pub mod surplus;
+pub mod terminal;
 pub mod works;
 
 use std::net::SocketAddr;

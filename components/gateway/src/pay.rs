@@ -21,6 +21,7 @@ use crate::settings::{ChannelSettings, Settings};
 use crate::settle::{self, SettleError};
 use crate::state::AttemptState;
 use crate::store::Store;
+use crate::store::admission::Refusal;
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::begin::{Begin, Begun};
 use crate::store::orders::{Created, NewOrder, Order};
@@ -81,9 +82,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
         Created::New(order) => *order,
         Created::Known(order) => return same_order(*order, &new),
         Created::NonceUsed => return Err(nonce_used()),
-        Created::UnknownMerchant => {
-            return Err(Problem::new(Code::UnknownMerchant, format!("merchant {}", new.merchant_id)));
-        }
+        Created::Refused(why) => return Err(refused(why, &new)),
     };
     let order_id = order.order_id;
     tracing::info!(%order_id, "order created");
@@ -284,7 +283,33 @@ fn validate(
         calendar_version: settings.epoch_signed(),
         created_at: now,
         expires_at: now.saturating_add(request.expires_in()).unwrap_or(Timestamp::MAX),
+        terminal: request.terminal.clone(),
     })
+}
+
+/// What the registry does not admit. Nothing was written.
+fn refused(why: Refusal, new: &NewOrder) -> Problem {
+    let (app, merchant) = (&new.app_id, &new.merchant_id);
+    let terminal = new.terminal.as_ref().map_or("", |claim| &claim.terminal_id);
+    match why {
+        Refusal::UnknownMerchant => Problem::new(Code::UnknownMerchant, format!("merchant {merchant}")),
+        Refusal::AppNotActive(state) => Problem::new(Code::AppNotActive, format!("app {app} is {state}")),
+        Refusal::NotBound => {
+            let detail = format!("an administrator has to bind app {app} to merchant {merchant}");
+            Problem::new(Code::NotBound, detail)
+        }
+        Refusal::MerchantNotActive(state) => {
+            Problem::new(Code::MerchantNotActive, format!("merchant {merchant} is {state}"))
+        }
+        Refusal::UnknownTerminal => Problem::new(Code::UnknownTerminal, format!("terminal {terminal}")),
+        Refusal::TerminalNotActive(state) => {
+            Problem::new(Code::TerminalNotActive, format!("terminal {terminal} is {state}"))
+        }
+        Refusal::TerminalDiffers(element) => Problem {
+            field: Some(element.field().to_owned()),
+            ..Problem::new(Code::TerminalDiffers, format!("is not what terminal {terminal} is bound by"))
+        },
+    }
 }
 
 /// A known order answers the same request; another one is refused.

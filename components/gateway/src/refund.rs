@@ -52,6 +52,9 @@ pub async fn refund(
         CreatedRefund::New(refund) => *refund,
         CreatedRefund::Known(refund) => return same_refund(*refund, &new),
         CreatedRefund::NonceUsed => return Err(nonce_used()),
+        CreatedRefund::AppNotActive(state) => {
+            return Err(Problem::new(Code::AppNotActive, format!("app {} is {state}", caller.app())));
+        }
         CreatedRefund::Exceeds { left_minor } => {
             let detail = format!("{left_minor} minor units of this order can still be refunded");
             return Err(Problem::new(Code::RefundExceedsPayment, detail));

@@ -131,6 +131,8 @@ states!(
     }
 );
 
+pub mod registry;
+
 /// From one state to another, and what causes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Transition<S> {

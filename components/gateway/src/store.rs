@@ -1,11 +1,14 @@
 //! The gateway's tables. Every change of state is one guarded statement or one
 //! transaction; nothing here calls a network.
 
+pub mod admission;
 pub mod attempts;
+pub mod audit;
 pub mod begin;
 mod create;
 pub mod decisions;
 pub mod deliveries;
+mod fence;
 mod gather;
 pub mod history;
 pub mod nonces;
@@ -13,8 +16,10 @@ pub mod orders;
 pub mod outbox;
 pub mod refunds;
 pub mod registry;
+pub mod standing;
 mod succeed;
 pub mod surpluses;
+pub mod terminals;
 pub mod tries;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The table in docs/gateway.md is the one in the code. UPDATE=1 rewrites it.
 
+use payplane_gateway::state::registry::RegistryState;
 use payplane_gateway::state::{
     AttemptState, DeliveryState, OrderState, RefundState, SurplusState, Transition,
 };
@@ -27,6 +28,7 @@ fn the_documented_states_are_those_of_the_code() {
         table("refund", RefundState::transitions()),
         table("surplus", SurplusState::transitions()),
         table("notification", DeliveryState::transitions()),
+        table("merchant, app or terminal", RegistryState::transitions()),
     ];
     let current = format!("{head}{BEGIN}{}{END}{tail}", tables.concat());
     if std::env::var_os("UPDATE").is_some() {

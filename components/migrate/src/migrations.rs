@@ -35,6 +35,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V16__ledger_archive",
     "V17__gateway_notifications",
     "V18__gateway_networks",
+    "V19__gateway_registry",
     "V20__gateway_limits",
     "V21__gateway_app_keys",
     "V23__gateway_surpluses",

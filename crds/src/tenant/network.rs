@@ -25,7 +25,7 @@ pub struct Network {
     )]
     pub egress_cidrs: Vec<String>,
     /// Who may call the app API, beside the platform's own monitoring. The admin API
-    /// is open to the namespaces alone, and answers only to the certificate `admin-client`.
+    /// is open to the namespaces alone, and answers only to the certificates `admin-client` and `admin-checker`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress_from: Option<IngressFrom>,
 }

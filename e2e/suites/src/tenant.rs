@@ -11,11 +11,12 @@ use crate::{kubectl, wait};
 pub const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Every leaf certificate that a tenant with a managed database has.
-pub const LEAVES: [&str; 9] = [
+pub const LEAVES: [&str; 10] = [
     "gateway-tls",
     "ledger-tls",
     "operator-client",
     "admin-client",
+    "admin-checker",
     "db-owner",
     "db-ledger",
     "db-gateway",

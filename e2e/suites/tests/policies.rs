@@ -224,7 +224,7 @@ async fn a_tenants_team_writes_only_credentials_of_channels() {
             "metadata": {"name": name, "namespace": "ptn-a"},
         })
     };
-    for name in ["tenant-ca", "db-ledger", "admin-client"] {
+    for name in ["tenant-ca", "db-ledger", "admin-client", "admin-checker"] {
         ok(apply(&cluster.operator, &secret(name, "Opaque")).await.unwrap());
     }
     // The platform's team brings the login of an external database.
@@ -251,7 +251,8 @@ async fn a_tenants_team_writes_only_credentials_of_channels() {
 
     let secrets = api(&team, &own).await.unwrap();
     secrets.get("admin-client").await.unwrap();
-    for name in ["tenant-ca", "db-ledger", "login"] {
+    // Who applies for a merchant does not approve it, too.
+    for name in ["tenant-ca", "db-ledger", "login", "admin-checker"] {
         assert!(secrets.get(name).await.unwrap_err().to_string().contains("is forbidden"), "{name}");
     }
     for (group, resource, subresource) in [

@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use payplane_api::names::{
-    CN_ADMIN_CLIENT, CN_GATEWAY, CN_LEDGER, CN_OPERATOR, ROLE_GATEWAY, ROLE_LEDGER, ROLE_OWNER,
+    CN_ADMIN_CHECKER, CN_ADMIN_CLIENT, CN_GATEWAY, CN_LEDGER, CN_OPERATOR, ROLE_GATEWAY, ROLE_LEDGER,
+    ROLE_OWNER,
 };
 use serde_json::{Value, json};
 use snafu::{ResultExt, Snafu};
@@ -86,11 +87,12 @@ async fn believed(cluster: &Cluster, namespace: &str) -> Result<Option<String>, 
 }
 
 /// Every leaf that a tenant may have.
-const LEAVES: [&str; 9] = [
+const LEAVES: [&str; 10] = [
     "gateway-tls",
     "ledger-tls",
     "operator-client",
     "admin-client",
+    "admin-checker",
     "db-owner",
     "db-ledger",
     "db-gateway",
@@ -143,6 +145,7 @@ fn leaves(tenant: &Tenant) -> Vec<(&'static str, &'static str, Leaf)> {
         ("ledger-tls", "ledger", server(CN_LEDGER)),
         ("operator-client", "tenant", client(CN_OPERATOR)),
         ("admin-client", "tenant", client(CN_ADMIN_CLIENT)),
+        ("admin-checker", "tenant", client(CN_ADMIN_CHECKER)),
     ];
     if tenant.managed().is_some() {
         let name = Leaf { common_name: "database-rw".to_owned(), dns_names: database::names(tenant) };

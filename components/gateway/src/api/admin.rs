@@ -1,6 +1,7 @@
-//! The admin API: merchants, apps and the trial balance. Only the certificate
-//! `admin-client` may call it.
+//! The admin API: merchants, apps and the trial balance. Only the certificates
+//! `admin-client` and `admin-checker` may call it; what one applies for, the other approves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,8 +10,9 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
+use http::request::Parts;
 use payplane_api::id::{self, AppId, MerchantId};
-use payplane_api::names::CN_ADMIN_CLIENT;
+use payplane_api::names::{CN_ADMIN_CHECKER, CN_ADMIN_CLIENT};
 use payplane_api::settlement::SETTLEMENT_DAYS_MAX;
 use payplane_common::serve::Peer;
 use payplane_common::trace::Trace;
@@ -24,7 +26,7 @@ use crate::books::{BooksError, postings};
 use crate::gateway::Gateway;
 use crate::notify::endpoint;
 use crate::signature::algorithm::Algorithm;
-use crate::store::registry::{AppKey, Endpoint, Notify};
+use crate::store::registry::{App, AppKey, Application, Endpoint, Notify};
 
 const NAME_CHARS_MAX: usize = 128;
 const KEYS_MAX: usize = 8;
@@ -37,18 +39,47 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .merge(super::notifications::router())
         .merge(super::surpluses::router())
         .merge(super::decisions::router())
-        .layer(from_fn(|request, next| only(CN_ADMIN_CLIENT, request, next)))
+        .merge(super::standing::router())
+        .merge(super::terminals::router())
+        .merge(super::audit::router())
+        .layer(from_fn(|request, next| only(&[CN_ADMIN_CLIENT, CN_ADMIN_CHECKER], request, next)))
         .with_state(gateway)
 }
 
-/// Lets only one certificate name pass.
-pub(super) async fn only(name: &'static str, request: Request, next: Next) -> Response {
+/// Who calls: the common name of a certificate that was verified.
+#[derive(Clone, Debug)]
+pub(super) struct Subject(pub(super) String);
+
+/// Lets only certificates of these names pass.
+pub(super) async fn only(names: &'static [&'static str], mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0.clone());
-    if peer.as_deref() == Some(name) {
+    if let Some(name) = peer.as_deref().filter(|peer| names.contains(peer)) {
+        let subject = Subject(name.to_owned());
+        request.extensions_mut().insert(subject);
         return next.run(request).await;
     }
     tracing::info!(peer = peer.as_deref().unwrap_or("nobody"), "certificate refused");
-    Problem::new(Code::Forbidden, format!("only the certificate {name} may call this")).into_response()
+    let detail = format!("only the certificate {} may call this", names.join(" or "));
+    Problem::new(Code::Forbidden, detail).into_response()
+}
+
+pub(super) fn subject(parts: &Parts) -> Result<&str, Problem> {
+    let subject = parts.extensions.get::<Subject>().map(|subject| subject.0.as_str());
+    subject.ok_or_else(|| Problem::new(Code::Internal, "the request has no subject"))
+}
+
+/// Refuses parameters that were not read.
+pub(super) fn no_more(asked: BTreeMap<String, String>) -> Result<(), Problem> {
+    match asked.into_keys().next() {
+        Some(name) => Err(Problem::field(&name, "is not a parameter of this request")),
+        None => Ok(()),
+    }
+}
+
+pub(super) async fn known_app(gateway: &Gateway, app_id: String) -> Result<App, Problem> {
+    let id: AppId = super::id_of(app_id)?;
+    let app = gateway.store.app(id.as_str()).await?;
+    app.ok_or_else(|| Problem::new(Code::NotFound, format!("app {id}")))
 }
 
 /// The ledger's refusals and absences, as the caller sees them.
@@ -79,13 +110,17 @@ async fn put_merchant(
     let mut fields = Fields::parse(&body)?;
     let display_name = fields.free_text("displayName", NAME_CHARS_MAX)?;
     let days = fields.optional_number("settlementDays", 0..=SETTLEMENT_DAYS_MAX)?;
+    let (credit_code, settlement_account) = super::terminals::of_merchant(&mut fields)?;
     fields.end()?;
-    // The accounts first: a merchant that is registered can be paid.
+    // The accounts first: a merchant that is approved can be paid.
     let settings = gateway.settings();
     let accounts = settings.value.currencies.iter();
     let accounts = accounts.map(|c| postings::merchant_account(merchant.as_str(), c.as_str())).collect();
     gateway.books.open(accounts, Trace::of(&parts.extensions)).await?;
-    gateway.store.put_merchant(merchant.as_str(), &display_name, days).await?;
+    let merchant_id = merchant.to_string();
+    let new =
+        Application { merchant_id, display_name, settlement_days: days, credit_code, settlement_account };
+    gateway.store.put_merchant(&new, subject(&parts)?).await?;
     tracing::info!(merchant_id = %merchant, "merchant registered");
     merchant_view(&gateway, merchant.as_str()).await
 }
@@ -98,7 +133,7 @@ async fn get_merchant(
     merchant_view(&gateway, merchant.as_str()).await
 }
 
-async fn merchant_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {
+pub(super) async fn merchant_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {
     let merchant = gateway.store.merchant(id).await?;
     let merchant = merchant.ok_or_else(|| Problem::new(Code::NotFound, format!("merchant {id:?}")))?;
     Ok(Json(json!({
@@ -106,6 +141,11 @@ async fn merchant_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Probl
         "displayName": merchant.display_name,
         "settlementDays": merchant.settlement_days,
         "createdAt": merchant.created_at,
+        "status": merchant.status,
+        "appliedBy": merchant.applied_by,
+        "approvedBy": merchant.approved_by,
+        "unifiedSocialCreditCode": merchant.credit_code,
+        "settlementAccount": merchant.settlement_account,
     })))
 }
 
@@ -114,7 +154,7 @@ async fn put_app(
     Path(app_id): Path<String>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let (_, body) = read_body(request).await?;
+    let (parts, body) = read_body(request).await?;
     let app = AppId::try_from(app_id).map_err(|e| Problem::field("appId", e.to_string()))?;
     let mut fields = Fields::parse(&body)?;
     let display_name = fields.free_text("displayName", NAME_CHARS_MAX)?;
@@ -135,7 +175,8 @@ async fn put_app(
         }
         keys.push(key);
     }
-    if let Some(missing) = gateway.store.put_app(app.as_str(), &display_name, &keys, &notify).await? {
+    let by = (&notify, subject(&parts)?);
+    if let Some(missing) = gateway.store.put_app(app.as_str(), &display_name, &keys, by).await? {
         let index = keys.iter().position(|key| key.key_id == missing).unwrap_or_default();
         let detail = "is required: no such key with this algorithm is registered that could stay as it is";
         return Err(Problem::field(&format!("keys[{index}].secret"), detail));
@@ -200,7 +241,7 @@ async fn get_app(
     app_view(&gateway, app.as_str()).await
 }
 
-async fn app_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {
+pub(super) async fn app_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {
     let app = gateway.store.app(id).await?;
     let app = app.ok_or_else(|| Problem::new(Code::NotFound, format!("app {id:?}")))?;
     let keys = app.keys.iter();
@@ -215,6 +256,7 @@ async fn app_view(gateway: &Gateway, id: &str) -> Result<Json<Value>, Problem> {
         "appId": app.app_id,
         "displayName": app.display_name,
         "createdAt": app.created_at,
+        "status": app.status,
         "keys": keys.collect::<Vec<_>>(),
         "notification": app.endpoint.map(|to| json!({"url": to.url, "caPem": to.ca_pem})),
     })))

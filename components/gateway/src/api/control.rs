@@ -32,7 +32,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/control/v1/roundtrip", get(roundtrip))
         .route("/control/v1/probe", post(probe))
         .route("/control/v1/channels/{name}/open", get(open_payments))
-        .layer(from_fn(|request, next| only(CN_OPERATOR, request, next)))
+        .layer(from_fn(|request, next| only(&[CN_OPERATOR], request, next)))
         .with_state(gateway)
 }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use payplane_api::id::AppId;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::admin;
 use super::path::Path;
 use super::problem::{Code, Problem};
 use crate::gateway::Gateway;
@@ -39,10 +39,8 @@ async fn list(
     let state = asked.remove("status").map(|text| DeliveryState::parse(&text)).transpose();
     let state = state.map_err(|_| Problem::field("status", "must be Pending, Delivered or Dead"))?;
     let after = asked.remove("after").map_or(Ok(Uuid::nil()), |text| event_id("after", &text))?;
-    if let Some(name) = asked.into_keys().next() {
-        return Err(Problem::field(&name, "is not a parameter of this request"));
-    }
-    let app = known(&gateway, app_id).await?;
+    admin::no_more(asked)?;
+    let app = admin::known_app(&gateway, app_id).await?;
     let told = gateway.store.told(&app.app_id, state, after, PAGE).await?;
     Ok(Json(json!({ "notifications": told.iter().map(view).collect::<Vec<_>>() })))
 }
@@ -60,19 +58,13 @@ async fn resend_dead(
     State(gateway): State<Arc<Gateway>>,
     Path(app_id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let App { app_id, endpoint, .. } = known(&gateway, app_id).await?;
+    let App { app_id, endpoint, .. } = admin::known_app(&gateway, app_id).await?;
     if endpoint.is_none() {
         return Err(no_endpoint(&app_id));
     }
     let resent = gateway.store.tell_dead_again(&app_id, RESENT_MAX).await?;
     tracing::info!(app_id, resent, "dead notifications asked for again");
     Ok(Json(json!({ "resent": resent })))
-}
-
-async fn known(gateway: &Gateway, app_id: String) -> Result<App, Problem> {
-    let id: AppId = super::id_of(app_id)?;
-    let app = gateway.store.app(id.as_str()).await?;
-    app.ok_or_else(|| Problem::new(Code::NotFound, format!("app {id}")))
 }
 
 fn no_endpoint(app_id: &str) -> Problem {

@@ -15,7 +15,15 @@ pub enum Code {
     Forbidden,
     NotFound,
     OrderConflict,
+    StateConflict,
+    OwnApplication,
     UnknownMerchant,
+    AppNotActive,
+    NotBound,
+    MerchantNotActive,
+    UnknownTerminal,
+    TerminalNotActive,
+    TerminalDiffers,
     NoChannel,
     NoEndpoint,
     RefundExceedsPayment,
@@ -34,10 +42,16 @@ impl Code {
             Self::BadSignature | Self::UnknownKey | Self::StaleRequest | Self::ReplayedNonce => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::OwnApplication | Self::AppNotActive | Self::NotBound => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::OrderConflict => StatusCode::CONFLICT,
+            Self::OrderConflict | Self::StateConflict => StatusCode::CONFLICT,
             Self::UnknownMerchant
+            | Self::MerchantNotActive
+            | Self::UnknownTerminal
+            | Self::TerminalNotActive
+            | Self::TerminalDiffers
             | Self::NoChannel
             | Self::NoEndpoint
             | Self::RefundExceedsPayment
@@ -59,7 +73,15 @@ impl Code {
             Self::Forbidden => "This certificate may not do that",
             Self::NotFound => "There is no such object",
             Self::OrderConflict => "The number is taken by another request",
+            Self::StateConflict => "Its state does not allow this",
+            Self::OwnApplication => "Nobody approves an application of his own",
             Self::UnknownMerchant => "The merchant is not registered",
+            Self::AppNotActive => "The app is suspended or closed",
+            Self::NotBound => "The app may not pay to this merchant",
+            Self::MerchantNotActive => "The merchant takes no payments",
+            Self::UnknownTerminal => "The terminal is not registered",
+            Self::TerminalNotActive => "The terminal is suspended or closed",
+            Self::TerminalDiffers => "The terminal is bound otherwise",
             Self::NoChannel => "No channel can take this payment",
             Self::NoEndpoint => "The app has no notification address",
             Self::RefundExceedsPayment => "Refunds would exceed the payment",

@@ -11,9 +11,11 @@ use uuid::Uuid;
 
 use super::fields::Fields;
 use super::problem::Problem;
+use super::terminals;
 use crate::state::{OrderState, RefundState};
 use crate::store::orders::Order;
 use crate::store::refunds::Refund;
+use crate::terminal::Claim;
 
 const TEXT_CHARS_MAX: usize = 200;
 const PAYER_LENGTH_MAX: usize = 128;
@@ -34,6 +36,8 @@ pub struct PayRequest {
     pub payer_id: Option<String>,
     /// How long it can be paid.
     pub expires_in_seconds: Option<i16>,
+    /// Where it is made, and what that terminal says of itself.
+    pub terminal: Option<Claim>,
 }
 
 impl PayRequest {
@@ -48,6 +52,7 @@ impl PayRequest {
             description: fields.optional_free_text("description", TEXT_CHARS_MAX)?,
             payer_id: fields.optional_text("payerId")?,
             expires_in_seconds: fields.optional_number("expiresInSeconds", EXPIRES_IN_SECONDS)?,
+            terminal: terminals::claim(&mut fields)?,
         };
         if let Some(payer) = &request.payer_id {
             let plain = payer.bytes().all(|byte| byte.is_ascii_graphic());
@@ -82,6 +87,10 @@ impl PayRequest {
         // Named, and only where they are given: an older request hashes as it did.
         parts.extend(self.payer_id.iter().flat_map(|payer| ["payerId", payer]));
         parts.extend(seconds.iter().flat_map(|seconds| ["expiresInSeconds", seconds]));
+        if let Some(claim) = &self.terminal {
+            parts.extend(["terminal", &claim.terminal_id, &claim.serial_number, &claim.acquirer_code]);
+            parts.extend([claim.credit_code.as_str(), &claim.settlement_account, &claim.location]);
+        }
         hash(&parts)
     }
 
@@ -169,6 +178,8 @@ pub struct Payment {
     /// What the payer does to pay, while that is awaited.
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terminal_id: Option<String>,
 }
 
 impl From<Order> for Payment {
@@ -194,6 +205,7 @@ impl From<Order> for Payment {
             refunded_minor: order.refunded_minor,
             expires_at: order.expires_at,
             action: order.action.filter(|_| order.status == OrderState::Processing),
+            terminal_id: order.terminal_id,
         }
     }
 }

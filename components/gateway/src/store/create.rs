@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::admission::{ADMITTED, HOLD};
 use super::nonces::Nonce;
 use super::orders::{COLUMNS, NewOrder, Order, by_id};
-use super::{LEASE_SECONDS, Store, StoreError, rows};
+use super::{LEASE_SECONDS, Store, StoreError};
 
 pub(super) type New = (NewOrder, Nonce);
 
 impl Store {
-    /// The order, where it and its nonce are new and its merchant is known.
+    /// The order, where it and its nonce are new and it is admitted.
     pub(super) async fn create_together(
         &self,
         new: &NewOrder,
@@ -31,24 +32,28 @@ impl Store {
             "WITH asked AS (SELECT t.*, m.settlement_days FROM unnest($1::uuid[], $2::text[], $3::date[], $4::text[],
                     $5::bytea[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::date[],
                     $12::text[], $13::bigint[], $14::timestamptz[], $15::timestamptz[], $16::text[], $17::bytea[],
-                    $18::timestamptz[])
+                    $18::timestamptz[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[])
                 AS t(order_id, app_id, order_date, order_number, request_hash, merchant_id, method, amount_minor,
                     currency, description, stored_date, dates, calendar_version, created_at, expires_at, nonce,
-                    digest, nonce_expires_at) JOIN gateway.merchants m USING (merchant_id)),
+                    digest, nonce_expires_at, terminal_id, serial_number, acquirer_code, credit_code,
+                    settlement_account, location)
+                {ADMITTED}),
              fresh AS (INSERT INTO gateway.nonces (app_id, nonce, request_digest, expires_at)
                 SELECT app_id, nonce, digest, nonce_expires_at FROM asked ORDER BY app_id, nonce
                 ON CONFLICT DO NOTHING RETURNING app_id, nonce, request_digest)
              INSERT INTO gateway.orders (order_id, app_id, order_date, order_number, request_hash, merchant_id,
                 method, amount_minor, currency, description, stored_date, settlement_date, calendar_version,
-                created_at, expires_at, next_check_at)
+                created_at, expires_at, next_check_at, terminal_id)
              SELECT a.order_id, a.app_id, a.order_date, a.order_number, a.request_hash, a.merchant_id, a.method,
                 a.amount_minor, a.currency, a.description, a.stored_date, (a.dates::date[])[a.settlement_days + 1],
-                a.calendar_version, a.created_at, a.expires_at, now() + $19 * interval '1 second'
+                a.calendar_version, a.created_at, a.expires_at, now() + $19 * interval '1 second',
+                a.terminal_id
              FROM asked a JOIN fresh f ON f.app_id = a.app_id AND f.nonce = a.nonce AND f.request_digest = a.digest
              ORDER BY a.app_id, a.order_date, a.order_number
              ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
         );
         let orders = || all.iter().map(|(order, _)| order);
+        let terminals = || orders().map(|o| o.terminal.as_ref());
         let nonces = || all.iter().map(|(_, nonce)| nonce);
         let dates = |order: &NewOrder| {
             let dates: Vec<_> = order.settlement_dates.iter().map(ToString::to_string).collect();
@@ -74,7 +79,14 @@ impl Store {
             &nonces().map(|n| n.digest.as_slice()).collect::<Vec<_>>(),
             &nonces().map(|n| n.expires_at).collect::<Vec<_>>(),
             &LEASE_SECONDS,
+            &terminals().map(|t| t.map(|t| t.terminal_id.as_str())).collect::<Vec<_>>(),
+            &terminals().map(|t| t.map(|t| t.serial_number.as_str())).collect::<Vec<_>>(),
+            &terminals().map(|t| t.map(|t| t.acquirer_code.as_str())).collect::<Vec<_>>(),
+            &terminals().map(|t| t.map(|t| t.credit_code.as_str())).collect::<Vec<_>>(),
+            &terminals().map(|t| t.map(|t| t.settlement_account.as_str())).collect::<Vec<_>>(),
+            &terminals().map(|t| t.map(|t| t.location.as_str())).collect::<Vec<_>>(),
         ];
-        by_id(&rows(&self.client().await?, "create orders", &sql, params).await?)
+        let held: super::Params<'_> = &[params[1], params[5], params[19]];
+        by_id(&self.under("create orders", (HOLD, held), (&sql, params)).await?)
     }
 }

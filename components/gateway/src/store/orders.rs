@@ -7,6 +7,7 @@ use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::admission::{self, ADMITTED, Refusal};
 use super::attempts::latest;
 use super::nonces::{self, Nonce};
 use super::outbox::{Event, publish};
@@ -17,11 +18,12 @@ use super::{
 };
 use crate::data_key::RequestHash;
 use crate::state::{AttemptState, OrderState};
+use crate::terminal::Claim;
 
 pub(super) const COLUMNS: &str = "order_id, app_id, order_date, order_number, request_hash, merchant_id, method,
     amount_minor, currency, stored_date, settlement_date, calendar_version, status, channel, fee_minor,
     config_hash, config_epoch, ledger_transaction_id, failure_code, refund_reserved_minor, refunded_minor, created_at,
-    completed_at, description, expires_at, action";
+    completed_at, description, expires_at, action, terminal_id";
 
 /// The first interval of an order that waits for its payer, and the longest.
 const PAYER_SECONDS: f64 = 8.0;
@@ -59,6 +61,8 @@ pub struct Order {
     pub expires_at: Timestamp,
     /// What the payer does to pay, once the network has said.
     pub action: Option<Value>,
+    /// The terminal that it was made at.
+    pub terminal_id: Option<String>,
 }
 
 impl Order {
@@ -91,6 +95,7 @@ impl Order {
                 description: row.try_get("description")?,
                 expires_at: row.try_get("expires_at")?,
                 action: row.try_get("action")?,
+                terminal_id: row.try_get("terminal_id")?,
             };
             Ok((order, row.try_get("status")?))
         };
@@ -133,6 +138,8 @@ pub struct NewOrder {
     pub calendar_version: i64,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
+    /// What the terminal says of itself.
+    pub terminal: Option<Claim>,
 }
 
 /// What came of creating an order.
@@ -142,7 +149,7 @@ pub enum Created {
     /// The identity is known; whether the request is the same is not said.
     Known(Box<Order>),
     NonceUsed,
-    UnknownMerchant,
+    Refused(Refusal),
 }
 
 impl Store {
@@ -156,16 +163,23 @@ impl Store {
         let what = "create an order";
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        let terminal = |read: fn(&Claim) -> &str| new.terminal.as_ref().map(read);
+        let terminal_id = terminal(|t| &t.terminal_id);
+        let (merchant, terminals) = ([new.merchant_id.as_str()], terminal_id.as_slice());
+        admission::hold(&transaction, &new.app_id, &merchant, terminals).await?;
         if !nonces::guard(&transaction, nonce).await? {
             return Ok(Created::NonceUsed);
         }
         let sql = format!(
             "INSERT INTO gateway.orders (order_id, app_id, order_date, order_number, request_hash,
                 merchant_id, method, amount_minor, currency, description, stored_date, settlement_date,
-                calendar_version, created_at, next_check_at, expires_at)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, ($12::date[])[m.settlement_days + 1],
-                $13, $14, now() + $15 * interval '1 second', $16
-             FROM gateway.merchants m WHERE m.merchant_id = $6
+                calendar_version, created_at, next_check_at, expires_at, terminal_id)
+             SELECT $1, t.app_id, $3, $4, $5, t.merchant_id, $7, $8, $9, $10, $11, ($12::date[])[m.settlement_days + 1],
+                $13, $14, now() + $15 * interval '1 second', $16, t.terminal_id
+             FROM (SELECT $2::text AS app_id, $6::text AS merchant_id, $17::text AS terminal_id,
+                $18::text AS serial_number, $19::text AS acquirer_code, $20::text AS credit_code,
+                $21::text AS settlement_account, $22::text AS location) t
+             {ADMITTED}
              ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
         );
         let row = optional(
@@ -189,6 +203,12 @@ impl Store {
                 &new.created_at,
                 &LEASE_SECONDS,
                 &new.expires_at,
+                &terminal_id,
+                &terminal(|t| &t.serial_number),
+                &terminal(|t| &t.acquirer_code),
+                &terminal(|t| &t.credit_code),
+                &terminal(|t| &t.settlement_account),
+                &terminal(|t| &t.location),
             ],
         )
         .await?;
@@ -197,7 +217,7 @@ impl Store {
             None => match find(&transaction, &new.app_id, new.order_date, &new.order_number).await? {
                 Some(order) if order.order_id == new.order_id => Created::New(Box::new(order)),
                 Some(order) => Created::Known(Box::new(order)),
-                None => return Ok(Created::UnknownMerchant),
+                None => return Ok(Created::Refused(admission::refusal(&transaction, new).await?)),
             },
         };
         transaction.commit().await.context(QuerySnafu { what })?;

@@ -7,6 +7,7 @@ use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::admission;
 use super::nonces::{self, Nonce};
 use super::orders::Order;
 use super::outbox::{Event, publish};
@@ -15,6 +16,7 @@ use super::{
     execute, one, optional, rows,
 };
 use crate::data_key::RequestHash;
+use crate::state::registry::RegistryState;
 use crate::state::{OrderState, RefundState};
 
 const COLUMNS: &str = "refund_id, order_id, refund_number, request_hash, amount_minor, channel, stored_date,
@@ -88,6 +90,8 @@ pub enum CreatedRefund {
     /// The number is known; whether the request is the same is not said.
     Known(Box<Refund>),
     NonceUsed,
+    /// An app that is suspended or closed pays nothing back, either.
+    AppNotActive(RegistryState),
     /// This much may still be refunded, and more was asked for.
     Exceeds {
         left_minor: i64,
@@ -101,17 +105,25 @@ impl Store {
         let what = "create a refund";
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        // Whoever closes the app waits for this refund, or is seen by it.
+        admission::hold(&transaction, &nonce.app, &[], &[]).await?;
         if !nonces::guard(&transaction, nonce).await? {
             return Ok(CreatedRefund::NonceUsed);
         }
-        let lock = "SELECT status, channel, amount_minor - refund_reserved_minor AS left_minor
-             FROM gateway.orders WHERE order_id = $1 FOR UPDATE";
+        let lock =
+            "SELECT o.status, channel, amount_minor - refund_reserved_minor AS left_minor, a.status AS app
+             FROM gateway.orders o JOIN gateway.apps a USING (app_id) WHERE order_id = $1 FOR UPDATE OF o";
         let order = one(&transaction, what, lock, &[&new.order_id]).await?;
         if let Some(known) = find(&transaction, new.order_id, &new.refund_number).await? {
             transaction.commit().await.context(QuerySnafu { what })?;
             let known = Box::new(known);
             let is_own = known.refund_id == new.refund_id;
             return Ok(if is_own { CreatedRefund::New(known) } else { CreatedRefund::Known(known) });
+        }
+        let app: String = order.try_get("app").context(ReadSnafu)?;
+        let app = RegistryState::parse(&app).context(StateSnafu)?;
+        if app != RegistryState::Active {
+            return Ok(CreatedRefund::AppNotActive(app));
         }
         let status: String = order.try_get("status").context(ReadSnafu)?;
         let succeeded = OrderState::parse(&status).context(StateSnafu)? == OrderState::Succeeded;

@@ -6,7 +6,9 @@ use jiff::civil::Date;
 use snafu::ResultExt;
 use uuid::Uuid;
 
-use super::{QuerySnafu, ReadSnafu, Store, StoreError, execute, one, optional, rows};
+use super::standing::{CHANGE, Kind};
+use super::{QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional, rows};
+use crate::state::registry::RegistryState;
 
 #[derive(Clone, Debug)]
 pub struct Merchant {
@@ -15,6 +17,23 @@ pub struct Merchant {
     /// The n of T+n.
     pub settlement_days: i16,
     pub created_at: Timestamp,
+    pub status: RegistryState,
+    /// Who wrote the application last, and who approved it; none of one that was there before.
+    pub applied_by: Option<String>,
+    pub approved_by: Option<String>,
+    pub credit_code: Option<String>,
+    pub settlement_account: Option<String>,
+}
+
+/// A merchant as it is applied for. What is left out stays as it is.
+#[derive(Clone, Debug)]
+pub struct Application {
+    pub merchant_id: String,
+    pub display_name: String,
+    /// Without: those that it has, or 1.
+    pub settlement_days: Option<i16>,
+    pub credit_code: Option<String>,
+    pub settlement_account: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -24,6 +43,7 @@ pub struct App {
     pub created_at: Timestamp,
     pub keys: Vec<AppKey>,
     pub endpoint: Option<Endpoint>,
+    pub status: RegistryState,
 }
 
 /// A key of an app.
@@ -52,25 +72,45 @@ pub enum Notify {
 }
 
 impl Store {
-    /// Without days: those that it has, or 1.
-    pub async fn put_merchant(&self, id: &str, name: &str, days: Option<i16>) -> Result<(), StoreError> {
-        let sql = "INSERT INTO gateway.merchants AS m (merchant_id, display_name, settlement_days)
-             VALUES ($1, $2, coalesce($3::smallint, 1)) ON CONFLICT (merchant_id) DO UPDATE
-                SET display_name = excluded.display_name, settlement_days = coalesce($3, m.settlement_days)";
-        execute(&self.client().await?, "store a merchant", sql, &[&id, &name, &days]).await?;
+    /// Stores what a merchant is. A new one waits for its approval by somebody else than who
+    /// wrote its application last.
+    pub async fn put_merchant(&self, new: &Application, subject: &str) -> Result<(), StoreError> {
+        let sql = "INSERT INTO gateway.merchants AS m (merchant_id, display_name, settlement_days,
+                unified_social_credit_code, settlement_account, status, applied_by)
+             VALUES ($1, $2, coalesce($3::smallint, 1), $4, $5, 'Applied', $6) ON CONFLICT (merchant_id) DO UPDATE
+                SET display_name = excluded.display_name, settlement_days = coalesce($3, m.settlement_days),
+                    unified_social_credit_code = coalesce($4, m.unified_social_credit_code),
+                    settlement_account = coalesce($5, m.settlement_account),
+                    applied_by = CASE m.status WHEN 'Applied' THEN $6 ELSE m.applied_by END";
+        let lock: super::Params<'_> = &[&subject, &Kind::Merchant.as_str(), &new.merchant_id];
+        let params: super::Params<'_> = &[
+            &new.merchant_id,
+            &new.display_name,
+            &new.settlement_days,
+            &new.credit_code,
+            &new.settlement_account,
+            &subject,
+        ];
+        self.under("store a merchant", (CHANGE, lock), (sql, params)).await?;
         Ok(())
     }
 
     pub async fn merchant(&self, id: &str) -> Result<Option<Merchant>, StoreError> {
-        let sql =
-            "SELECT display_name, created_at, settlement_days FROM gateway.merchants WHERE merchant_id = $1";
+        let sql = "SELECT display_name, created_at, settlement_days, status, applied_by, approved_by,
+                unified_social_credit_code, settlement_account FROM gateway.merchants WHERE merchant_id = $1";
         let row = optional(&self.client().await?, "read a merchant", sql, &[&id]).await?;
         let Some(row) = row else { return Ok(None) };
+        let status: String = row.try_get(3).context(ReadSnafu)?;
         Ok(Some(Merchant {
             merchant_id: id.to_owned(),
             display_name: row.try_get(0).context(ReadSnafu)?,
             created_at: row.try_get(1).context(ReadSnafu)?,
             settlement_days: row.try_get(2).context(ReadSnafu)?,
+            status: RegistryState::parse(&status).context(StateSnafu)?,
+            applied_by: row.try_get(4).context(ReadSnafu)?,
+            approved_by: row.try_get(5).context(ReadSnafu)?,
+            credit_code: row.try_get(6).context(ReadSnafu)?,
+            settlement_account: row.try_get(7).context(ReadSnafu)?,
         }))
     }
 
@@ -82,11 +122,13 @@ impl Store {
         id: &str,
         display_name: &str,
         keys: &[AppKey],
-        notify: &Notify,
+        (notify, subject): (&Notify, &str),
     ) -> Result<Option<String>, StoreError> {
         let what = "store an app";
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        let name = "SELECT set_config('payplane.subject', $1, true)";
+        execute(&transaction, what, name, &[&subject]).await?;
         let app = "INSERT INTO gateway.apps (app_id, display_name) VALUES ($1, $2)
              ON CONFLICT (app_id) DO UPDATE SET display_name = excluded.display_name";
         execute(&transaction, what, app, &[&id, &display_name]).await?;
@@ -115,7 +157,7 @@ impl Store {
 
     pub async fn app(&self, id: &str) -> Result<Option<App>, StoreError> {
         let client = self.client().await?;
-        let sql = "SELECT a.display_name, a.created_at, p.url, p.ca_pem FROM gateway.apps a
+        let sql = "SELECT a.display_name, a.created_at, p.url, p.ca_pem, a.status FROM gateway.apps a
              LEFT JOIN gateway.endpoints p USING (app_id) WHERE app_id = $1";
         let Some(row) = optional(&client, "read an app", sql, &[&id]).await? else { return Ok(None) };
         let sql =
@@ -126,7 +168,9 @@ impl Store {
         });
         let (url, ca_pem): (Option<String>, _) =
             (row.try_get(2).context(ReadSnafu)?, row.try_get(3).context(ReadSnafu)?);
+        let status: String = row.try_get(4).context(ReadSnafu)?;
         Ok(Some(App {
+            status: RegistryState::parse(&status).context(StateSnafu)?,
             app_id: id.to_owned(),
             display_name: row.try_get(0).context(ReadSnafu)?,
             created_at: row.try_get(1).context(ReadSnafu)?,

@@ -22,15 +22,20 @@ pub(super) async fn all(rig: &Rig) -> Result<()> {
         keygen(&KeygenArgs { key: path("key"), public: path("pub") })?;
         let keys = json!([{"keyId": "k1", "publicKeyPem": std::fs::read_to_string(path("pub"))?}]);
         let body = json!({"displayName": app, "keys": keys, "notification": rig.receiver.notification()});
-        put(&admin(rig)?, &format!("{}/admin/v1/apps/{app}", rig.admin_url()), &body).await?;
+        let (client, url) = (admin(rig)?, format!("{}/admin/v1/apps/{app}", rig.admin_url()));
+        put(&client, &url, &body).await?;
+        put(&client, &format!("{url}/merchants/*"), &json!({})).await?;
     }
     let (client, places) = (admin(rig)?, Arc::new(Semaphore::new(AT_ONCE)));
+    let checker = identified(rig, "admin-checker")?;
     let mut tasks = vec![];
     for n in 0..rig.merchants {
-        let (client, place) = (client.clone(), places.clone().acquire_owned().await?);
+        let (client, checker, place) =
+            (client.clone(), checker.clone(), places.clone().acquire_owned().await?);
         let url = format!("{}/admin/v1/merchants/{}", rig.admin_url(), merchant(n));
         tasks.push(tokio::spawn(async move {
             put(&client, &url, &json!({"displayName": "Shop"})).await?;
+            done(checker.post(format!("{url}/approve"))).await?;
             drop(place);
             anyhow::Ok(())
         }));
@@ -47,7 +52,11 @@ pub(super) fn merchant(n: usize) -> String {
 
 /// A client with the admin's certificate.
 pub(super) fn admin(rig: &Rig) -> Result<Client> {
-    let folder = rig.postgres.pki.leaf("admin-client", &[])?;
+    identified(rig, "admin-client")
+}
+
+fn identified(rig: &Rig, name: &str) -> Result<Client> {
+    let folder = rig.postgres.pki.leaf(name, &[])?;
     let pem = [std::fs::read(folder.join("tls.crt"))?, std::fs::read(folder.join("tls.key"))?];
     let roots = Certificate::from_pem_bundle(&std::fs::read(rig.trust())?)?;
     let builder = Client::builder().tls_certs_only(roots).no_proxy();
@@ -55,8 +64,12 @@ pub(super) fn admin(rig: &Rig) -> Result<Client> {
 }
 
 async fn put(client: &Client, url: &str, body: &Value) -> Result<()> {
-    let answer = client.put(url).json(body).send().await?;
-    let status = answer.status();
+    done(client.put(url).json(body)).await
+}
+
+async fn done(request: reqwest::RequestBuilder) -> Result<()> {
+    let answer = request.send().await?;
+    let (status, url) = (answer.status(), answer.url().clone());
     ensure!(status.is_success(), "{url}: {status} {}", answer.text().await?);
     Ok(())
 }

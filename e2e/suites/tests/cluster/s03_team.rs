@@ -134,6 +134,7 @@ fn each_group_has_what_it_was_given() {
     refused(&ADMIN, &APPLY, Some(&secret("team-brought-it-too", "Opaque")));
     allowed(&ADMIN, &["delete", "secret", "team-brought-it", "-n", "ptn-alpha"], None);
     allowed(&ADMIN, &["get", "secret", "admin-client", "-n", "ptn-alpha", "-o", "name"], None);
+    refused(&ADMIN, &["get", "secret", "admin-checker", "-n", "ptn-alpha"], None);
     for who in [&ADMIN, &VIEWER] {
         allowed(who, &["get", "pch,pods,deployments,networkpolicies", "-n", "ptn-alpha", "-o", "name"], None);
     }

@@ -176,9 +176,7 @@ impl Stack {
     }
 
     async fn register(&self) -> Result<()> {
-        let (path, body) = ("/admin/v1/merchants/M1", json!({"displayName": "Shop"}));
-        let (status, answer) = self.admin("admin-client", "PUT", path, &body).await?;
-        ensure!(status == 200, "{answer}");
+        self.register_merchant("M1", &json!({"displayName": "Shop"})).await?;
         for app in ["app1", "app2"] {
             let (status, answer) = self.register_app(app, &Value::Null).await?;
             ensure!(status == 200, "{answer}");
@@ -186,13 +184,30 @@ impl Stack {
         Ok(())
     }
 
-    /// Registers an app with its key, and where it is notified.
+    /// One certificate applies for a merchant, another approves it.
+    pub(crate) async fn register_merchant(&self, merchant: &str, body: &Value) -> Result<()> {
+        let path = format!("/admin/v1/merchants/{merchant}");
+        let (status, answer) = self.admin("admin-client", "PUT", &path, body).await?;
+        ensure!(status == 200 && answer["status"] == "Applied", "{answer}");
+        let path = format!("{path}/approve");
+        let (status, answer) = self.admin("admin-checker", "POST", &path, &json!({})).await?;
+        ensure!(status == 200 && answer["status"] == "Active", "{answer}");
+        Ok(())
+    }
+
+    /// Registers an app that pays to M1, with its key, and where it is notified.
     pub(crate) async fn register_app(&self, app: &str, notification: &Value) -> Result<(u16, Value)> {
         let (key, public) = (self.key(app), self.folder.path().join(format!("{app}.pub")));
         payplane_client::key::keygen(&payplane_client::key::KeygenArgs { key, public: public.clone() })?;
         let keys = json!([{"keyId": "k1", "publicKeyPem": std::fs::read_to_string(public)?}]);
         let body = json!({"displayName": app, "keys": keys, "notification": notification});
-        self.admin("admin-client", "PUT", &format!("/admin/v1/apps/{app}"), &body).await
+        let registered = self.admin("admin-client", "PUT", &format!("/admin/v1/apps/{app}"), &body).await?;
+        if registered.0 == 200 {
+            let path = format!("/admin/v1/apps/{app}/merchants/M1");
+            let (status, answer) = self.admin("admin-client", "PUT", &path, &json!({})).await?;
+            ensure!(status == 200, "{answer}");
+        }
+        Ok(registered)
     }
 
     pub(crate) fn key(&self, app: &str) -> PathBuf {

@@ -106,10 +106,13 @@ async fn certificates(stack: &Stack) -> Result<()> {
     let (admin, control) = ("/admin/v1/trial-balance", "/control/v1/roundtrip");
     for (name, path, status) in [
         ("admin-client", admin, 200),
+        ("admin-checker", admin, 200),
         ("operator", admin, 403),
         ("gateway", admin, 403),
         ("operator", control, 200),
         ("admin-client", control, 403),
+        ("admin-checker", control, 403),
+        ("admin-checker2", admin, 403),
         ("ledger", control, 403),
     ] {
         let (got, answer) = stack.admin(name, "GET", path, &json!({})).await?;
