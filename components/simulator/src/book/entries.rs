@@ -55,6 +55,7 @@ impl Book {
                     code: code.map(str::to_owned),
                     network_time: Timestamp::now(),
                     details: made(entry.details, &Details::default()),
+                    repeated: 0,
                 };
                 let taken = pages.taken(&payment, true, false);
                 (taken, self.write(&mut pages, Event::Taken(payment))?)
