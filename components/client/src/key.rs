@@ -117,7 +117,7 @@ pub struct SigningKey {
 enum Kind {
     Ecdsa(EcdsaKeyPair),
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
-    Hmac(aws_lc_rs::hmac::Key),
+    Hmac(Box<aws_lc_rs::hmac::Key>),
     Sm2(Box<Sm2Key>),
     HmacSm3(Box<Hmac<Sm3>>),
 }
@@ -165,7 +165,8 @@ impl Kind {
             Algorithm::RsaPss => rsa(&RSA_PSS_SHA512),
             Algorithm::RsaV15 => rsa(&RSA_PKCS1_SHA256),
             Algorithm::Hmac => {
-                Some(Self::Hmac(aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret()?)))
+                let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret()?);
+                Some(Self::Hmac(Box::new(key)))
             }
             Algorithm::Sm2 => {
                 let key = sm2::SecretKey::from_pkcs8_der(pem()?.secret_pkcs8_der()).ok()?;

@@ -24,8 +24,8 @@ pub struct VerifyingKey {
 enum Kind {
     Public(ParsedPublicKey),
     Sm2(Box<Sm2Key>),
-    Shared(Key),
-    SharedSm3(HmacSm3),
+    Shared(Box<Key>),
+    SharedSm3(Box<HmacSm3>),
 }
 
 impl VerifyingKey {
@@ -43,8 +43,8 @@ impl VerifyingKey {
                 Kind::Public(ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, material).ok()?)
             }
             Algorithm::Sm2Sm3 => Kind::Sm2(Box::new(Sm2Key::from_sec1_bytes(SM2_USER_ID, material).ok()?)),
-            Algorithm::HmacSha256 => Kind::Shared(Key::new(HMAC_SHA256, material)),
-            Algorithm::HmacSm3 => Kind::SharedSm3(HmacSm3::new_from_slice(material).ok()?),
+            Algorithm::HmacSha256 => Kind::Shared(Box::new(Key::new(HMAC_SHA256, material))),
+            Algorithm::HmacSm3 => Kind::SharedSm3(Box::new(HmacSm3::new_from_slice(material).ok()?)),
         };
         Some(Self { algorithm, kind })
     }
