@@ -49,10 +49,10 @@ impl Buyer {
                 return Ok(());
             }
             let plan = Plan::draw(&mut self.random);
-            old.push(self.live(format!("{}-{n}", self.name), plan).await?);
+            old.extend(self.live(format!("{}-{n}", self.name), plan).await?);
             let first = old.len().saturating_sub(KEPT);
             old.drain(..first);
-            if self.random.between(1, 8) == 1 {
+            if self.random.between(1, 8) == 1 && !old.is_empty() {
                 let which = usize::try_from(self.random.draw() % old.len() as u64)?;
                 self.look_back(&old[which], n).await?;
             }
@@ -66,7 +66,8 @@ impl Buyer {
         Sent { id: 0, call, number, refund: None, amount_minor: plan.amount_minor, method, gateway }
     }
 
-    async fn live(&mut self, number: String, plan: Plan) -> Result<Old> {
+    /// The order, where it is known to be stored.
+    async fn live(&mut self, number: String, plan: Plan) -> Result<Option<Old>> {
         self.caller.counts.new_payment();
         let (sent, since) = (self.to(Call::Pay, &number, &plan), Instant::now());
         let (said, nonce) = match plan.twice {
@@ -93,7 +94,7 @@ impl Buyer {
                 }
             }
         }
-        Ok(Old { sent, nonce, since })
+        Ok(status.map(|_| Old { sent, nonce, since }))
     }
 
     async fn insist(&mut self, sent: &Sent, hurried: bool) -> Result<(Said, Option<String>)> {
