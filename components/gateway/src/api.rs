@@ -13,8 +13,8 @@ mod path;
 pub mod problem;
 mod signed;
 mod sorted;
-mod surpluses;
 mod standing;
+mod surpluses;
 mod terminals;
 pub mod wire;
 

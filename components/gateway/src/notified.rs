@@ -72,7 +72,8 @@ async fn take_payment(
     let order = patience.keep(|| gateway.store.order(order_id)).await?;
     let amount = settle::amount(&order)?;
     let other = surplus::other_amount(&notification.outcome, amount);
-    if let Some(ending) = other.filter(|_| notification.currency.is_none_or(|said| said == amount.currency())) {
+    if let Some(ending) = other.filter(|_| notification.currency.is_none_or(|said| said == amount.currency()))
+    {
         return take_other_amount(gateway, id, &ending, patience).await.map(Some);
     }
     let outcome = said(notification, amount);

@@ -22,7 +22,7 @@ mod refusals;
 mod registry;
 mod routing;
 mod shut;
-mod terminals;
 mod signing;
 mod surpluses;
+mod terminals;
 mod traces;

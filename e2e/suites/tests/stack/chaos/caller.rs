@@ -60,7 +60,7 @@ impl Caller {
         let url =
             |link: &payplane_e2e::chaos::proxy::Proxy| format!("https://localhost:{}", link.address.port());
         Ok(Self {
-            key: SigningKey::load(&stage.key())?,
+            key: SigningKey::load(payplane_client::key::Algorithm::default(), &stage.key())?,
             gateways: stage.links.shop.iter().map(url).collect(),
             clients: [clients(PATIENT)?, clients(IMPATIENT)?],
             turn: AtomicU64::new(0),

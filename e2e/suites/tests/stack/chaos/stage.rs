@@ -31,6 +31,7 @@ pub(super) struct Stage {
     /// Of PostgreSQL, whose lock may be held by who restarts it.
     pub(super) trust: PathBuf,
     admin_identity: Vec<u8>,
+    checker_identity: Vec<u8>,
     admin_ports: Vec<u16>,
     record: u16,
     folder: tempfile::TempDir,
@@ -154,9 +155,11 @@ impl Stage {
         let keys = std::fs::read(folder.path().join("notify.pub"))?;
         let address = ([127, 0, 0, 1], port::free()?).into();
         let receiver = Receiver::start(address, "localhost", &postgres.pki, &keys).await?;
-        let admin = postgres.pki.leaf("admin-client", &[])?;
-        let admin_identity =
-            [std::fs::read(admin.join("tls.crt"))?, std::fs::read(admin.join("tls.key"))?].concat();
+        let identity = |name: &str| -> Result<Vec<u8>> {
+            let leaf = postgres.pki.leaf(name, &[])?;
+            Ok([std::fs::read(leaf.join("tls.crt"))?, std::fs::read(leaf.join("tls.key"))?].concat())
+        };
+        let (admin_identity, checker_identity) = (identity("admin-client")?, identity("admin-checker")?);
         let trust = postgres.pki.trust();
         let admin_ports = gateways_at.chunks(3).map(|ports| ports[1]).collect();
         let lock = |all: Vec<Process>| all.into_iter().map(Mutex::new).collect();
@@ -171,6 +174,7 @@ impl Stage {
             receiver,
             trust,
             admin_identity,
+            checker_identity,
             admin_ports,
             record,
             folder,
@@ -185,10 +189,17 @@ impl Stage {
         payplane_client::key::keygen(&payplane_client::key::KeygenArgs { key, public: public.clone() })?;
         let keys = json!([{"keyId": "k1", "publicKeyPem": std::fs::read_to_string(public)?}]);
         let app = json!({"displayName": APP, "keys": keys, "notification": self.receiver.notification()});
-        let merchant = (format!("/admin/v1/merchants/{MERCHANT}"), json!({"displayName": "Shop"}));
-        for (path, body) in [merchant, (format!("/admin/v1/apps/{APP}"), app)] {
-            let (status, answer) = self.admin("PUT", &path, &body).await?;
-            ensure!(status == 200, "{answer}");
+        let merchant = format!("/admin/v1/merchants/{MERCHANT}");
+        let app_at = format!("/admin/v1/apps/{APP}");
+        let (maker, checker) = (&self.admin_identity, &self.checker_identity);
+        for (who, method, path, body) in [
+            (maker, "PUT", merchant.clone(), json!({"displayName": "Shop"})),
+            (checker, "POST", format!("{merchant}/approve"), json!({})),
+            (maker, "PUT", app_at.clone(), app),
+            (maker, "PUT", format!("{app_at}/merchants/{MERCHANT}"), json!({})),
+        ] {
+            let (status, answer) = self.call(who, (method, &path), &body).await?;
+            ensure!(status == 200, "{path}: {answer}");
         }
         Ok(())
     }
@@ -204,8 +215,12 @@ impl Stage {
 
     /// Calls the first gateway's admin port.
     pub(super) async fn admin(&self, method: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
+        self.call(&self.admin_identity, (method, path), body).await
+    }
+
+    async fn call(&self, who: &[u8], (method, path): (&str, &str), body: &Value) -> Result<(u16, Value)> {
         let ca = reqwest::Certificate::from_pem_bundle(&std::fs::read(self.trust.join("ca.crt"))?)?;
-        let identity = reqwest::Identity::from_pem(&self.admin_identity)?;
+        let identity = reqwest::Identity::from_pem(who)?;
         let client = reqwest::Client::builder().tls_certs_only(ca).no_proxy().identity(identity).build()?;
         let url = format!("https://localhost:{}{path}", self.admin_ports[0]);
         read(client.request(method.parse()?, url).json(body)).await
