@@ -39,7 +39,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
         let read = || -> Result<(Self, String), tokio_postgres::Error> {
             let attempt = Self {
                 attempt_id: row.try_get("attempt_id")?,
@@ -138,7 +138,7 @@ impl Store {
         Self::attempts(&rows(&self.client().await?, "store the outcomes of attempts", &sql, params).await?)
     }
 
-    pub(super) fn attempts(rows: &[Row]) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
+    fn attempts(rows: &[Row]) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
         let read = |row| Attempt::read(row).map(|attempt| (attempt.attempt_id, attempt));
         rows.iter().map(read).collect()
     }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use snafu::{OptionExt, ResultExt};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::attempts::{Attempt, COLUMNS};
-use super::{MissingSnafu, QuerySnafu, ReadSnafu, Store, StoreError, rows};
+use super::{LostSnafu, QuerySnafu, ReadSnafu, Store, StoreError, rows};
 use crate::limits::{self, Limit, Reached, Used};
 use crate::route::Decision;
 
@@ -36,9 +37,6 @@ pub enum Begun {
     LimitReached(Reached),
 }
 
-/// One that fits, and its counters.
-type Fit<'a> = (&'a Begin, Vec<i64>);
-
 impl Store {
     /// Begins an attempt; none where the order is finished. It locks the order's
     /// row, as does whoever fails the order for want of an attempt. Tried again,
@@ -57,25 +55,23 @@ impl Store {
 
     async fn begin_all(&self, all: Arc<Vec<Begin>>) -> Result<Vec<(Uuid, Begun)>, StoreError> {
         let mut client = self.client().await?;
-        if all.iter().all(|begin| begin.limits.is_empty()) {
-            return insert(&client, &all.iter().map(|begin| (begin, vec![])).collect::<Vec<_>>()).await;
+        if let Some(begun) = insert(&client, &all.iter().collect::<Vec<_>>()).await? {
+            return Ok(begun);
         }
+        // Not all of them fit: as many as do, one after the other.
         let transaction = client.transaction().await.context(QuerySnafu { what: WHAT })?;
         let held = hold(&transaction, &all).await?;
-        let (ids, mut used) = counters(&transaction, &all).await?;
+        let mut used = counters(&transaction, &all).await?;
         let (mut fit, mut reached) = (vec![], vec![]);
         for begin in all.iter().filter(|begin| held.contains(&begin.order_id)) {
-            let taken = limits::take(&mut used, &begin.limits, (&begin.decision.channel, begin.amount_minor));
-            if let Err(limit) = taken {
-                reached.push((begin.attempt_id, limit));
-                continue;
+            let payment = (begin.decision.channel.as_str(), begin.amount_minor);
+            match limits::take(&mut used, &begin.limits, payment) {
+                Ok(()) => fit.push(begin),
+                Err(limit) => reached.push((begin.attempt_id, limit)),
             }
-            let counted = begin.limits.iter().map(|limit| ids.get(&limit.counter).copied());
-            let counted: Option<Vec<_>> = counted.collect();
-            let counted = counted.context(MissingSnafu { what: "counter of", id: begin.attempt_id })?;
-            fit.push((begin, counted));
         }
-        let mut begun = insert(&transaction, &fit).await?;
+        // They fit, as nobody else counts meanwhile.
+        let mut begun = insert(&transaction, &fit).await?.context(LostSnafu)?;
         begun.extend(refused(&transaction, reached).await?);
         transaction.commit().await.context(QuerySnafu { what: WHAT })?;
         Ok(begun)
@@ -103,21 +99,16 @@ async fn hold<C: GenericClient>(client: &C, all: &[Begin]) -> Result<HashSet<Uui
 }
 
 /// Locks the counters, in one order, and reads what they count.
-async fn counters<C: GenericClient>(
-    client: &C,
-    all: &[Begin],
-) -> Result<(HashMap<String, i64>, HashMap<String, Used>), StoreError> {
-    let sql = "SELECT counter_id, counter, amount_minor, payments FROM gateway.limit_counters
+async fn counters<C: GenericClient>(client: &C, all: &[Begin]) -> Result<HashMap<String, Used>, StoreError> {
+    let sql = "SELECT counter, amount_minor, payments FROM gateway.limit_counters
          WHERE counter = ANY ($1) ORDER BY counter_id FOR UPDATE";
     let names: HashSet<_> = all.iter().flat_map(|begin| &begin.limits).map(|limit| &limit.counter).collect();
-    let (mut ids, mut used) = (HashMap::new(), HashMap::new());
-    for row in rows(client, WHAT, sql, &[&names.into_iter().collect::<Vec<_>>()]).await? {
-        let counter: String = row.try_get("counter").context(ReadSnafu)?;
-        ids.insert(counter.clone(), row.try_get("counter_id").context(ReadSnafu)?);
-        let amount_minor = row.try_get("amount_minor").context(ReadSnafu)?;
-        used.insert(counter, Used { amount_minor, payments: row.try_get("payments").context(ReadSnafu)? });
-    }
-    Ok((ids, used))
+    let read = |row: &Row| -> Result<(String, Used), tokio_postgres::Error> {
+        let used = Used { amount_minor: row.try_get("amount_minor")?, payments: row.try_get("payments")? };
+        Ok((row.try_get("counter")?, used))
+    };
+    let rows = rows(client, WHAT, sql, &[&names.into_iter().collect::<Vec<_>>()]).await?;
+    rows.iter().map(|row| read(row).context(ReadSnafu)).collect()
 }
 
 /// Those that reached a limit: not one that is tried again, for which its own first try,
@@ -138,43 +129,65 @@ async fn refused<C: GenericClient>(
     Ok(refused.map(|(id, limit)| (id, Begun::LimitReached(limit))).collect())
 }
 
-/// Stores attempts, and counts just what it stores.
-async fn insert<C: GenericClient>(client: &C, all: &[Fit<'_>]) -> Result<Vec<(Uuid, Begun)>, StoreError> {
+/// Stores attempts where all of them fit, and counts just what it stores; else none. One
+/// statement, so that the counters are locked no longer than the commit takes.
+async fn insert<C: GenericClient>(
+    client: &C,
+    all: &[&Begin],
+) -> Result<Option<Vec<(Uuid, Begun)>>, StoreError> {
     let sql = format!(
         "WITH held AS (SELECT order_id, amount_minor FROM gateway.orders
             WHERE order_id = ANY ($1) AND status = 'Processing' ORDER BY order_id FOR UPDATE),
+         asked AS (SELECT * FROM unnest($9::uuid[], $10::text[], $11::bigint[], $12::bigint[])
+            AS t(order_id, counter, amount_max, payments_max)),
+         locked AS (SELECT counter_id, counter, amount_minor, payments FROM gateway.limit_counters
+            WHERE counter = ANY ($10) ORDER BY counter_id FOR UPDATE),
+         sums AS (SELECT counter, sum(amount_minor) AS minor, count(*) AS ones, min(amount_max) AS amount_max,
+            min(payments_max) AS payments_max FROM asked JOIN held USING (order_id) GROUP BY counter),
+         fits AS (SELECT coalesce(bool_and(l.counter_id IS NOT NULL AND l.amount_minor + s.minor <= s.amount_max
+            AND l.payments + s.ones <= s.payments_max), true) AS ok FROM sums s LEFT JOIN locked l USING (counter)),
+         ids AS (SELECT order_id, array_agg(counter_id) AS counted
+            FROM asked JOIN locked USING (counter) GROUP BY order_id),
          made AS (INSERT INTO gateway.attempts (order_id, attempt_id, ordinal, channel, decision, fee_minor,
                 config_hash, config_epoch, signed_at, counted)
             SELECT order_id, t.attempt_id,
                 (SELECT count(*) + 1 FROM gateway.attempts a WHERE a.order_id = held.order_id)::smallint,
-                t.channel, t.decision, t.fee_minor, t.config_hash, t.config_epoch, t.signed_at,
-                string_to_array(t.counters, ',')::bigint[]
+                t.channel, t.decision, t.fee_minor, t.config_hash, t.config_epoch, t.signed_at, ids.counted
             FROM held JOIN unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::bigint[], $6::text[],
-                $7::bigint[], $8::timestamptz[], $9::text[]) AS t(order_id, attempt_id, channel, decision,
-                fee_minor, config_hash, config_epoch, signed_at, counters) USING (order_id)
+                $7::bigint[], $8::timestamptz[]) AS t(order_id, attempt_id, channel, decision, fee_minor,
+                config_hash, config_epoch, signed_at) USING (order_id) LEFT JOIN ids USING (order_id)
+            WHERE (SELECT ok FROM fits)
             ON CONFLICT (attempt_id) DO NOTHING RETURNING *),
-         sums AS (SELECT c.id, sum(held.amount_minor)::bigint AS minor, count(*) AS ones
+         counts AS (SELECT c.id, sum(held.amount_minor)::bigint AS minor, count(*) AS ones
             FROM made JOIN held USING (order_id) CROSS JOIN LATERAL unnest(made.counted) AS c(id) GROUP BY c.id),
-         spent AS (UPDATE gateway.limit_counters l SET amount_minor = l.amount_minor + sums.minor,
-                payments = l.payments + sums.ones FROM sums WHERE l.counter_id = sums.id)
-         SELECT {COLUMNS} FROM made"
+         spent AS (UPDATE gateway.limit_counters l SET amount_minor = l.amount_minor + counts.minor,
+                payments = l.payments + counts.ones FROM counts WHERE l.counter_id = counts.id)
+         SELECT ok, made.attempt_id IS NOT NULL AS is_made, {COLUMNS} FROM fits LEFT JOIN made ON true"
     );
-    let counters = |ids: &Vec<i64>| {
-        let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
-        (!ids.is_empty()).then(|| ids.join(","))
-    };
-    let begins = || all.iter().map(|(begin, _)| begin);
+    let limits = || all.iter().flat_map(|begin| begin.limits.iter().map(|limit| (begin.order_id, limit)));
     let params: super::Params<'_> = &[
-        &begins().map(|begin| begin.order_id).collect::<Vec<_>>(),
-        &begins().map(|begin| begin.attempt_id).collect::<Vec<_>>(),
-        &begins().map(|begin| begin.decision.channel.as_str()).collect::<Vec<_>>(),
-        &begins().map(|begin| &begin.decision.explanation).collect::<Vec<_>>(),
-        &begins().map(|begin| begin.decision.fee_minor).collect::<Vec<_>>(),
-        &begins().map(|begin| begin.decision.config_hash.as_str()).collect::<Vec<_>>(),
-        &begins().map(|begin| begin.decision.config_epoch).collect::<Vec<_>>(),
-        &begins().map(|begin| begin.signed_at).collect::<Vec<_>>(),
-        &all.iter().map(|(_, ids)| counters(ids)).collect::<Vec<_>>(),
+        &all.iter().map(|begin| begin.order_id).collect::<Vec<_>>(),
+        &all.iter().map(|begin| begin.attempt_id).collect::<Vec<_>>(),
+        &all.iter().map(|begin| begin.decision.channel.as_str()).collect::<Vec<_>>(),
+        &all.iter().map(|begin| &begin.decision.explanation).collect::<Vec<_>>(),
+        &all.iter().map(|begin| begin.decision.fee_minor).collect::<Vec<_>>(),
+        &all.iter().map(|begin| begin.decision.config_hash.as_str()).collect::<Vec<_>>(),
+        &all.iter().map(|begin| begin.decision.config_epoch).collect::<Vec<_>>(),
+        &all.iter().map(|begin| begin.signed_at).collect::<Vec<_>>(),
+        &limits().map(|(order_id, _)| order_id).collect::<Vec<_>>(),
+        &limits().map(|(_, limit)| limit.counter.as_str()).collect::<Vec<_>>(),
+        &limits().map(|(_, limit)| limit.quota.amount_minor_max.unwrap_or(i64::MAX)).collect::<Vec<_>>(),
+        &limits().map(|(_, limit)| limit.quota.payments_max.unwrap_or(i64::MAX)).collect::<Vec<_>>(),
     ];
-    let made = Store::attempts(&rows(client, WHAT, &sql, params).await?)?;
-    Ok(made.into_iter().map(|(id, attempt)| (id, Begun::Attempt(attempt))).collect())
+    let mut begun = vec![];
+    for row in rows(client, WHAT, &sql, params).await? {
+        if !row.try_get::<_, bool>("ok").context(ReadSnafu)? {
+            return Ok(None);
+        }
+        if row.try_get("is_made").context(ReadSnafu)? {
+            let attempt = Attempt::read(&row)?;
+            begun.push((attempt.attempt_id, Begun::Attempt(attempt)));
+        }
+    }
+    Ok(Some(begun))
 }
