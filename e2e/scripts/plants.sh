@@ -4,7 +4,7 @@
 # faults. SEED repeats a run.
 . "$(dirname "$0")/lib.sh"
 plants=$CARGO_TARGET_DIR/plants
-export PAYPLANE_CACHE=$plants/cache PAYPLANE_CHAOS_EACH=4 PAYPLANE_CHAOS_PAYMENTS=1200 PAYPLANE_CHAOS_REST_SECONDS=40
+export PAYPLANE_CACHE=$plants/cache PAYPLANE_CHAOS_EACH=4 PAYPLANE_CHAOS_PAYMENTS=2000 PAYPLANE_CHAOS_REST_SECONDS=40
 if [ -n "${SEED:-}" ]; then export PAYPLANE_SEED=$SEED; fi
 copy_tree "$plants/tree"
 take_over_build "$plants/target"

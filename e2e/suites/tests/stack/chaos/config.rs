@@ -32,7 +32,10 @@ impl Keys<'_> {
         let bytes = std::fs::read(self.at.join("network").join(folder).join(name))
             .with_context(|| format!("{folder}/{name}"))?;
         let file = format!("{folder}-{name}");
-        std::fs::write(self.at.join(&file), &bytes)?;
+        // The first gateway may be reading it by now.
+        if !self.at.join(&file).exists() {
+            std::fs::write(self.at.join(&file), &bytes)?;
+        }
         Ok(json!({"file": file, "sha256": payplane_api::config::hash(&bytes)}))
     }
 }

@@ -19,7 +19,7 @@ const LISTED: [(&str, &str); 2] = [
 ];
 const LIE: &str = "the network says another amount";
 /// Where so many orders ask for a lie, one at least arrives, whatever is cut.
-const LIES_ENOUGH: usize = 10;
+const LIES_ENOUGH: usize = 6;
 
 /// No line is a WARN, an ERROR or a panic that is not listed; and lies were noticed.
 pub(super) fn nothing_unlisted(stage: &Stage, end: &End) -> Result<()> {
