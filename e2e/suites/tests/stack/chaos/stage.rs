@@ -121,6 +121,7 @@ impl<'a> Place<'a> {
             strings(&["gateway", "--config", &config, "--tls", identity, "--trust", &self.trust]);
         gateway.extend(listening(&[("--listen", ports[0]), ("--admin", ports[1]), ("--health", ports[2])]));
         gateway.extend(["--notify-key".into(), text(self.at.join("notify.key"))]);
+        gateway.extend(["--data-key".into(), text(self.at.join("data.key"))]);
         gateway.extend(self.database(identity));
         Process::start(gateway, self.at.join(format!("gateway-{n}.log")), ports[2])
     }
@@ -141,6 +142,7 @@ impl Stage {
         let links = Links::start(&app_ports, &ledgers_at, database, simulator_at).await?;
         let mut simulator = place.simulator(simulator_at, record)?;
         Pki::notify_key(folder.path())?;
+        Pki::data_key(folder.path())?;
         let (mut ledgers, mut gateways) = (vec![], vec![]);
         for (n, listen) in ledgers_at.iter().enumerate() {
             ledgers.push(place.ledger(n, *listen, links.ledger_database[n].address.port())?);
