@@ -10,7 +10,7 @@ use super::end::End;
 use super::stage::Stage;
 
 /// What may be logged: words of the message, and why that is right.
-const LISTED: [(&str, &str); 2] = [
+const LISTED: [(&str, &str); 3] = [
     (LIE, "amounts ending in 9011 ask for a well-signed notification of another amount"),
     (
         "Connection could not be recycled",
