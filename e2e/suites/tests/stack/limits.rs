@@ -207,6 +207,15 @@ async fn what_failed_is_given_back_and_what_is_unknown_is_not() -> Result<()> {
     pays("full", 1, reached).await?;
     assert_eq!(app.pay(&payment("over", 20_998)).await?.failure_code, over.failure_code, "the same again");
 
+    // Two replicas at once, over many counters that are there.
+    let channel = limited(&stack, "sim", 1, &json!({"perPayer": {"perDay": {"paymentsMax": 2}}}))?;
+    configured(&mut stack, &[channel]).await?;
+    let both = [stack.app_of(0, 30)?, stack.app_of(1, 30)?];
+    let payer = |request: &mut PayRequest| request.payer_id = Some(request.order_number[2..].to_owned());
+    assert_eq!(succeeded(pay_all(&both[0], "0", 30, payer).await?), 30);
+    let (one, two) = tokio::join!(pay_all(&both[0], "1", 30, payer), pay_all(&both[1], "2", 30, payer));
+    assert_eq!(succeeded(one?) + succeeded(two?), 30, "two payments of each payer");
+
     // A limit that is lowered, and raised again.
     for (max, number, expected) in
         [(100, "lowered", reached), (50_000, "raised", (Succeeded, None)), (50_000, "rest", reached)]
