@@ -22,6 +22,8 @@ done
 if [ "${1:-}" = tests ]; then
   command -v javac >/dev/null || missing+=(openjdk-17-jdk-headless)
   command -v mvn >/dev/null || missing+=(maven)
+  # e2e/openapi makes an environment of its own.
+  python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 [ "$(id -u)" = 0 ] || fail "Debian packages are missing: ${missing[*]}. Run as root: apt-get install ${missing[*]}"

@@ -9,6 +9,7 @@ mod fields;
 mod idempotency;
 mod networks;
 mod notifications;
+pub mod openapi;
 mod path;
 pub mod problem;
 mod signed;
@@ -50,5 +51,10 @@ fn id_of<T: TryFrom<String>>(text: String) -> Result<T, Problem> {
 
 /// Answers for what no route matches.
 async fn not_found() -> Problem {
-    Problem::new(Code::NotFound, "there is no such path or method here")
+    Problem::new(Code::NotFound, "there is no such path here")
+}
+
+/// Answers for a path that is called otherwise; the header `Allow` says how.
+async fn not_allowed() -> Problem {
+    Problem::new(Code::MethodNotAllowed, "the header Allow says which methods this path has")
 }

@@ -1,4 +1,4 @@
-//! The table in docs/gateway.md is the one in the code. UPDATE=1 rewrites it.
+//! The tables in docs/gateway.md and docs/openapi.json are those in the code. UPDATE=1 rewrites them.
 
 use payplane_gateway::state::registry::RegistryState;
 use payplane_gateway::state::{
@@ -35,4 +35,15 @@ fn the_documented_states_are_those_of_the_code() {
         std::fs::write(path, &current).unwrap();
     }
     assert!(current == text || std::env::var_os("UPDATE").is_some(), "run with UPDATE=1");
+}
+
+#[test]
+fn the_openapi_document_is_the_one_in_the_code() {
+    let path = "../../docs/openapi.json";
+    let document = payplane_gateway::api::openapi::document(&["CNY".to_owned()]);
+    let current = serde_json::to_string_pretty(&document).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &current).unwrap();
+    }
+    assert!(std::fs::read_to_string(path).unwrap_or_default() == current, "run with UPDATE=1");
 }

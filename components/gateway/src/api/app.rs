@@ -16,6 +16,7 @@ use super::fields;
 use super::id_of;
 use super::idempotency::Key;
 use super::networks;
+use super::openapi;
 use super::path::Path;
 use super::problem::{Code, Problem};
 use super::signed::{GetsDone, verified};
@@ -35,8 +36,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route(&format!("{order}/close"), post(close))
         .route(&format!("{order}/refunds"), post(refund))
         .route(&format!("{order}/refunds/{{refund_number}}"), get(query_refund))
+        .route("/v1/openapi.json", get(openapi::answer))
         .fallback(super::not_found)
-        .method_not_allowed_fallback(super::not_found)
+        .method_not_allowed_fallback(super::not_allowed)
         .layer(from_fn_with_state(gateway.clone(), admit))
         .with_state(gateway.clone())
         .merge(networks::router(gateway))
@@ -52,6 +54,7 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
         ("POST", Some(path)) if path.ends_with("/close") => "close",
         ("POST", Some(_)) => "refund",
         ("GET", Some(path)) if path.ends_with("{refund_number}") => "query_refund",
+        ("GET", Some("/v1/openapi.json")) => "openapi",
         ("GET", Some(_)) => "query",
         _ => "other",
     };

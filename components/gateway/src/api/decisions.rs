@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::path::Path;
 use super::problem::{Code, Problem};
 use super::wire::Payment;
 use crate::gateway::Gateway;

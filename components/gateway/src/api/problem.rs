@@ -14,6 +14,7 @@ pub enum Code {
     ReplayedNonce,
     Forbidden,
     NotFound,
+    MethodNotAllowed,
     OrderConflict,
     StateConflict,
     OwnApplication,
@@ -35,6 +36,35 @@ pub enum Code {
 }
 
 impl Code {
+    pub const ALL: &[Self] = &[
+        Self::InvalidField,
+        Self::BadSignature,
+        Self::UnknownKey,
+        Self::StaleRequest,
+        Self::ReplayedNonce,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::OrderConflict,
+        Self::StateConflict,
+        Self::OwnApplication,
+        Self::UnknownMerchant,
+        Self::AppNotActive,
+        Self::NotBound,
+        Self::MerchantNotActive,
+        Self::UnknownTerminal,
+        Self::TerminalNotActive,
+        Self::TerminalDiffers,
+        Self::NoChannel,
+        Self::NoEndpoint,
+        Self::RefundExceedsPayment,
+        Self::InsufficientBalance,
+        Self::Overloaded,
+        Self::DatabaseUnreachable,
+        Self::DatabaseReadOnly,
+        Self::Internal,
+    ];
+
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -46,6 +76,7 @@ impl Code {
                 StatusCode::FORBIDDEN
             }
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OrderConflict | Self::StateConflict => StatusCode::CONFLICT,
             Self::UnknownMerchant
             | Self::MerchantNotActive
@@ -72,6 +103,7 @@ impl Code {
             Self::ReplayedNonce => "The nonce was used for another request",
             Self::Forbidden => "This certificate may not do that",
             Self::NotFound => "There is no such object",
+            Self::MethodNotAllowed => "The path has no such method",
             Self::OrderConflict => "The number is taken by another request",
             Self::StateConflict => "Its state does not allow this",
             Self::OwnApplication => "Nobody approves an application of his own",

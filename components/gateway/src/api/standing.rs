@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::routing::{MethodRouter, get, post, put};
 use axum::{Extension, Json, Router};
 use payplane_api::id::{AppId, MerchantId, TerminalId};
 use serde_json::{Value, json};
 
 use super::admin::{self, Subject};
+use super::path::Path;
 use super::problem::{Code, Problem};
 use super::{id_of, terminals};
 use crate::gateway::Gateway;

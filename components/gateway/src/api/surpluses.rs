@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::path::Path;
 use super::problem::{Code, Problem};
 use crate::gateway::Gateway;
 use crate::state::SurplusState;

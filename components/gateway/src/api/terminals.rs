@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::routing::put;
 use axum::{Json, Router};
 use payplane_api::id::{self, MerchantId, TerminalId};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::admin::subject;
 use super::fields::Fields;
+use super::path::Path;
 use super::problem::{Code, Problem};
 use super::{id_of, read_body};
 use crate::credit_code;
@@ -17,10 +18,10 @@ use crate::gateway::Gateway;
 use crate::store::terminals::{NewTerminal, Registered};
 use crate::terminal::Claim;
 
-const SERIAL_LENGTH_MAX: usize = 64;
-const ACQUIRER_LENGTH_MAX: usize = 32;
-const ACCOUNT_LENGTH_MAX: usize = 64;
-const LOCATION_CHARS_MAX: usize = 128;
+pub(super) const SERIAL_LENGTH_MAX: usize = 64;
+pub(super) const ACQUIRER_LENGTH_MAX: usize = 32;
+pub(super) const ACCOUNT_LENGTH_MAX: usize = 64;
+pub(super) const LOCATION_CHARS_MAX: usize = 128;
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
     Router::new().route("/admin/v1/terminals/{terminal_id}", put(put_terminal).get(get_terminal))

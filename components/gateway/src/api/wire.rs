@@ -17,11 +17,11 @@ use crate::store::orders::Order;
 use crate::store::refunds::Refund;
 use crate::terminal::Claim;
 
-const TEXT_CHARS_MAX: usize = 200;
-const PAYER_LENGTH_MAX: usize = 128;
+pub(super) const TEXT_CHARS_MAX: usize = 200;
+pub(super) const PAYER_LENGTH_MAX: usize = 128;
 /// How long an order can be paid.
-const EXPIRES_IN_SECONDS: std::ops::RangeInclusive<i16> = 60..=7200;
-const EXPIRES_IN_DEFAULT: i64 = 900;
+pub(super) const EXPIRES_IN_SECONDS: std::ops::RangeInclusive<i16> = 60..=7200;
+pub(super) const EXPIRES_IN_DEFAULT: i64 = 900;
 
 /// A payment as an app asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]

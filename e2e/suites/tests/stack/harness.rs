@@ -203,11 +203,17 @@ impl Stack {
         let body = json!({"displayName": app, "keys": keys, "notification": notification});
         let registered = self.admin("admin-client", "PUT", &format!("/admin/v1/apps/{app}"), &body).await?;
         if registered.0 == 200 {
-            let path = format!("/admin/v1/apps/{app}/merchants/M1");
-            let (status, answer) = self.admin("admin-client", "PUT", &path, &json!({})).await?;
-            ensure!(status == 200, "{answer}");
+            self.bind(app, "M1").await?;
         }
         Ok(registered)
+    }
+
+    /// Lets an app pay to a merchant.
+    pub(crate) async fn bind(&self, app: &str, merchant: &str) -> Result<()> {
+        let path = format!("/admin/v1/apps/{app}/merchants/{merchant}");
+        let (status, answer) = self.admin("admin-client", "PUT", &path, &json!({})).await?;
+        ensure!(status == 200, "{answer}");
+        Ok(())
     }
 
     pub(crate) fn key(&self, app: &str) -> PathBuf {

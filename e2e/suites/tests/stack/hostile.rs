@@ -207,6 +207,10 @@ pub(crate) async fn written(postgres: &Postgres) -> Result<Vec<i64>> {
         "gateway.apps",
         "gateway.app_keys",
         "gateway.merchants",
+        "gateway.app_merchants",
+        "gateway.terminals",
+        "gateway.registry_audit",
+        "gateway.surpluses",
         "ledger.transactions",
         "ledger.refusals",
     ] {

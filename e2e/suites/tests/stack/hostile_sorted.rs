@@ -64,6 +64,7 @@ async fn hostile_sorted_requests_are_refused_and_write_nothing() -> Result<()> {
         let (status, answer) =
             stack.admin("admin-client", "PUT", &format!("/admin/v1/apps/{app}"), &body).await?;
         ensure!(status == 200, "{answer}");
+        stack.bind(app, "M1").await?;
     }
     let path = stack.folder.path().join("shop.secret");
     std::fs::write(&path, secret)?;

@@ -142,7 +142,8 @@ async fn limits_of_payers_merchants_days_and_months_are_exact_and_others_take_th
     let mut stack = Stack::start().await?;
     let app = stack.app("app1", 20)?;
     let body = json!({"displayName": "Other"});
-    stack.admin("admin-client", "PUT", "/admin/v1/merchants/M2", &body).await?;
+    stack.register_merchant("M2", &body).await?;
+    stack.bind("app1", "M2").await?;
     let limits = json!({
         "perPayer": {"perDay": {"paymentsMax": 7}},
         "perMerchant": {"perDay": {"amountMinorMax": 255_000}, "perMonth": {"paymentsMax": 1_000}},

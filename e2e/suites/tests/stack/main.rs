@@ -15,6 +15,7 @@ mod limits;
 mod lost_answers;
 mod networks;
 mod notifications;
+mod openapi;
 mod oracle;
 mod payments;
 mod process;

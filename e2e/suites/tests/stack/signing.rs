@@ -65,6 +65,7 @@ impl Keys<'_> {
         let (status, answer) =
             self.stack.admin("admin-client", "PUT", &format!("/admin/v1/apps/{APP}"), &body).await?;
         ensure!(status == 200, "{answer}");
+        self.stack.bind(APP, "M1").await?;
         Ok(answer)
     }
 

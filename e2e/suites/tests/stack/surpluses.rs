@@ -16,7 +16,8 @@ use crate::networks::{NETWORKS, Network, SOON, stack_with};
 async fn what_no_order_stands_for_is_given_back() -> Result<()> {
     let stack = stack_with(&NETWORKS).await?;
     let app = stack.app("app1", 8)?;
-    try_join_all(NETWORKS.iter().map(|network| other_amount(&app, network))).await?;
+    // A bank debits what it is asked for.
+    try_join_all(NETWORKS[..3].iter().map(|network| other_amount(&app, network))).await?;
     // UnionPay has no close, so nothing can be paid after one.
     try_join_all(NETWORKS[..2].iter().map(|network| paid_after_close(&app, network))).await?;
     let all = refunded(&stack, 5).await?;

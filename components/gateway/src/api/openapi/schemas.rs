@@ -1,0 +1,170 @@
+//! The schemas of requests and answers.
+
+use payplane_api::money::AMOUNT_MINOR_MAX;
+use serde_json::{Map, Value, json};
+
+use crate::api::problem::Code;
+use crate::api::terminals::{ACCOUNT_LENGTH_MAX, ACQUIRER_LENGTH_MAX, LOCATION_CHARS_MAX, SERIAL_LENGTH_MAX};
+use crate::api::wire::{EXPIRES_IN_DEFAULT, EXPIRES_IN_SECONDS, PAYER_LENGTH_MAX, TEXT_CHARS_MAX};
+use crate::state::OrderState;
+
+pub(super) fn all(currencies: &[String]) -> Value {
+    let currency = json!({"type": "string", "enum": currencies});
+    json!({
+        "PayRequest": pay_request(&currency),
+        "RefundRequest": refund_request(),
+        "Payment": payment(),
+        "Refund": refund(),
+        "Problem": problem(),
+    })
+}
+
+fn pay_request(currency: &Value) -> Value {
+    let required = [
+        ("orderDate", date()),
+        ("orderNumber", id(64)),
+        ("merchantId", id(32)),
+        ("method", id(32)),
+        ("amountMinor", amount(1)),
+        ("currency", currency.clone()),
+    ];
+    let seconds = json!({"type": ["integer", "null"], "default": EXPIRES_IN_DEFAULT,
+        "minimum": EXPIRES_IN_SECONDS.start(), "maximum": EXPIRES_IN_SECONDS.end()});
+    let payer = json!({"type": ["string", "null"], "pattern": format!("^[!-~]{{1,{PAYER_LENGTH_MAX}}}$")});
+    let optional = [
+        ("description", text()),
+        ("payerId", payer),
+        ("expiresInSeconds", seconds),
+        ("terminal", terminal()),
+    ];
+    closed(object(&required, &optional))
+}
+
+/// The five elements, and which terminal it is.
+fn terminal() -> Value {
+    let code = "^[0-9A-HJ-NPQRTUWXY]{18}$";
+    let required = [
+        ("terminalId", id(32)),
+        ("serialNumber", id(SERIAL_LENGTH_MAX)),
+        ("acquirerCode", id(ACQUIRER_LENGTH_MAX)),
+        ("unifiedSocialCreditCode", json!({"type": "string", "pattern": code})),
+        ("settlementAccount", id(ACCOUNT_LENGTH_MAX)),
+        (
+            "location",
+            json!({"type": "string", "minLength": 1, "maxLength": LOCATION_CHARS_MAX, "pattern": FREE}),
+        ),
+    ];
+    let mut terminal = closed(object(&required, &[]));
+    terminal["type"] = json!(["object", "null"]);
+    terminal
+}
+
+fn refund_request() -> Value {
+    let required = [("refundNumber", id(64)), ("amountMinor", amount(1))];
+    closed(object(&required, &[("reason", text())]))
+}
+
+fn payment() -> Value {
+    let required = [
+        ("orderId", uuid()),
+        ("orderDate", date()),
+        ("orderNumber", id(64)),
+        ("merchantId", id(32)),
+        ("method", id(32)),
+        ("amountMinor", amount(1)),
+        ("currency", currency()),
+        ("status", status()),
+        ("settlementDate", date()),
+        ("createdAt", time()),
+        ("refundedMinor", amount(0)),
+        ("expiresAt", time()),
+    ];
+    let action = json!({"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}});
+    let optional = [
+        ("channel", json!({"type": "string"})),
+        ("feeMinor", amount(0)),
+        ("configHash", json!({"type": "string"})),
+        ("configEpoch", json!({"type": "integer", "minimum": 0})),
+        ("ledgerTransactionId", uuid()),
+        ("failureCode", json!({"type": "string"})),
+        ("completedAt", time()),
+        ("action", action),
+        ("terminalId", id(32)),
+    ];
+    object(&required, &optional)
+}
+
+fn refund() -> Value {
+    let required = [
+        ("refundId", uuid()),
+        ("refundNumber", id(64)),
+        ("amountMinor", amount(1)),
+        ("currency", currency()),
+        ("status", status()),
+        ("createdAt", time()),
+    ];
+    let optional = [("ledgerTransactionId", uuid()), ("failureCode", json!({"type": "string"}))];
+    object(&required, &optional)
+}
+
+/// RFC 9457.
+fn problem() -> Value {
+    let codes: Vec<_> = Code::ALL.iter().map(|code| format!("{code:?}")).collect();
+    let string = || json!({"type": "string"});
+    let required = [
+        ("type", json!({"type": "string", "format": "uri"})),
+        ("title", string()),
+        ("status", json!({"type": "integer", "minimum": 400, "maximum": 599})),
+        ("code", json!({"type": "string", "enum": codes})),
+        ("detail", string()),
+    ];
+    object(&required, &[("field", string())])
+}
+
+fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
+    let names: Vec<_> = required.iter().map(|(name, _)| *name).collect();
+    let all = required.iter().chain(optional).map(|(name, schema)| ((*name).to_owned(), schema.clone()));
+    json!({"type": "object", "required": names, "properties": all.collect::<Map<_, _>>()})
+}
+
+fn closed(mut object: Value) -> Value {
+    object["additionalProperties"] = false.into();
+    object
+}
+
+/// A name that a client chose.
+pub(super) fn id(length_max: usize) -> Value {
+    json!({"type": "string", "pattern": format!("^[A-Za-z0-9._-]{{1,{length_max}}}$")})
+}
+
+pub(super) fn date() -> Value {
+    json!({"type": "string", "format": "date", "pattern": "^2[0-9]{3}-[0-9]{2}-[0-9]{2}$"})
+}
+
+fn amount(least: i64) -> Value {
+    json!({"type": "integer", "minimum": least, "maximum": AMOUNT_MINOR_MAX})
+}
+
+/// No control characters.
+const FREE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+
+fn text() -> Value {
+    json!({"type": ["string", "null"], "minLength": 1, "maxLength": TEXT_CHARS_MAX, "pattern": FREE})
+}
+
+fn currency() -> Value {
+    json!({"type": "string", "pattern": "^[A-Z]{3}$"})
+}
+
+fn uuid() -> Value {
+    json!({"type": "string", "format": "uuid"})
+}
+
+fn time() -> Value {
+    json!({"type": "string", "format": "date-time"})
+}
+
+fn status() -> Value {
+    let all: Vec<_> = OrderState::ALL.iter().map(|state| state.as_str()).collect();
+    json!({"type": "string", "enum": all})
+}
