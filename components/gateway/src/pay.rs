@@ -17,7 +17,7 @@ use crate::limits::{self, Reached};
 use crate::patience::Patience;
 use crate::risk::{self, Verdict};
 use crate::route::{self, Decision};
-use crate::settings::{ChannelSettings, Settings};
+use crate::settings::Settings;
 use crate::settle::{self, SettleError};
 use crate::state::AttemptState;
 use crate::store::Store;
@@ -180,7 +180,7 @@ impl Gateway {
             decision: decision.clone(),
             signed_at: prepared.signed_at,
             amount_minor: request.amount.minor(),
-            limits: limits_on(settings, channel, (order, request), prepared.signed_at),
+            limits: self.limits_on(&channel.name, (order, request), prepared.signed_at),
         };
         match patience.keep(|| self.store.begin_attempt(&begin)).await? {
             Some(Begun::Attempt(_)) => {}
@@ -205,24 +205,27 @@ impl Gateway {
         self.metrics.attempts.get_or_create(&counted).inc();
         Ok(Called::Ended(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?))
     }
-}
 
-/// The limits that an attempt counts against, in the day and month in which it is signed.
-fn limits_on(
-    settings: &Settings,
-    channel: &ChannelSettings,
-    (order, request): (&Order, &PayRequest),
-    signed_at: Timestamp,
-) -> Vec<limits::Limit> {
-    let Some(rules) = channel.limits(&order.method, request.amount.currency()) else { return vec![] };
-    let asked = limits::Asked {
-        channel: &channel.name,
-        method: &order.method,
-        merchant: &order.merchant_id,
-        payer: request.payer_id.as_deref(),
-        date: settings.calendar.date(signed_at),
-    };
-    limits::of(rules, &asked)
+    /// The limits that an attempt counts against, as they are now, in the day and month in
+    /// which it is signed.
+    fn limits_on(
+        &self,
+        channel: &str,
+        (order, request): (&Order, &PayRequest),
+        signed_at: Timestamp,
+    ) -> Vec<limits::Limit> {
+        let settings = self.settings();
+        let found = settings.value.channel(channel);
+        let rules = found.and_then(|found| found.limits(&order.method, request.amount.currency()));
+        let asked = limits::Asked {
+            channel,
+            method: &order.method,
+            merchant: &order.merchant_id,
+            payer: request.payer_id.as_deref(),
+            date: settings.value.calendar.date(signed_at),
+        };
+        rules.map(|rules| limits::of(rules, &asked)).unwrap_or_default()
+    }
 }
 
 /// What an outcome makes of an attempt.

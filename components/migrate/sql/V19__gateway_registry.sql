@@ -82,8 +82,10 @@ END $$;
 -- Begins a change of the registry in somebody's name. Who holds what is changed has committed
 -- before, and who comes later reads the change.
 CREATE FUNCTION gateway.begin_change(p_subject text, p_kind text, p_id text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    -- For the statements after this one, too: whoever waits there waits with the lock.
+    PERFORM set_config('lock_timeout', '5s', true);
     PERFORM set_config('payplane.subject', p_subject, true);
     PERFORM pg_advisory_xact_lock(gateway.registry_lock(p_kind), gateway.registry_slot(p_id));
 END $$;

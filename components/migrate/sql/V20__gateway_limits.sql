@@ -23,24 +23,26 @@ ALTER TABLE gateway.attempts ADD COLUMN counted bigint[];
 -- Why an order came to no attempt: the candidates, and the limits that were reached.
 ALTER TABLE gateway.orders ADD COLUMN routing jsonb;
 
--- An attempt that ends without an effect is counted no more, whoever ends it, in the same
+-- An attempt that ends without an effect, or in one that is given back, is counted no more, whoever ends it, in the same
 -- transaction, once: what is final stays. Unknown and Processing ones stay counted. The
 -- counters are locked in one order, as by those who begin attempts.
 CREATE FUNCTION gateway.give_back() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM ended WHERE counted IS NOT NULL
-            AND status IN ('Declined', 'Closed', 'NotSent', 'NotReceived')) THEN
+            AND status IN ('Declined', 'Closed', 'NotSent', 'NotReceived', 'OtherAmount')) THEN
         RETURN NULL;
     END IF;
     WITH back AS (SELECT c.id, sum(o.amount_minor)::bigint AS minor, count(*) AS ones
             FROM ended e JOIN was w USING (attempt_id) JOIN gateway.orders o ON o.order_id = e.order_id
                 CROSS JOIN LATERAL unnest(e.counted) AS c(id)
-            WHERE e.status IN ('Declined', 'Closed', 'NotSent', 'NotReceived') AND w.status <> e.status
+            WHERE e.status IN ('Declined', 'Closed', 'NotSent', 'NotReceived', 'OtherAmount') AND w.status <> e.status
             GROUP BY c.id),
          held AS (SELECT counter_id FROM gateway.limit_counters
             WHERE counter_id IN (SELECT id FROM back) ORDER BY counter_id FOR UPDATE)
-    UPDATE gateway.limit_counters l SET amount_minor = amount_minor - back.minor, payments = payments - back.ones
+    -- Never below zero, whoever touched them: no limit may keep an outcome from being stored.
+    UPDATE gateway.limit_counters l SET amount_minor = greatest(0, amount_minor - back.minor),
+            payments = greatest(0, payments - back.ones)
         FROM back JOIN held ON held.counter_id = back.id WHERE l.counter_id = back.id;
     RETURN NULL;
 END $$;

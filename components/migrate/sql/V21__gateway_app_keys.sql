@@ -10,3 +10,11 @@ ALTER TABLE gateway.app_keys
     -- sealed with the tenant's data key (HMAC).
     DROP CONSTRAINT app_keys_public_key_check,
     ADD CONSTRAINT app_keys_public_key_check CHECK (octet_length(public_key) BETWEEN 60 AND 1024);
+
+-- The audit says how a key signs; of a secret it has the digest of what is stored, which is sealed.
+CREATE OR REPLACE FUNCTION gateway.key_as_noted(p_key jsonb) RETURNS jsonb LANGUAGE sql STRICT
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object('app_id', p_key -> 'app_id', 'key_id', p_key -> 'key_id',
+        'algorithm', p_key -> 'algorithm',
+        'public_key_sha256', encode(sha256(decode(substr(p_key ->> 'public_key', 3), 'hex')), 'hex'));
+$$;

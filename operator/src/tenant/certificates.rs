@@ -222,7 +222,22 @@ async fn ensure_data_key(cluster: &Cluster, tenant: &Tenant) -> Result<(), Certi
     let good = |secret: &Value| text(secret, "data.key").filter(|keys| !keys.trim().is_empty());
     let keys = match stored(cluster, tenant, "data-key", good).await? {
         Some(found) => found,
-        None => pki::data_key().context(IssueSnafu { tenant: &tenant.name })?,
+        None => {
+            let live = cluster.get(&resource("v1", "Secret"), Some(&tenant.namespace), "data-key").await?;
+            if live
+                .as_ref()
+                .and_then(|live| credentials::bytes(live, "data.key"))
+                .is_some_and(|b| !b.is_empty())
+            {
+                // Somebody's attempt to bring a key back, perhaps: it is not ours to overwrite.
+                tracing::warn!(
+                    tenant = tenant.name,
+                    "the Secret data-key holds no text; gateways cannot start"
+                );
+                return Ok(());
+            }
+            pki::data_key().context(IssueSnafu { tenant: &tenant.name })?
+        }
     };
     let object = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",

@@ -55,7 +55,7 @@ impl Store {
 
     async fn begin_all(&self, all: Arc<Vec<Begin>>) -> Result<Vec<(Uuid, Begun)>, StoreError> {
         let mut client = self.client().await?;
-        if let Some(begun) = insert(&client, &all.iter().collect::<Vec<_>>()).await? {
+        if let Some(begun) = insert(&client, &all.iter().collect::<Vec<_>>(), Fit::Asked).await? {
             return Ok(begun);
         }
         // Not all of them fit: as many as do, one after the other.
@@ -71,7 +71,7 @@ impl Store {
             }
         }
         // They fit, as nobody else counts meanwhile.
-        let mut begun = insert(&transaction, &fit).await?.context(LostSnafu)?;
+        let mut begun = insert(&transaction, &fit, Fit::Known).await?.context(LostSnafu)?;
         begun.extend(refused(&transaction, reached).await?);
         transaction.commit().await.context(QuerySnafu { what: WHAT })?;
         Ok(begun)
@@ -129,11 +129,19 @@ async fn refused<C: GenericClient>(
     Ok(refused.map(|(id, limit)| (id, Begun::LimitReached(limit))).collect())
 }
 
+/// Is it known already that all of them fit?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    Asked,
+    Known,
+}
+
 /// Stores attempts where all of them fit, and counts just what it stores; else none. One
 /// statement, so that the counters are locked no longer than the commit takes.
 async fn insert<C: GenericClient>(
     client: &C,
     all: &[&Begin],
+    fit: Fit,
 ) -> Result<Option<Vec<(Uuid, Begun)>>, StoreError> {
     let sql = format!(
         "WITH held AS (SELECT order_id, amount_minor FROM gateway.orders
@@ -156,13 +164,13 @@ async fn insert<C: GenericClient>(
             FROM held JOIN unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::bigint[], $6::text[],
                 $7::bigint[], $8::timestamptz[]) AS t(order_id, attempt_id, channel, decision, fee_minor,
                 config_hash, config_epoch, signed_at) USING (order_id) LEFT JOIN ids USING (order_id)
-            WHERE (SELECT ok FROM fits)
+            WHERE $13 OR (SELECT ok FROM fits)
             ON CONFLICT (attempt_id) DO NOTHING RETURNING *),
          counts AS (SELECT c.id, sum(held.amount_minor)::bigint AS minor, count(*) AS ones
             FROM made JOIN held USING (order_id) CROSS JOIN LATERAL unnest(made.counted) AS c(id) GROUP BY c.id),
          spent AS (UPDATE gateway.limit_counters l SET amount_minor = l.amount_minor + counts.minor,
                 payments = l.payments + counts.ones FROM counts WHERE l.counter_id = counts.id)
-         SELECT ok, made.attempt_id IS NOT NULL AS is_made, {COLUMNS} FROM fits LEFT JOIN made ON true"
+         SELECT ok OR $13 AS ok, made.attempt_id IS NOT NULL AS is_made, {COLUMNS} FROM fits LEFT JOIN made ON true"
     );
     let limits = || all.iter().flat_map(|begin| begin.limits.iter().map(|limit| (begin.order_id, limit)));
     let params: super::Params<'_> = &[
@@ -178,6 +186,7 @@ async fn insert<C: GenericClient>(
         &limits().map(|(_, limit)| limit.counter.as_str()).collect::<Vec<_>>(),
         &limits().map(|(_, limit)| limit.quota.amount_minor_max.unwrap_or(i64::MAX)).collect::<Vec<_>>(),
         &limits().map(|(_, limit)| limit.quota.payments_max.unwrap_or(i64::MAX)).collect::<Vec<_>>(),
+        &(fit == Fit::Known),
     ];
     let mut begun = vec![];
     for row in rows(client, WHAT, &sql, params).await? {

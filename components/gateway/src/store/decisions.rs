@@ -61,7 +61,8 @@ impl Store {
     /// Deletes a bounded number of counters of days and months that are over.
     pub async fn purge_limits(&self) -> Result<u64, StoreError> {
         let sql = "DELETE FROM gateway.limit_counters WHERE counter_id IN
-            (SELECT counter_id FROM gateway.limit_counters WHERE last_day < current_date - $2::int LIMIT $1)";
+            (SELECT counter_id FROM gateway.limit_counters WHERE last_day < current_date - $2::int
+             ORDER BY counter_id LIMIT $1 FOR UPDATE SKIP LOCKED)";
         execute(&self.client().await?, "purge limit counters", sql, &[&PURGE_MAX, &KEPT_DAYS]).await
     }
 }
