@@ -90,7 +90,7 @@ fn limits_and_routing_are_what_the_channels_say() {
             assert_eq!((&one["status"], &one["channel"]), (&json!("Succeeded"), &json!(name)), "{one}");
             assert_eq!(two["failureCode"], "LimitReached", "{scope} {method}: {two}");
         }
-        kubectl::ok(&["delete", "pch", &name, "-n", "ptn-alpha"]);
+        let _ = kubectl::ok(&["delete", "pch", &name, "-n", "ptn-alpha"]);
     }
     let costs = |more: Value| {
         let mut cost = json!({"currency": "CNY", "basisPoints": 0});
@@ -126,7 +126,7 @@ fn limits_and_routing_are_what_the_channels_say() {
         assert_eq!(paid["channel"], names[*winner].as_str(), "{method}: {paid}");
     }
     for name in names {
-        kubectl::ok(&["delete", "pch", &name, "-n", "ptn-alpha"]);
+        let _ = kubectl::ok(&["delete", "pch", &name, "-n", "ptn-alpha"]);
     }
 }
 

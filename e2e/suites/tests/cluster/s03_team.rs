@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 const ADMIN: [&str; 2] = ["--as=jane", "--as-group=crew-admins"];
 const VIEWER: [&str; 2] = ["--as=jim", "--as-group=crew-viewers"];
-const GUARDED: [&str; 8] = [
+const GUARDED: [&str; 9] = [
     "db-ledger",
     "db-owner",
     "tenant-ca",
