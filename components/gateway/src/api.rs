@@ -15,6 +15,7 @@ pub mod problem;
 mod signed;
 mod sorted;
 mod standing;
+mod strict;
 mod surpluses;
 mod terminals;
 pub mod wire;

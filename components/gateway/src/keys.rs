@@ -142,6 +142,8 @@ impl KeyCache {
         if let Some(key) = self.cached(&name) {
             return Ok(Some(key));
         }
+        // It may be withdrawn while it is read.
+        let read_at = Instant::now();
         let Some((algorithm, material)) = store.app_key(app, key_id).await? else { return Ok(None) };
         let Some(key) = usable(data, (app, key_id), &algorithm, material).map(Arc::new) else {
             tracing::error!(app, key_id, algorithm, "a key cannot be used; register it again");
@@ -152,7 +154,7 @@ impl KeyCache {
             cached.retain(|_, (read_at, _)| read_at.elapsed() < FRESH);
         }
         if cached.len() < CACHED_MAX {
-            cached.insert(name, (Instant::now(), key.clone()));
+            cached.insert(name, (read_at, key.clone()));
         }
         Ok(Some(key))
     }

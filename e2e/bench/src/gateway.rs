@@ -63,6 +63,8 @@ enum Part {
     /// 300 a second over all networks in equal shares, three of them with RSA-2048 and
     /// payments that their notifications tell of.
     Mixed,
+    /// The rate over UnionPay with an SM3 key and a bank's core, in equal shares.
+    Keyed,
     /// The highest rate that holds.
     Max,
     /// Twice that rate.
@@ -79,6 +81,7 @@ pub(crate) async fn run(args: &GatewayArgs) -> Result<()> {
     let wanted = |part| args.only.is_none_or(|only| only == part);
     let errors = if wanted(Part::Run1) { first(args).await? } else { 0 };
     let errors = if wanted(Part::Mixed) { errors + mixed(args).await? } else { errors };
+    let errors = if wanted(Part::Keyed) { errors + keyed(args).await? } else { errors };
     let searched = wanted(Part::Max) && !args.no_search;
     let highest = if searched { search::highest(args).await? } else { args.rate };
     if wanted(Part::Overload) {
@@ -115,6 +118,18 @@ async fn mixed(args: &GatewayArgs) -> Result<u64> {
     figure("gateway_mixed_tps", outcome.tps(load.seconds), "1/s");
     figure("gateway_mixed_p99_ms", outcome.p99_ms(), "ms");
     figure("gateway_mixed_errors", precise(outcome.sent - outcome.completed), "payments");
+    Ok(outcome.sent - outcome.completed)
+}
+
+/// UnionPay by an SM3 key, and a bank's core.
+async fn keyed(args: &GatewayArgs) -> Result<u64> {
+    let rig = Rig::start(Mix::keyed(), args.merchants, args.statements).await?;
+    warm_up(&rig, args.rate).await?;
+    let load = Load { app: APP, merchants: args.merchants, rate: args.rate, seconds: args.seconds };
+    let outcome = attempt(&rig, "keyed", load).await?.outcome;
+    figure("gateway_keyed_tps", outcome.tps(load.seconds), "1/s");
+    figure("gateway_keyed_p99_ms", outcome.p99_ms(), "ms");
+    figure("gateway_keyed_errors", precise(outcome.sent - outcome.completed), "payments");
     Ok(outcome.sent - outcome.completed)
 }
 

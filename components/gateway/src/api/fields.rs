@@ -11,6 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::problem::{Code, Problem};
+use super::strict::Strict;
 
 const FIELDS_MAX: usize = 32;
 
@@ -28,7 +29,7 @@ impl<'de> Visitor<'de> for Raw {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
         let mut fields = BTreeMap::new();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+        while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
             if fields.len() >= FIELDS_MAX {
                 return Err(serde::de::Error::custom("too many fields"));
             }
@@ -232,7 +233,8 @@ mod tests {
             assert_ne!(bad, good);
             assert_eq!(field(&bad).as_deref(), named, "{bad}");
         }
-        for bad in ["", "[]", "null", "{", "{} {}", "\u{feff}{}"] {
+        let nested = good.replacen("{", r#"{"inner":[{"a":1,"b":2,"a":3}],"#, 1);
+        for bad in ["", "[]", "null", "{", "{} {}", "\u{feff}{}", &nested] {
             assert_eq!(field(bad), None, "{bad:?}");
         }
     }

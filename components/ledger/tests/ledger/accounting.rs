@@ -73,6 +73,8 @@ const LIFE: &[(&Event, i64, &str, &str)] = &[
     (&events::ROUNDING_GAINED, 1, "", ""),
     (&events::ROUNDING_LOST, 2, "", ""),
     (&events::CHANNEL_SETTLED, 11_000, "", ""),
+    (&events::SURPLUS, 70, "surplus", ""),
+    (&events::SURPLUS_REFUNDED, 70, "", "surplus"),
     (&events::SUSPENSE_IN, 50, "", ""),
     (&events::SUSPENSE_OUT, 50, "", ""),
     (&events::SHORT_IN, 29, "", ""),

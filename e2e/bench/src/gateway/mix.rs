@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 pub(super) struct Lane {
     pub(super) channel: &'static str,
     pub(super) method: &'static str,
+    /// Who pays, where the method names the payer.
+    pub(super) payer: Option<&'static str>,
     network: Network,
 }
 
@@ -20,6 +22,8 @@ enum Network {
     WechatPay,
     Alipay,
     UnionPay,
+    UnionPayKeyed,
+    Bank,
 }
 
 /// Payments take these in turn, in equal shares.
@@ -39,7 +43,14 @@ pub(super) struct Places<'a> {
 impl Mix {
     /// The simulated network alone: ECDSA P-256, and it answers at once.
     pub(super) fn ecdsa() -> Self {
-        Self(vec![Lane { channel: "sim", method: "card", network: Network::Simulator }])
+        Self(vec![Lane::of("sim", "card", Network::Simulator)])
+    }
+
+    /// UnionPay with an SM3 key, paid at once and told by a notification, and a bank's core.
+    pub(super) fn keyed() -> Self {
+        let bank = Lane::of("bankdirect", "bank-account", Network::Bank);
+        let unionpay = Lane::of("unionpay", "unionpay-qr", Network::UnionPayKeyed);
+        Self(vec![unionpay, Lane { payer: Some("6222020200112233445"), ..bank }])
     }
 
     /// All networks: three of them with RSA-2048, whose payers pay at once and whose
@@ -47,9 +58,9 @@ impl Mix {
     pub(super) fn all() -> Self {
         let mut lanes = Self::ecdsa().0;
         lanes.extend([
-            Lane { channel: "wechat", method: "wechat-native", network: Network::WechatPay },
-            Lane { channel: "alipay", method: "alipay-qr", network: Network::Alipay },
-            Lane { channel: "unionpay", method: "unionpay-qr", network: Network::UnionPay },
+            Lane::of("wechat", "wechat-native", Network::WechatPay),
+            Lane::of("alipay", "alipay-qr", Network::Alipay),
+            Lane::of("unionpay", "unionpay-qr", Network::UnionPay),
         ]);
         Self(lanes)
     }
@@ -71,6 +82,10 @@ impl Mix {
 }
 
 impl Lane {
+    fn of(channel: &'static str, method: &'static str, network: Network) -> Self {
+        Self { channel, method, payer: None, network }
+    }
+
     fn config(&self, places: &Places<'_>, gateway: u16) -> Result<Value> {
         Ok(json!({
             "name": self.channel, "enabled": true,
@@ -101,6 +116,11 @@ impl Lane {
         network["ca"] = key("ca.crt")?;
         let path = format!("v1/channels/{}/notifications", self.channel);
         network["notifyUrl"] = format!("https://localhost:{gateway}/{path}").into();
+        if self.network == Network::UnionPayKeyed {
+            network["type"] = "UnionPay".into();
+            network["signing"] = json!({"method": "Sm3", "secureKey": key("secure.key")?});
+            return Ok(network);
+        }
         if self.network == Network::UnionPay {
             network["type"] = "UnionPay".into();
             network["signing"] = json!({"method": "Rsa", "merchantKey": key("merchant.key")?,
@@ -112,7 +132,12 @@ impl Lane {
         if self.network == Network::WechatPay {
             network["apiV3Key"] = key("apiv3.key")?;
         }
-        network["type"] = if self.network == Network::WechatPay { "WechatPay" } else { "Alipay" }.into();
+        network["type"] = match self.network {
+            Network::WechatPay => "WechatPay",
+            Network::Bank => "BankDirect",
+            _ => "Alipay",
+        }
+        .into();
         Ok(network)
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn sign(rig: &Rig, run: &str, load: &Load) -> Result<Vec<Signed>> {
             amount_minor: amount(n)?,
             currency: "CNY".into(),
             description: None,
-            payer_id: None,
+            payer_id: rig.mix.of(n).payer.map(str::to_owned),
             expires_in_seconds: None,
         };
         let body = serde_json::to_vec(&request)?;
