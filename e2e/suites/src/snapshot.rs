@@ -102,7 +102,7 @@ fn masked(mut object: Value) -> (String, Value) {
         object.as_object_mut().map(|fields| fields.remove("status"));
     }
     if kind == "Secret" {
-        let generated = ["-app", "-superuser"]
+        let generated = ["-app", "-superuser", "data-key"]
             .iter()
             .any(|end| object["metadata"]["name"].as_str().is_some_and(|n| n.ends_with(end)));
         secret(&mut object["data"], generated);
