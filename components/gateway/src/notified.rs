@@ -17,7 +17,7 @@ use crate::pay::ending;
 use crate::refund::{self, Turn};
 use crate::settle::{self, SettleError};
 use crate::state::{AttemptState, OrderState};
-use crate::store::attempts::Ending;
+use crate::store::attempts::{Attempt, Ending};
 use crate::store::{Store, StoreError};
 use crate::surplus;
 
@@ -108,12 +108,14 @@ async fn take_other_amount(
     match attempt.status {
         AttemptState::Succeeded => Err(NotTaken::Contradiction),
         AttemptState::OtherAmount => Ok(()),
-        _ if attempt.has_failed() => Ok(patience.keep(|| gateway.store.note_surplus(&attempt, said)).await?),
+        _ if attempt.has_ended_unpaid() => {
+            Ok(patience.keep(|| gateway.store.note_surplus(&attempt, said)).await?)
+        }
         _ => {
             patience.keep(|| gateway.store.hasten_order(attempt.order_id)).await?;
             // It may have ended since.
             let now = patience.keep(|| gateway.store.attempt(id)).await?;
-            match now.filter(|now| now.has_failed() && now.status != AttemptState::OtherAmount) {
+            match now.filter(Attempt::has_ended_unpaid) {
                 Some(ended) => Ok(patience.keep(|| gateway.store.note_surplus(&ended, said)).await?),
                 None => Ok(()),
             }

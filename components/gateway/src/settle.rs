@@ -168,9 +168,14 @@ pub fn channel<'a>(settings: &'a Settings, name: &str) -> Result<&'a ChannelSett
 
 /// The amount of a stored order.
 pub fn amount(order: &Order) -> Result<Money, SettleError> {
-    let currency = Currency::parse(&order.currency).ok();
-    let amount = currency.and_then(|currency| Money::new(order.amount_minor, currency).ok());
-    amount.ok_or(SettleError::Amount { order_id: order.order_id })
+    money(order.order_id, order.amount_minor, &order.currency)
+}
+
+/// An amount that is stored with an order.
+pub fn money(order_id: Uuid, minor: i64, currency: &str) -> Result<Money, SettleError> {
+    let currency = Currency::parse(currency).ok();
+    let amount = currency.and_then(|currency| Money::new(minor, currency).ok());
+    amount.ok_or(SettleError::Amount { order_id })
 }
 
 /// Says why something is left to the resolver. What time mends is news; what the

@@ -2,7 +2,6 @@
 //! or over another amount. It is booked as suspense, given back to the payer, and only
 //! then leaves suspense. What the network does not give back waits for a person.
 
-use payplane_api::currency::Currency;
 use payplane_api::ledger::v1::PostRequest;
 use payplane_api::money::Money;
 use payplane_common::trace::Trace;
@@ -190,9 +189,7 @@ async fn payment(gateway: &Gateway, surplus: &Surplus) -> Result<Sent, SettleErr
 }
 
 pub(crate) fn amount(surplus: &Surplus) -> Result<Money, SettleError> {
-    let currency = Currency::parse(&surplus.currency).ok();
-    let amount = currency.and_then(|currency| Money::new(surplus.amount_minor, currency).ok());
-    amount.ok_or(SettleError::Amount { order_id: surplus.order_id })
+    settle::money(surplus.order_id, surplus.amount_minor, &surplus.currency)
 }
 
 /// Posts for a surplus under its identity, with the config epoch in force: nothing of it
@@ -224,6 +221,7 @@ async fn post(
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
+    use payplane_api::currency::Currency;
 
     use super::*;
 

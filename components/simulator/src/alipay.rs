@@ -25,7 +25,7 @@ use http::{Request, StatusCode};
 
 use self::answer::{Answer, Refused};
 use self::request::{Call, Method};
-use crate::sandbox::{After, Sandbox, Signed};
+use crate::sandbox::{Sandbox, Signed};
 
 /// Real requests have some 1,500 bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -35,16 +35,7 @@ pub fn router(sandbox: Arc<Sandbox>) -> Router {
 }
 
 /// What a call comes to.
-enum Outcome {
-    Answer(Answer, After),
-    Silence,
-}
-
-impl From<Answer> for Outcome {
-    fn from(answer: Answer) -> Self {
-        Self::Answer(answer, After::Answer)
-    }
-}
+type Outcome = crate::sandbox::Outcome<Answer>;
 
 async fn handle(State(sandbox): State<Arc<Sandbox>>, request: Request<Body>) -> Response {
     let networks = sandbox.networks();

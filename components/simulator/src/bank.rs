@@ -25,7 +25,7 @@ use crate::book::{Asked, Key, NetworkName};
 use crate::details::Details;
 use crate::message::State;
 use crate::payer;
-use crate::sandbox::{After, Before, Sandbox, after, before};
+use crate::sandbox::{Before, Sandbox, after, before};
 
 /// Real requests have some 400 bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -35,16 +35,7 @@ pub fn router(sandbox: Arc<Sandbox>) -> Router {
 }
 
 /// What a call comes to.
-enum Outcome {
-    Answer(Answer, After),
-    Silence,
-}
-
-impl From<Answer> for Outcome {
-    fn from(answer: Answer) -> Self {
-        Self::Answer(answer, After::Answer)
-    }
-}
+type Outcome = crate::sandbox::Outcome<Answer>;
 
 async fn handle(Shared(sandbox): Shared<Arc<Sandbox>>, request: Request<Body>) -> Response {
     let networks = sandbox.networks();

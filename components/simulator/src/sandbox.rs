@@ -59,6 +59,18 @@ pub enum After {
     Slow,
 }
 
+/// What a call comes to, by the answers of a network.
+pub enum Outcome<A> {
+    Answer(A, After),
+    Silence,
+}
+
+impl<A> From<A> for Outcome<A> {
+    fn from(answer: A) -> Self {
+        Self::Answer(answer, After::Answer)
+    }
+}
+
 /// What an amount lets happen to a request before it has an effect.
 #[must_use]
 pub fn before(amount_minor: i64) -> Before {

@@ -40,10 +40,7 @@ pub fn router(sandbox: Arc<Sandbox>) -> Router {
 }
 
 /// What a call comes to.
-enum Outcome {
-    Answer(Answer, After),
-    Silence,
-}
+type Outcome = crate::sandbox::Outcome<Answer>;
 
 /// The three addresses, each for transactions of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

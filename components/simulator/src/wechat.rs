@@ -22,7 +22,7 @@ use http::{Method, Request, StatusCode};
 
 use self::answer::{Answer, Refused};
 use crate::networks::WechatMerchant;
-use crate::sandbox::{After, Sandbox};
+use crate::sandbox::Sandbox;
 
 /// Real orders have some 500 bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -38,16 +38,7 @@ struct Caller<'a> {
 }
 
 /// What a call comes to.
-enum Outcome {
-    Answer(Answer, After),
-    Silence,
-}
-
-impl From<Answer> for Outcome {
-    fn from(answer: Answer) -> Self {
-        Self::Answer(answer, After::Answer)
-    }
-}
+type Outcome = crate::sandbox::Outcome<Answer>;
 
 async fn handle(State(sandbox): State<Arc<Sandbox>>, request: Request<Body>) -> Response {
     let networks = sandbox.networks();

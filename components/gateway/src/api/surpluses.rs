@@ -9,6 +9,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::admin::no_more;
 use super::path::Path;
 use super::problem::{Code, Problem};
 use crate::gateway::Gateway;
@@ -34,9 +35,7 @@ async fn list(
     let after = asked.remove("after").map_or(Ok(Uuid::nil()), |text| {
         Uuid::parse_str(&text).map_err(|_| Problem::field("after", "must be the attemptId of a surplus"))
     })?;
-    if let Some(name) = asked.into_keys().next() {
-        return Err(Problem::field(&name, "is not a parameter of this request"));
-    }
+    no_more(asked)?;
     let all = gateway.store.surpluses(state, after, PAGE).await?;
     Ok(Json(json!({ "surpluses": all.iter().map(view).collect::<Vec<_>>() })))
 }

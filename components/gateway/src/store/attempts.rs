@@ -63,6 +63,12 @@ impl Attempt {
         Ok(Self { status: AttemptState::parse(&status).context(StateSnafu)?, ..attempt })
     }
 
+    /// Has it ended as if nothing had been paid?
+    #[must_use]
+    pub fn has_ended_unpaid(&self) -> bool {
+        self.has_failed() && self.status != AttemptState::OtherAmount
+    }
+
     /// Has it ended, and not in a success that its order could have?
     #[must_use]
     pub fn has_failed(&self) -> bool {
@@ -106,7 +112,7 @@ impl Store {
         let stored = self.attempt(attempt_id).await?;
         let stored = stored.context(MissingSnafu { what: "attempt", id: attempt_id })?;
         let paid = matches!(ending.status, AttemptState::Succeeded | AttemptState::OtherAmount);
-        if paid && stored.has_failed() && stored.status != AttemptState::OtherAmount {
+        if paid && stored.has_ended_unpaid() {
             self.note_surplus(&stored, ending).await?;
         }
         Ok(stored)
