@@ -12,6 +12,7 @@ pub mod books;
 pub mod breaker;
 pub mod channel;
 pub mod close;
+mod counts;
 pub mod credit_code;
 pub mod data_key;
 pub mod gateway;

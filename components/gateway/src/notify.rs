@@ -3,10 +3,11 @@
 //! is owed, and what came of each try, is in the database (`store::deliveries`, `store::tries`).
 
 pub mod endpoint;
+mod handed;
 pub mod schedule;
 pub mod sign;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -48,8 +49,9 @@ pub async fn run(gateway: Arc<Gateway>, key: NotifyKey, shutdown: Shutdown) {
     let (taken, waiting) = mpsc::channel(NOTED_MAX);
     let noting = tokio::spawn(note(gateway.clone(), waiting));
     let failures = Arc::new(Semaphore::new(FAILED_MAX));
-    let mut sender =
-        Sender { gateway: gateway.clone(), key: Arc::new(key), endpoints: Arc::default(), taken, failures };
+    let key = Arc::new(RwLock::new(Arc::new(key)));
+    let sender = Sender { gateway: gateway.clone(), key, endpoints: Arc::default(), taken, failures };
+    let handed = tokio::spawn(handed::run(sender.clone(), shutdown.clone()));
     let mut chores_at = Instant::now();
     while !shutdown.closing.is_cancelled() {
         let was_busy = !works.busy().is_empty();
@@ -58,7 +60,7 @@ pub async fn run(gateway: Arc<Gateway>, key: NotifyKey, shutdown: Shutdown) {
             false
         });
         if chores_at <= Instant::now() {
-            sender.key = sender.key.newer().map_or(sender.key, Arc::new);
+            sender.follow_key();
             chores(&gateway).await;
             chores_at = Instant::now().checked_add(CHORES_EVERY).unwrap_or(chores_at);
         }
@@ -72,6 +74,7 @@ pub async fn run(gateway: Arc<Gateway>, key: NotifyKey, shutdown: Shutdown) {
         tokio::time::sleep(GATHER).await;
     }
     works.end().await;
+    let _ = handed.await;
     // Nobody sends any more: what waits is the last.
     drop(sender);
     let _ = noting.await;
@@ -104,13 +107,24 @@ async fn note(gateway: Arc<Gateway>, mut waiting: mpsc::Receiver<(Delivery, Trie
 #[derive(Clone)]
 struct Sender {
     gateway: Arc<Gateway>,
-    key: Arc<NotifyKey>,
+    key: Arc<RwLock<Arc<NotifyKey>>>,
     endpoints: Arc<Endpoints>,
     taken: mpsc::Sender<(Delivery, Tried)>,
     failures: Arc<Semaphore>,
 }
 
 impl Sender {
+    fn key(&self) -> Arc<NotifyKey> {
+        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Signs with a newer key from now on, where there is one.
+    fn follow_key(&self) {
+        if let Some(newer) = self.key().newer() {
+            *self.key.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
+        }
+    }
+
     /// Takes what is due, as far as there is room. True: there may be more.
     async fn take(&self, works: &mut Works) -> Result<bool, StoreError> {
         let most = i64::try_from(works.room().min(TAKEN_MAX)).unwrap_or_default();
@@ -119,12 +133,15 @@ impl Sender {
         let more = i64::try_from(taken.len()).unwrap_or_default() >= each;
         for delivery in taken {
             let sender = self.clone();
-            works.start(delivery.app_id.clone(), async move {
-                let tried = sender.send(&delivery).await;
-                sender.note(delivery, tried).await;
-            });
+            works.start(delivery.app_id.clone(), async move { sender.tell(delivery).await });
         }
         Ok(more)
+    }
+
+    /// Sends it, and writes down what came of it.
+    async fn tell(&self, delivery: Delivery) {
+        let tried = self.send(&delivery).await;
+        self.note(delivery, tried).await;
     }
 
     /// Writes down what came of a try: a failure at once, what was taken with others.
@@ -159,7 +176,7 @@ impl Sender {
     async fn post(&self, delivery: &Delivery, at: Timestamp) -> Result<u16, String> {
         let denied = self.gateway.settings().value.denied.clone();
         let url = endpoint::parse(&delivery.to.url, &denied)?;
-        let (headers, body) = message(&self.key, &url, delivery, at).ok_or("it cannot be signed")?;
+        let (headers, body) = message(&self.key(), &url, delivery, at).ok_or("it cannot be signed")?;
         self.endpoints.post(&delivery.app_id, &delivery.to, &denied, (url, headers, body)).await
     }
 }

@@ -20,7 +20,7 @@ use crate::route::{self, Decision};
 use crate::settings::Settings;
 use crate::settle::{self, SettleError};
 use crate::state::AttemptState;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::store::admission::Refusal;
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::begin::{Begin, Begun};
@@ -183,7 +183,7 @@ impl Gateway {
             limits: self.limits_on(&channel.name, (order, request), prepared.signed_at),
         };
         match patience.keep(|| self.store.begin_attempt(&begin)).await? {
-            Some(Begun::Attempt(_)) => {}
+            Some(Begun::Attempt) => {}
             Some(Begun::LimitReached(limit)) => return Ok(Called::LimitReached(limit)),
             None => return Ok(Called::NotBegun),
         }
@@ -265,7 +265,7 @@ fn validate(
     if !settings.currencies.contains(&currency) {
         return Err(Problem::field("currency", format!("{currency} is not a currency of this tenant")));
     }
-    let now = Timestamp::now();
+    let now = store::now();
     let settlement_dates = settings.calendar.settlement_dates(now).map_err(|error| {
         tracing::error!(%error, "no settlement date; the tenant's calendar needs working days");
         Problem::new(Code::Internal, "the tenant's calendar has too few working days")

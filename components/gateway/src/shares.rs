@@ -3,10 +3,11 @@
 //! away, and until what waited for it is done, many more wait; those who wait for a network
 //! or the ledger are not counted.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::counts::Counts;
 
 /// Requests of a replica that are worked on, beside those that wait for others.
 const BUSY_MAX: usize = 256;
@@ -19,18 +20,17 @@ const WORKED_OFF: Duration = Duration::from_secs(5);
 
 /// Verified requests that are worked on.
 #[derive(Clone, Default)]
-pub struct Shares(Arc<Counts>);
+pub struct Shares(Arc<Shared>);
 
 #[derive(Default)]
-struct Counts {
+struct Shared {
     held: Mutex<Held>,
     waiting: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Held {
-    all: usize,
-    apps: HashMap<String, usize>,
+    requests: Counts,
     done_at: Option<Instant>,
     /// Until then nobody is refused.
     worked_off_at: Option<Instant>,
@@ -43,7 +43,7 @@ pub struct Share {
 }
 
 /// A request that waits for a network or the ledger, until it is dropped.
-pub struct Waits<'a>(&'a Counts);
+pub struct Waits<'a>(&'a Shared);
 
 impl std::fmt::Debug for Share {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,16 +57,13 @@ impl Shares {
     #[must_use]
     pub fn take(&self, app: &str, gets_done: bool) -> Option<Share> {
         let waiting = self.0.waiting.load(Ordering::Relaxed);
-        let mut held = self.held();
-        let of_app = held.apps.get(app).copied().unwrap_or_default();
-        let is_full =
-            held.all >= BUSY_MAX.saturating_add(waiting) || of_app >= APP_MAX.saturating_add(waiting);
-        if gets_done && is_full {
-            return None;
-        }
-        held.all = held.all.saturating_add(1);
-        held.apps.insert(app.to_owned(), of_app.saturating_add(1));
-        Some(Share { shares: self.clone(), app: app.to_owned() })
+        let most = if gets_done {
+            (BUSY_MAX.saturating_add(waiting), APP_MAX.saturating_add(waiting))
+        } else {
+            (usize::MAX, usize::MAX)
+        };
+        let is_taken = self.held().requests.take(app, most);
+        is_taken.then(|| Share { shares: self.clone(), app: app.to_owned() })
     }
 
     #[must_use]
@@ -80,7 +77,7 @@ impl Shares {
     pub fn note_done(&self, now: Instant) {
         let mut held = self.held();
         let stood_still = held.done_at.is_some_and(|at| now.saturating_duration_since(at) >= LATELY);
-        if stood_still && held.all > BUSY_MAX {
+        if stood_still && held.requests.all() > BUSY_MAX {
             held.worked_off_at = now.checked_add(WORKED_OFF);
         }
         held.done_at = Some(now);
@@ -105,14 +102,7 @@ impl Drop for Waits<'_> {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut held = self.shares.held();
-        held.all = held.all.saturating_sub(1);
-        let left = held.apps.get(&self.app).copied().unwrap_or_default().saturating_sub(1);
-        if left == 0 {
-            held.apps.remove(&self.app);
-        } else if let Some(count) = held.apps.get_mut(&self.app) {
-            *count = left;
-        }
+        self.shares.held().requests.give_back(&self.app);
     }
 }
 
@@ -133,7 +123,7 @@ mod tests {
         drop(waits);
         assert!(shares.take("a", false).is_some(), "while nothing gets done nobody is refused");
         drop((held, others));
-        assert!(shares.held().apps.is_empty() && shares.held().all == 0, "nothing is kept of who has none");
+        assert_eq!(shares.held().requests.all(), 0, "nothing is kept of who has none");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod decisions;
 pub mod deliveries;
 mod fence;
 mod gather;
+pub mod handover;
 pub mod history;
 pub mod nonces;
 pub mod orders;
@@ -25,12 +26,14 @@ pub mod tries;
 use std::sync::Arc;
 
 use deadpool_postgres::{GenericClient, Object, Pool};
+use jiff::Timestamp;
 use snafu::{ResultExt, Snafu};
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use self::gather::Gather;
+use self::handover::Handover;
 use crate::state::UnknownState;
 
 /// How long whoever works on an order or a refund has it for itself. Longer
@@ -81,12 +84,20 @@ impl StoreError {
     }
 }
 
+/// This moment as the database keeps it: in microseconds.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap_or(Timestamp::MAX)
+}
+
 /// The gateway's tables in the tenant's database.
 #[derive(Clone)]
 pub struct Store {
     pool: Pool,
     /// An event was committed here: its app can be told at once.
     pub published: Arc<Notify>,
+    /// Those that this process has taken with the commit.
+    pub handover: Handover,
     gathers: Gathers,
 }
 
@@ -104,7 +115,7 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 impl Store {
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self { pool, published: Arc::default(), gathers: Gathers::default() }
+        Self { pool, published: Arc::default(), handover: Handover::default(), gathers: Gathers::default() }
     }
 
     /// After the commit of an event that an app is to be told.

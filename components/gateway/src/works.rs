@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Work on one thing ends within its lease.
-const ONE_MAX: Duration = Duration::from_secs(15);
+pub const ONE_MAX: Duration = Duration::from_secs(15);
 
 /// What is worked on, and whom it waits for.
 pub struct Works {

@@ -163,7 +163,7 @@ fn database(spec: &raw::PaymentTenantSpec, production: bool) -> raw::EffectiveDa
             size: Quantity(quantity::canonical(storage.size.as_ref().map_or(size, |given| &given.0))),
             class_name: storage.class_name,
         },
-        resources: fill(managed.resources.as_ref(), ["100m", "256Mi", "512Mi"]),
+        resources: fill(managed.resources.as_ref(), ["100m", "256Mi", "1Gi"]),
         parameters,
     };
     raw::EffectiveDatabase { managed: Some(managed), external: None }

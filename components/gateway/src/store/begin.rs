@@ -11,7 +11,6 @@ use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::attempts::{Attempt, COLUMNS};
 use super::{LostSnafu, QuerySnafu, ReadSnafu, Store, StoreError, rows};
 use crate::limits::{self, Limit, Reached, Used};
 use crate::route::Decision;
@@ -33,7 +32,7 @@ pub struct Begin {
 /// What came of it.
 #[derive(Clone, Debug)]
 pub enum Begun {
-    Attempt(Attempt),
+    Attempt,
     LimitReached(Reached),
 }
 
@@ -49,7 +48,7 @@ impl Store {
         };
         match self.gathers.begin.put(begin.attempt_id, begin.clone(), write).await? {
             Some(begun) => Ok(Some(begun)),
-            None => Ok(self.attempt(begin.attempt_id).await?.map(Begun::Attempt)),
+            None => Ok(self.attempt(begin.attempt_id).await?.map(|_| Begun::Attempt)),
         }
     }
 
@@ -143,8 +142,7 @@ async fn insert<C: GenericClient>(
     all: &[&Begin],
     fit: Fit,
 ) -> Result<Option<Vec<(Uuid, Begun)>>, StoreError> {
-    let sql = format!(
-        "WITH held AS (SELECT order_id, amount_minor FROM gateway.orders
+    let sql = "WITH held AS (SELECT order_id, amount_minor FROM gateway.orders
             WHERE order_id = ANY ($1) AND status = 'Processing' ORDER BY order_id FOR UPDATE),
          asked AS (SELECT * FROM unnest($9::uuid[], $10::text[], $11::bigint[], $12::bigint[])
             AS t(order_id, counter, amount_max, payments_max)),
@@ -165,13 +163,12 @@ async fn insert<C: GenericClient>(
                 $7::bigint[], $8::timestamptz[]) AS t(order_id, attempt_id, channel, decision, fee_minor,
                 config_hash, config_epoch, signed_at) USING (order_id) LEFT JOIN ids USING (order_id)
             WHERE $13 OR (SELECT ok FROM fits)
-            ON CONFLICT (attempt_id) DO NOTHING RETURNING *),
+            ON CONFLICT (attempt_id) DO NOTHING RETURNING attempt_id, order_id, counted),
          counts AS (SELECT c.id, sum(held.amount_minor)::bigint AS minor, count(*) AS ones
             FROM made JOIN held USING (order_id) CROSS JOIN LATERAL unnest(made.counted) AS c(id) GROUP BY c.id),
          spent AS (UPDATE gateway.limit_counters l SET amount_minor = l.amount_minor + counts.minor,
                 payments = l.payments + counts.ones FROM counts WHERE l.counter_id = counts.id)
-         SELECT ok OR $13 AS ok, made.attempt_id IS NOT NULL AS is_made, {COLUMNS} FROM fits LEFT JOIN made ON true"
-    );
+         SELECT ok OR $13 AS ok, made.attempt_id FROM fits LEFT JOIN made ON true";
     let limits = || all.iter().flat_map(|begin| begin.limits.iter().map(|limit| (begin.order_id, limit)));
     let params: super::Params<'_> = &[
         &all.iter().map(|begin| begin.order_id).collect::<Vec<_>>(),
@@ -189,13 +186,12 @@ async fn insert<C: GenericClient>(
         &(fit == Fit::Known),
     ];
     let mut begun = vec![];
-    for row in rows(client, WHAT, &sql, params).await? {
+    for row in rows(client, WHAT, sql, params).await? {
         if !row.try_get::<_, bool>("ok").context(ReadSnafu)? {
             return Ok(None);
         }
-        if row.try_get("is_made").context(ReadSnafu)? {
-            let attempt = Attempt::read(&row)?;
-            begun.push((attempt.attempt_id, Begun::Attempt(attempt)));
+        if let Some(attempt_id) = row.try_get("attempt_id").context(ReadSnafu)? {
+            begun.push((attempt_id, Begun::Attempt));
         }
     }
     Ok(Some(begun))

@@ -1,14 +1,17 @@
 //! New orders with their nonces, many in one statement. What is not new is left alone,
 //! and looked at closely by [`Store::create_order`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use snafu::ResultExt;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::admission::{ADMITTED, HOLD};
 use super::nonces::Nonce;
-use super::orders::{COLUMNS, NewOrder, Order, by_id};
-use super::{LEASE_SECONDS, Store, StoreError};
+use super::orders::{NewOrder, Order};
+use super::{LEASE_SECONDS, ReadSnafu, Store, StoreError};
 
 pub(super) type New = (NewOrder, Nonce);
 
@@ -50,7 +53,7 @@ impl Store {
                 a.terminal_id
              FROM asked a JOIN fresh f ON f.app_id = a.app_id AND f.nonce = a.nonce AND f.request_digest = a.digest
              ORDER BY a.app_id, a.order_date, a.order_number
-             ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
+             ON CONFLICT DO NOTHING RETURNING order_id, settlement_date"
         );
         let orders = || all.iter().map(|(order, _)| order);
         let terminals = || orders().map(|o| o.terminal.as_ref());
@@ -87,6 +90,13 @@ impl Store {
             &terminals().map(|t| t.map(|t| t.location.as_str())).collect::<Vec<_>>(),
         ];
         let held: super::Params<'_> = &[params[1], params[5], params[19]];
-        by_id(&self.under("create orders", (HOLD, held), (&sql, params)).await?)
+        let created = self.under("create orders", (HOLD, held), (&sql, params)).await?;
+        let new: HashMap<_, _> = orders().map(|new| (new.order_id, new)).collect();
+        let read = |row: &Row| -> Result<_, tokio_postgres::Error> {
+            Ok((row.try_get::<_, Uuid>("order_id")?, row.try_get("settlement_date")?))
+        };
+        let read: Result<Vec<_>, _> = created.iter().map(read).collect();
+        let read = read.context(ReadSnafu)?.into_iter();
+        Ok(read.filter_map(|(id, date)| Some((id, new.get(&id)?.as_created(date)))).collect())
     }
 }

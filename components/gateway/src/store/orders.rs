@@ -104,11 +104,6 @@ impl Order {
     }
 }
 
-/// Orders by their ids.
-pub(super) fn by_id(rows: &[Row]) -> Result<Vec<(Uuid, Order)>, StoreError> {
-    rows.iter().map(|row| Order::read(row).map(|order| (order.order_id, order))).collect()
-}
-
 /// What an unfinished order waits for.
 #[derive(Clone, Copy)]
 pub enum Awaited<'a> {
@@ -140,6 +135,41 @@ pub struct NewOrder {
     pub expires_at: Timestamp,
     /// What the terminal says of itself.
     pub terminal: Option<Claim>,
+}
+
+impl NewOrder {
+    /// The order that it becomes, with the date that its merchant's terms chose.
+    pub(super) fn as_created(&self, settlement_date: Date) -> Order {
+        Order {
+            order_id: self.order_id,
+            app_id: self.app_id.clone(),
+            order_date: self.order_date,
+            order_number: self.order_number.clone(),
+            request_hash: self.request_hash.as_slice().to_vec(),
+            merchant_id: self.merchant_id.clone(),
+            method: self.method.clone(),
+            amount_minor: self.amount_minor,
+            currency: self.currency.clone(),
+            stored_date: self.stored_date,
+            settlement_date,
+            calendar_version: self.calendar_version,
+            status: OrderState::Processing,
+            channel: None,
+            fee_minor: None,
+            config_hash: None,
+            config_epoch: None,
+            ledger_transaction_id: None,
+            failure_code: None,
+            refund_reserved_minor: 0,
+            refunded_minor: 0,
+            created_at: self.created_at,
+            completed_at: None,
+            description: self.description.clone(),
+            expires_at: self.expires_at,
+            action: None,
+            terminal_id: self.terminal.as_ref().map(|claim| claim.terminal_id.clone()),
+        }
+    }
 }
 
 /// What came of creating an order.

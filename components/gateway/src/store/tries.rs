@@ -53,28 +53,26 @@ impl Store {
     /// the database as much as a payment does. As with [`Store::end_failed`] the commit does
     /// not wait for the disk.
     pub async fn end_taken(&self, all: &[(Delivery, Tried)]) -> Result<(), StoreError> {
-        let what = "store that notifications were taken";
-        let mut client = self.client().await?;
-        let transaction = client.transaction().await.context(QuerySnafu { what })?;
-        execute(&transaction, what, "SET LOCAL synchronous_commit = off", &[]).await?;
-        let ids: Vec<_> = all.iter().map(|(delivery, _)| delivery.event_id).collect();
-        let numbers: Vec<_> = all.iter().map(|(delivery, _)| delivery.number).collect();
-        let sent_at: Vec<_> = all.iter().map(|(_, tried)| tried.sent_at).collect();
-        let took_ms: Vec<_> = all.iter().map(|(_, tried)| tried.took_ms).collect();
-        let answers: Vec<_> =
-            all.iter().map(|(_, tried)| tried.answer.as_ref().ok().copied().map(i32::from)).collect();
-        let history = "INSERT INTO gateway.delivery_tries (event_id, number, sent_at, took_ms, answer)
-             SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::int[], $5::int[]) ON CONFLICT DO NOTHING";
-        execute(&transaction, what, history, &[&ids, &numbers, &sent_at, &took_ms, &answers]).await?;
-        let ended = "UPDATE gateway.deliveries SET status = 'Delivered', next_try_at = NULL, ended_at = now()
-             WHERE event_id = ANY ($1) AND status <> 'Delivered'";
-        execute(&transaction, what, ended, &[&ids]).await?;
+        let sql = "WITH off AS (SELECT set_config('synchronous_commit', 'off', true)),
+             history AS (INSERT INTO gateway.delivery_tries (event_id, number, sent_at, took_ms, answer)
+                SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::int[], $5::int[])
+                ON CONFLICT DO NOTHING),
+             ended AS (UPDATE gateway.deliveries SET status = 'Delivered', next_try_at = NULL, ended_at = now()
+                WHERE event_id = ANY ($1) AND status <> 'Delivered'),
+             well AS (UPDATE gateway.endpoints SET failures = 0, rests_until = '-infinity'
+                WHERE app_id = ANY ($6) AND failures > 0)
+             SELECT FROM off";
         let apps: BTreeSet<_> = all.iter().map(|(delivery, _)| delivery.app_id.as_str()).collect();
-        let apps: Vec<_> = apps.into_iter().collect();
-        let well = "UPDATE gateway.endpoints SET failures = 0, rests_until = '-infinity'
-             WHERE app_id = ANY ($1) AND failures > 0";
-        execute(&transaction, what, well, &[&apps]).await?;
-        transaction.commit().await.context(QuerySnafu { what })
+        let params: super::Params<'_> = &[
+            &all.iter().map(|(delivery, _)| delivery.event_id).collect::<Vec<_>>(),
+            &all.iter().map(|(delivery, _)| delivery.number).collect::<Vec<_>>(),
+            &all.iter().map(|(_, tried)| tried.sent_at).collect::<Vec<_>>(),
+            &all.iter().map(|(_, tried)| tried.took_ms).collect::<Vec<_>>(),
+            &all.iter().map(|(_, tried)| tried.answer.as_ref().ok().copied().map(i32::from)).collect::<Vec<_>>(),
+            &apps.into_iter().collect::<Vec<_>>(),
+        ];
+        execute(&self.client().await?, "store that notifications were taken", sql, params).await?;
+        Ok(())
     }
 
     /// Stores what came of a try that failed. Should a crash of the database lose it, the app

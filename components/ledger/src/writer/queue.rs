@@ -14,6 +14,8 @@ use crate::books::BooksError;
 
 /// A batch of this size leaves at once, and an older one of any size.
 const SIZE_ENOUGH: usize = 256;
+/// The age for each posting of the batch before: who posts alone does not wait for others, and
+/// who is one of many does, up to [`AGE_BUSY`].
 const AGE_ENOUGH: Duration = Duration::from_millis(2);
 /// The age for each other batch that is under way: a batch costs the database some
 /// milliseconds of its own, so fewer and larger ones are sooner done.
@@ -60,6 +62,8 @@ struct State {
     /// Of these, those that lower; and when the last one left.
     lowering_under_way: usize,
     lowered: Option<Instant>,
+    /// How many the last batch held.
+    size_before: u32,
     closed: bool,
 }
 
@@ -160,7 +164,8 @@ impl State {
     /// When the next batch may leave.
     fn due(&self) -> Option<Instant> {
         let others = u32::try_from(self.under_way).unwrap_or(u32::MAX);
-        let age = AGE_BUSY.saturating_mul(others).max(AGE_ENOUGH);
+        let age = AGE_ENOUGH.saturating_mul(self.size_before.max(1)).min(AGE_BUSY);
+        let age = AGE_BUSY.saturating_mul(others).max(age);
         [self.raising.due(age), self.lowering_due(age)].into_iter().flatten().min()
     }
 
@@ -186,7 +191,9 @@ impl State {
             self.lowered = Some(Instant::now());
         }
         let lane = if raising_first { &mut self.raising } else { &mut self.lowering };
-        (lowers, lane.take(SIZE_MAX))
+        let items = lane.take(SIZE_MAX);
+        self.size_before = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        (lowers, items)
     }
 }
 
