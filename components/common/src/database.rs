@@ -82,6 +82,9 @@ impl std::fmt::Debug for Followed<ClientConfig> {
     }
 }
 
+/// A statement of a few rows is never worth a plan of its own.
+const KEPT_PLANS: &str = "-c plan_cache_mode=force_generic_plan";
+
 /// Opens a pool of at most `size` connections. Nothing is connected yet.
 pub fn pool(
     config: &DatabaseConfig,
@@ -89,7 +92,7 @@ pub fn pool(
     application: &str,
     size: usize,
 ) -> Result<Pool, DatabaseError> {
-    pool_with("", (config, application), tls, size)
+    pool_with(KEPT_PLANS, (config, application), tls, size)
 }
 
 /// The same for statements that find their rows by key. A plan that was made while the
@@ -100,7 +103,7 @@ pub fn key_pool(
     application: &str,
     size: usize,
 ) -> Result<Pool, DatabaseError> {
-    pool_with("-c enable_seqscan=off", (config, application), tls, size)
+    pool_with(&format!("{KEPT_PLANS} -c enable_seqscan=off"), (config, application), tls, size)
 }
 
 /// The same for reading alone: a read that nobody waits for any more ends.

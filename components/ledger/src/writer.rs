@@ -1,7 +1,7 @@
 //! The writer: postings of all callers gather in a queue and leave in batches.
-//! A batch leaves when a connection is free and the batch is 2 ms old (20 ms for each
-//! another one is under way) or holds 256; while all connections are busy it grows
-//! to at most 1,024.
+//! A batch leaves when a connection is free and the batch is 2 ms old for each posting of the
+//! one before (20 ms at most, and 20 ms for each other one that is under way) or holds 256;
+//! while all connections are busy it grows to at most 1,024.
 
 mod batch;
 mod figures;

@@ -41,7 +41,7 @@ pub struct ManagedDatabase {
     /// The volume of each instance. Left out: 10Gi for Production, 1Gi for Development.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// CPU and memory of each instance. Left out: 100m and 256Mi are kept free, 512Mi is the limit;
+    /// CPU and memory of each instance. Left out: 100m and 256Mi are kept free, 1Gi is the limit;
     /// a limit of memory is at least 256Mi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
