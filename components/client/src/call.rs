@@ -150,6 +150,11 @@ impl App {
         self.call(Method::GET, &format!("/v1/payments/{date}/{number}/refunds/{refund}"), b"").await
     }
 
+    /// Reads whatever a path, with its query, is answered with.
+    pub async fn read(&self, path: &str) -> Result<serde_json::Value, CallError> {
+        self.call(Method::GET, path, b"").await
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,

@@ -16,6 +16,9 @@ impl Signer {
     pub fn sign_sorted(&self, method: &str, mut url: Url, body: &[u8]) -> Option<(Url, Vec<u8>)> {
         let mut all: Map<String, Value> =
             if body.is_empty() { Map::new() } else { serde_json::from_slice(body).ok()? };
+        let parameters = url.query_pairs().map(|(name, value)| (name.into_owned(), value.as_ref().into()));
+        all.extend(parameters.collect::<Map<_, _>>());
+        url.set_query(None);
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         all.insert("appId".into(), self.app.as_str().into());
         all.insert("keyId".into(), self.key_id.as_str().into());

@@ -1,5 +1,6 @@
 //! The gateway's HTTP: what comes in is read strictly, what goes out is stable.
 
+mod accounts;
 pub mod admin;
 pub mod app;
 mod audit;
@@ -10,6 +11,7 @@ mod idempotency;
 mod networks;
 mod notifications;
 pub mod openapi;
+mod parameters;
 mod path;
 pub mod problem;
 mod signed;

@@ -14,8 +14,9 @@ use hyper_util::rt::TokioIo;
 use payplane_api::accounting::AmountsError;
 use payplane_api::ledger::v1::ledger_client::LedgerClient;
 use payplane_api::ledger::v1::{
-    AccountSpec, GetStatusRequest, GetStatusResponse, GetTrialBalanceRequest, GetTrialBalanceResponse,
-    OpenAccountsRequest, Outcome, PostRequest, RefusalReason,
+    AccountSpec, Balance, GetBalancesRequest, GetStatusRequest, GetStatusResponse, GetTrialBalanceRequest,
+    GetTrialBalanceResponse, ListEntriesRequest, ListEntriesResponse, OpenAccountsRequest, Outcome,
+    PostRequest, RefusalReason,
 };
 use payplane_common::tls::Followed;
 use rustls::ClientConfig;
@@ -54,6 +55,8 @@ pub enum BooksError {
     Refused { reason: RefusalReason, message: String },
     #[snafu(display("the posting was decided on a config older than epoch {epoch_min}"))]
     Stale { epoch_min: u64 },
+    #[snafu(display("these books have no such place: {message}"))]
+    Place { message: String },
     #[snafu(display("the ledger's answer cannot be read"))]
     Garbled,
     #[snafu(context(false), display("it cannot be booked"))]
@@ -143,6 +146,30 @@ impl Books {
     pub async fn status(&self, trace: Trace) -> Result<GetStatusResponse, BooksError> {
         let asked = call(GetStatusRequest {}, trace);
         Ok(self.client.clone().get_status(asked).await.context(AwaySnafu)?.into_inner())
+    }
+
+    /// What accounts have at present, in every currency in which they are open.
+    pub async fn balances(&self, accounts: Vec<String>, trace: Trace) -> Result<Vec<Balance>, BooksError> {
+        let asked = call(GetBalancesRequest { accounts, currency: String::new(), at: None }, trace);
+        Ok(self.client.clone().get_balances(asked).await.context(AwaySnafu)?.into_inner().balances)
+    }
+
+    /// A page of an account's entries; none where it is not open.
+    pub async fn entries(
+        &self,
+        asked: ListEntriesRequest,
+        trace: Trace,
+    ) -> Result<ListEntriesResponse, BooksError> {
+        match self.client.clone().list_entries(call(asked, trace)).await {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) if status.code() == tonic::Code::NotFound => Ok(ListEntriesResponse::default()),
+            Err(status)
+                if [tonic::Code::InvalidArgument, tonic::Code::FailedPrecondition].contains(&status.code()) =>
+            {
+                PlaceSnafu { message: status.message() }.fail()
+            }
+            Err(status) => Err(status).context(AwaySnafu),
+        }
     }
 
     pub async fn trial_balance(&self, trace: Trace) -> Result<GetTrialBalanceResponse, BooksError> {

@@ -1,7 +1,6 @@
 //! The admin API: merchants, apps and the trial balance. Only the certificates
 //! `admin-client` and `admin-checker` may call it; what one applies for, the other approves.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -68,14 +67,6 @@ pub(super) fn subject(parts: &Parts) -> Result<&str, Problem> {
     subject.ok_or_else(|| Problem::new(Code::Internal, "the request has no subject"))
 }
 
-/// Refuses parameters that were not read.
-pub(super) fn no_more(asked: BTreeMap<String, String>) -> Result<(), Problem> {
-    match asked.into_keys().next() {
-        Some(name) => Err(Problem::field(&name, "is not a parameter of this request")),
-        None => Ok(()),
-    }
-}
-
 pub(super) async fn known_app(gateway: &Gateway, app_id: String) -> Result<App, Problem> {
     let id: AppId = super::id_of(app_id)?;
     let app = gateway.store.app(id.as_str()).await?;
@@ -91,6 +82,7 @@ impl From<BooksError> for Problem {
                 tracing::info!(error = text, "the ledger did not answer");
                 Self::overloaded("the ledger did not answer in time")
             }
+            BooksError::Place { .. } => Self::field("after", text),
             _ => {
                 tracing::error!(error = text, "the ledger refused what we asked of it");
                 Self::new(Code::Internal, text)

@@ -12,11 +12,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use payplane_api::id::{OrderNumber, RefundNumber};
 
+use super::accounts;
 use super::fields;
 use super::id_of;
 use super::idempotency::Key;
 use super::networks;
 use super::openapi;
+use super::parameters::{Parameters, no_more};
 use super::path::Path;
 use super::problem::{Code, Problem};
 use super::signed::{GetsDone, verified};
@@ -36,6 +38,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route(&format!("{order}/close"), post(close))
         .route(&format!("{order}/refunds"), post(refund))
         .route(&format!("{order}/refunds/{{refund_number}}"), get(query_refund))
+        .route("/v1/merchants/{merchant_id}/balance", get(accounts::balance))
+        .route("/v1/merchants/{merchant_id}/statement", get(accounts::statement))
         .route("/v1/openapi.json", get(openapi::answer))
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::not_allowed)
@@ -55,6 +59,8 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
         ("POST", Some(_)) => "refund",
         ("GET", Some(path)) if path.ends_with("{refund_number}") => "query_refund",
         ("GET", Some("/v1/openapi.json")) => "openapi",
+        ("GET", Some(path)) if path.ends_with("/balance") => "balance",
+        ("GET", Some(path)) if path.ends_with("/statement") => "statement",
         ("GET", Some(_)) => "query",
         _ => "other",
     };
@@ -77,6 +83,7 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
 
 async fn pay(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Problem> {
     let (caller, content) = verified(&gateway, request).await?;
+    no_more(content.parameters)?;
     let request = PayRequest::parse(&content.body)?;
     content.idempotency.names(&format!("{}/{}", request.order_date, request.order_number))?;
     let paid = crate::pay::pay(&gateway, &caller, request).await?;
@@ -111,6 +118,7 @@ async fn refund(
     request: Request,
 ) -> Result<Response, Problem> {
     let (caller, content) = verified(&gateway, request).await?;
+    no_more(content.parameters)?;
     let request = RefundRequest::parse(&content.body)?;
     content.idempotency.names(&format!("{date}/{number}/{}", request.refund_number))?;
     let order = order(&gateway, &caller, &date, &number).await?;
@@ -134,8 +142,18 @@ async fn query_refund(
     Ok(Json(RefundView::new(refund, &order.currency)))
 }
 
-/// Verifies a request that stores nothing of its own. It has no body.
+/// Verifies a request that stores nothing of its own. It has no body, and no parameters.
 async fn reader(gateway: &Gateway, request: Request) -> Result<Caller, Problem> {
+    let (caller, parameters) = reader_with(gateway, request).await?;
+    no_more(parameters)?;
+    Ok(caller)
+}
+
+/// The same of one that may have parameters.
+pub(super) async fn reader_with(
+    gateway: &Gateway,
+    request: Request,
+) -> Result<(Caller, Parameters), Problem> {
     let (caller, content) = verified(gateway, request).await?;
     if !content.body.is_empty() {
         return Err(Problem::new(Code::InvalidField, "this request has no body"));
@@ -143,7 +161,7 @@ async fn reader(gateway: &Gateway, request: Request) -> Result<Caller, Problem> 
     if !caller.patience.keep(|| gateway.store.guard_read(&caller.nonce)).await? {
         return Err(nonce_used());
     }
-    Ok(caller)
+    Ok((caller, content.parameters))
 }
 
 /// The caller's own order. Another app's does not exist for it.

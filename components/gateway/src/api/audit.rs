@@ -8,7 +8,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::admin::no_more;
+use super::parameters::no_more;
 use super::problem::Problem;
 use crate::gateway::Gateway;
 use crate::store::audit::Noted;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::admin;
+use super::parameters::no_more;
 use super::path::Path;
 use super::problem::{Code, Problem};
 use crate::gateway::Gateway;
@@ -39,7 +40,7 @@ async fn list(
     let state = asked.remove("status").map(|text| DeliveryState::parse(&text)).transpose();
     let state = state.map_err(|_| Problem::field("status", "must be Pending, Delivered or Dead"))?;
     let after = asked.remove("after").map_or(Ok(Uuid::nil()), |text| event_id("after", &text))?;
-    admin::no_more(asked)?;
+    no_more(asked)?;
     let app = admin::known_app(&gateway, app_id).await?;
     let told = gateway.store.told(&app.app_id, state, after, PAGE).await?;
     Ok(Json(json!({ "notifications": told.iter().map(view).collect::<Vec<_>>() })))

@@ -11,6 +11,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use self::schemas::{date, id};
+use super::accounts::{ACCOUNTS, PAGE, PAGE_MAX};
 use crate::gateway::Gateway;
 
 pub(super) async fn answer(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
@@ -32,7 +33,7 @@ pub fn document(currencies: &[String]) -> Value {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"signature": []}],
-        "paths": paths(),
+        "paths": paths(&schemas::one_of(currencies)),
         "components": {
             "securitySchemes": {"signature": {
                 "type": "apiKey",
@@ -46,9 +47,17 @@ pub fn document(currencies: &[String]) -> Value {
     })
 }
 
-fn paths() -> Value {
+fn paths(currency: &Value) -> Value {
     let order = [path("orderDate", date()), path("orderNumber", id(64))];
     let refund = [order.as_slice(), &[path("refundNumber", id(64))]].concat();
+    let merchant = [path("merchantId", id(32))];
+    let limit = json!({"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE});
+    let pages = [
+        query("account", true, json!({"type": "string", "enum": ACCOUNTS})),
+        query("currency", true, currency.clone()),
+        query("after", false, json!({"type": "string", "description": "`next` of the page before."})),
+        query("limit", false, limit),
+    ];
     json!({
         "/v1/payments": {
             "post": operation("pay", "Pay. The same request again is answered with the same order.",
@@ -67,6 +76,15 @@ fn paths() -> Value {
         },
         "/v1/payments/{orderDate}/{orderNumber}/refunds/{refundNumber}": {
             "get": operation("queryRefund", "What became of a refund.", &refund, None, &found("Refund")),
+        },
+        "/v1/merchants/{merchantId}/balance": {
+            "get": operation("balance", "What the books hold for a merchant at this moment, by currency.",
+                &merchant, None, &found("Balance")),
+        },
+        "/v1/merchants/{merchantId}/statement": {
+            "get": operation("statement",
+                "The entries of one of a merchant's accounts, oldest first, about a second after they are booked.",
+                &[merchant.as_slice(), &pages].concat(), None, &found("Statement")),
         },
     })
 }
@@ -116,7 +134,7 @@ fn responses() -> Value {
         "400": problem("A field is not valid; `field` says which."),
         "401": problem("The signature, its key, its time or its nonce."),
         "403": problem("The app may not do that: it is suspended, closed, or not bound to this merchant."),
-        "404": problem("This app has no such order or refund."),
+        "404": problem("This app has no such order, refund or merchant."),
         "409": problem("The number is another request's."),
         "422": problem("It is well-formed, and refused."),
         "500": problem("It went wrong on our side; it is logged."),
@@ -130,4 +148,8 @@ fn content(kind: &str, schema: &str) -> Value {
 
 fn path(name: &str, schema: Value) -> Value {
     json!({"name": name, "in": "path", "required": true, "schema": schema})
+}
+
+fn query(name: &str, required: bool, schema: Value) -> Value {
+    json!({"name": name, "in": "query", "required": required, "schema": schema})
 }

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use payplane_common::trace::Trace;
 
 use super::idempotency::Key;
+use super::parameters::{self, Parameters};
 use super::problem::{Code, Problem};
 use super::{read_body, sorted};
 use crate::gateway::{Caller, Gateway, Place};
@@ -26,6 +27,8 @@ const MARGIN_SECONDS: i64 = 10;
 /// What a verified request asks for, without its signature.
 pub(super) struct Content {
     pub(super) body: Bytes,
+    /// Of a GET.
+    pub(super) parameters: Parameters,
     pub(super) idempotency: Key,
 }
 
@@ -35,14 +38,15 @@ fn bad(error: SignatureError) -> Problem {
 }
 
 /// Reads the one signature of a request, in either style.
-fn claim(parts: &Parts, body: Bytes) -> Result<(Claim, Bytes), Problem> {
+fn claim(parts: &Parts, body: Bytes) -> Result<(Claim, Bytes, Parameters), Problem> {
     if !is_by_headers(&parts.headers) {
         return sorted::read(parts, &body);
     }
     if sorted::is_in(parts.uri.query()) {
         return Err(Problem::new(Code::BadSignature, "the request is signed in two styles: choose one"));
     }
-    Ok((Claim::read(parts, &body).map_err(bad)?, body))
+    let claim = Claim::read(parts, &body).map_err(bad)?;
+    Ok((claim, body, parameters::read(parts.uri.query())?))
 }
 
 /// Reads a signed request. Its nonce is not stored yet: that happens in the
@@ -50,7 +54,7 @@ fn claim(parts: &Parts, body: Bytes) -> Result<(Claim, Bytes), Problem> {
 pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Caller, Content), Problem> {
     let (patience, arrived) = (Patience::of(REQUEST_MAX), Timestamp::now());
     let (parts, body) = read_body(request).await?;
-    let (claim, body) = claim(&parts, body)?;
+    let (claim, body, parameters) = claim(&parts, body)?;
     let (app, key_id) = (claim.app.as_str(), &claim.key_id);
     let with = (&gateway.store, &gateway.data_keys);
     let key = patience.keep(|| gateway.keys.get(with, app, key_id)).await?;
@@ -72,7 +76,7 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
     let share = gateway.shares.take(app, gets_done);
     let share = share.ok_or_else(|| Problem::overloaded("this replica has its hands full of this app"))?;
     let (trace, place) = (Trace::of(&parts.extensions), Arc::new((place(&parts)?, share)));
-    let content = Content { body, idempotency: Key::of(&parts.headers) };
+    let content = Content { body, parameters, idempotency: Key::of(&parts.headers) };
     Ok((Caller { nonce, trace, place, patience }, content))
 }
 

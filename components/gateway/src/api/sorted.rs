@@ -14,13 +14,12 @@ use payplane_api::id::{self, AppId};
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::parameters::{self, NAME_LENGTH_MAX, Parameters, short};
 use super::problem::{Code, Problem};
 use crate::signature::Claim;
 use crate::signature::algorithm::Algorithm;
 use crate::signature::parse::is_nonce;
 
-const PARAMETERS_MAX: usize = 32;
-const NAME_LENGTH_MAX: usize = 64;
 const SIGN_LENGTH_MAX: usize = 512;
 const OWN: [&str; 6] = ["appId", "keyId", "nonce", "sign", "signType", "timestamp"];
 
@@ -30,13 +29,15 @@ pub(super) fn is_in(query: Option<&str>) -> bool {
     form_urlencoded::parse(query).any(|(name, _)| OWN.contains(&name.as_ref()))
 }
 
-/// Reads the signature, and what remains of the request without it.
-pub(super) fn read(parts: &Parts, body: &[u8]) -> Result<(Claim, Bytes), Problem> {
+/// Reads the signature, and what remains of the request without it: its body or, of a GET,
+/// its parameters.
+pub(super) fn read(parts: &Parts, body: &[u8]) -> Result<(Claim, Bytes, Parameters), Problem> {
     let mut all = if parts.method == Method::GET {
         if !body.is_empty() {
             return Err(Problem::new(Code::InvalidField, "this request has no body"));
         }
-        of_query(parts.uri.query().unwrap_or_default())?
+        let all = parameters::read(parts.uri.query())?.into_iter();
+        all.map(|(name, value)| (name, Value::String(value))).collect()
     } else if body.is_empty() {
         return Err(unsigned());
     } else {
@@ -59,36 +60,21 @@ pub(super) fn read(parts: &Parts, body: &[u8]) -> Result<(Claim, Bytes), Problem
         text,
     };
     if parts.method == Method::GET {
-        if let Some(name) = all.keys().next() {
-            return Err(Problem::field(&short(name), "is not a parameter of this request"));
-        }
-        return Ok((claim, Bytes::new()));
+        let all = all.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
+        return Ok((claim, Bytes::new(), all.collect()));
     }
     if all.is_empty() {
-        return Ok((claim, Bytes::new()));
+        return Ok((claim, Bytes::new(), Parameters::new()));
     }
     // Strings and whole numbers only: they are written as they were read.
     let rest = serde_json::to_vec(&all).map_err(|_| unsigned())?;
-    Ok((claim, rest.into()))
+    Ok((claim, rest.into(), Parameters::new()))
 }
 
 fn unsigned() -> Problem {
     let detail = "the request is not signed: by the headers of RFC 9421, or by appId, keyId, timestamp, \
         nonce, signType and sign beside its own fields";
     Problem::new(Code::BadSignature, detail)
-}
-
-fn of_query(query: &str) -> Result<BTreeMap<String, Value>, Problem> {
-    let mut all = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if all.len() >= PARAMETERS_MAX {
-            return Err(Problem::new(Code::InvalidField, "too many parameters"));
-        }
-        if all.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
-            return Err(Problem::field(&short(&name), "is there twice"));
-        }
-    }
-    Ok(all)
 }
 
 /// `name=value` by name, joined by `&`. As no name holds `=` and no value `&`, it cannot be
@@ -153,10 +139,6 @@ fn signature(text: String) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok().filter(|bytes| (1..=SIGN_LENGTH_MAX).contains(&bytes.len()))
 }
 
-fn short(name: &str) -> String {
-    name.chars().take(NAME_LENGTH_MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -169,13 +151,13 @@ mod tests {
 
     const SIGNED: &str = r#""appId":"shop","keyId":"k1","timestamp":1700000000,"nonce":"0123456789abcdef","signType":"HMAC-SHA256","sign":"AAAA""#;
 
-    fn posted(rest: &str) -> Result<(Claim, Bytes), Problem> {
+    fn posted(rest: &str) -> Result<(Claim, Bytes, Parameters), Problem> {
         read(&request(Method::POST, "https://g/v1/payments"), format!("{{{SIGNED}{rest}}}").as_bytes())
     }
 
     #[test]
     fn what_is_signed_is_sorted_and_what_is_left_is_the_request() {
-        let (claim, rest) =
+        let (claim, rest, _) =
             posted(r#","orderNumber":"o1","amountMinor":100,"description":"","payerId":null"#).unwrap();
         let expected = "POST\n/v1/payments\namountMinor=100&appId=shop&keyId=k1&nonce=0123456789abcdef\
             &orderNumber=o1&signType=HMAC-SHA256&timestamp=1700000000";
@@ -190,14 +172,16 @@ mod tests {
     fn a_query_is_signed_in_its_parameters() {
         let uri = "https://g/v1/payments/2026-11-24/o1?sign=AA%2BA&appId=shop&keyId=k1&signType=RSA2\
             &timestamp=1700000000&nonce=0123456789abcdef";
-        let (claim, rest) = read(&request(Method::GET, uri), b"").unwrap();
-        assert!(rest.is_empty());
+        let (claim, rest, parameters) = read(&request(Method::GET, uri), b"").unwrap();
+        assert!(rest.is_empty() && parameters.is_empty());
         let expected = "GET\n/v1/payments/2026-11-24/o1\nappId=shop&keyId=k1&nonce=0123456789abcdef\
             &signType=RSA2&timestamp=1700000000";
         assert_eq!(claim.text, expected);
         let bad = |uri: &str| read(&request(Method::GET, uri), b"").unwrap_err().field;
         assert_eq!(bad(&format!("{uri}&appId=shop")).as_deref(), Some("appId"));
-        assert_eq!(bad(&format!("{uri}&x=1")).as_deref(), Some("x"));
+        let (claim, _, parameters) = read(&request(Method::GET, &format!("{uri}&x=1")), b"").unwrap();
+        assert_eq!(claim.text, format!("{expected}&x=1"));
+        assert_eq!(parameters, Parameters::from([("x".to_owned(), "1".to_owned())]));
         assert_eq!(bad(&uri.replace("%2B", "+")).as_deref(), Some("sign"));
         assert!(is_in(Some("a=1&sign=2")) && is_in(Some("%73ign")) && !is_in(Some("a=sign")) && !is_in(None));
     }

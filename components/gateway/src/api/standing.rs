@@ -10,6 +10,7 @@ use payplane_api::id::{AppId, MerchantId, TerminalId};
 use serde_json::{Value, json};
 
 use super::admin::{self, Subject};
+use super::parameters::no_more;
 use super::path::Path;
 use super::problem::{Code, Problem};
 use super::{id_of, terminals};
@@ -121,7 +122,7 @@ async fn bindings(
     Query(mut asked): Query<BTreeMap<String, String>>,
 ) -> Result<Json<Value>, Problem> {
     let after = asked.remove("after").unwrap_or_default();
-    admin::no_more(asked)?;
+    no_more(asked)?;
     let app = admin::known_app(&gateway, app).await?.app_id;
     Ok(Json(json!({ "merchants": gateway.store.bindings(&app, &after, PAGE).await? })))
 }

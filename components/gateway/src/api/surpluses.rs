@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::admin::no_more;
+use super::parameters::no_more;
 use super::path::Path;
 use super::problem::{Code, Problem};
 use crate::gateway::Gateway;

@@ -4,7 +4,7 @@
 
 use snafu::ResultExt;
 
-use super::{ReadSnafu, StateSnafu, Store, StoreError, optional, rows};
+use super::{ReadSnafu, StateSnafu, Store, StoreError, one, optional, rows};
 use crate::state::registry::{RegistryState, Verb};
 
 /// Begins a change in the name of a subject.
@@ -44,6 +44,14 @@ pub enum Changed {
 }
 
 impl Store {
+    /// Is there such a merchant, and may the app pay to him, as far as bindings go?
+    pub async fn is_bound(&self, app: &str, merchant: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT FROM gateway.merchants m JOIN gateway.app_merchants b
+                ON b.merchant_id IN (m.merchant_id, '*') WHERE m.merchant_id = $2 AND b.app_id = $1)";
+        let row = one(&self.client().await?, "read a binding", sql, &[&app, &merchant]).await?;
+        row.try_get(0).context(ReadSnafu)
+    }
+
     /// Changes a state in the name of a subject. To do it twice is to do it.
     pub async fn change_state(
         &self,

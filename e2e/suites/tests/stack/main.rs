@@ -2,6 +2,7 @@
 //! a real PostgreSQL with fsync on, the real ledger and the simulated network:
 //! no cluster is needed.
 
+mod accounts;
 mod bank;
 mod chaos;
 mod closing;

@@ -147,6 +147,8 @@ async fn pays(app: &App, number: &str) -> Result<()> {
     assert_eq!(app.refund_of(DATE, number, "r1").await?.refund_id, refunded.refund_id);
     assert_eq!(app.payment(DATE, number).await?.refunded_minor, 10);
     assert_eq!(app.close(DATE, number).await?.status, PaymentStatus::Succeeded);
+    let page = "/v1/merchants/M1/statement?account=pending&currency=CNY&limit=1&after=";
+    assert_eq!(app.read(page).await?["account"], "pending", "with parameters of its own");
     Ok(())
 }
 

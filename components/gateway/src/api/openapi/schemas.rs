@@ -3,20 +3,27 @@
 use payplane_api::money::AMOUNT_MINOR_MAX;
 use serde_json::{Map, Value, json};
 
+use crate::api::accounts::ACCOUNTS;
 use crate::api::problem::Code;
 use crate::api::terminals::{ACCOUNT_LENGTH_MAX, ACQUIRER_LENGTH_MAX, LOCATION_CHARS_MAX, SERIAL_LENGTH_MAX};
 use crate::api::wire::{EXPIRES_IN_DEFAULT, EXPIRES_IN_SECONDS, PAYER_LENGTH_MAX, TEXT_CHARS_MAX};
 use crate::state::OrderState;
 
 pub(super) fn all(currencies: &[String]) -> Value {
-    let currency = json!({"type": "string", "enum": currencies});
+    let currency = one_of(currencies);
     json!({
         "PayRequest": pay_request(&currency),
         "RefundRequest": refund_request(),
         "Payment": payment(),
         "Refund": refund(),
+        "Balance": balance(),
+        "Statement": statement(),
         "Problem": problem(),
     })
+}
+
+pub(super) fn one_of(currencies: &[String]) -> Value {
+    json!({"type": "string", "enum": currencies})
 }
 
 fn pay_request(currency: &Value) -> Value {
@@ -105,6 +112,36 @@ fn refund() -> Value {
     ];
     let optional = [("ledgerTransactionId", uuid()), ("failureCode", json!({"type": "string"}))];
     object(&required, &optional)
+}
+
+fn balance() -> Value {
+    let names = ACCOUNTS.map(|account| format!("{account}Minor"));
+    let minor = names.iter().map(|name| (name.as_str(), amount(0)));
+    let line: Vec<_> = [("currency", currency())].into_iter().chain(minor).collect();
+    let lines = json!({"type": "array", "items": object(&line, &[])});
+    object(&[("merchantId", id(32)), ("balances", lines)], &[])
+}
+
+fn statement() -> Value {
+    let change = json!({"type": "integer", "minimum": -AMOUNT_MINOR_MAX, "maximum": AMOUNT_MINOR_MAX});
+    let line = [
+        ("position", json!({"type": "integer", "minimum": 1})),
+        ("transactionId", uuid()),
+        ("line", json!({"type": "integer", "minimum": 1})),
+        ("kind", json!({"type": "string"})),
+        ("changeMinor", change),
+        ("effectiveTime", time()),
+        ("accountingDate", date()),
+    ];
+    let required = [
+        ("merchantId", id(32)),
+        ("account", json!({"type": "string", "enum": ACCOUNTS})),
+        ("currency", currency()),
+        ("entries", json!({"type": "array", "items": object(&line, &[])})),
+        ("next", json!({"type": "string"})),
+        ("more", json!({"type": "boolean"})),
+    ];
+    object(&required, &[])
 }
 
 /// RFC 9457.
