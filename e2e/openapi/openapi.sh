@@ -19,5 +19,8 @@ if [ ! -e "$env/made" ]; then
   touch "$env/made"
 fi
 export APP=$3 APP_KEY=$4 SCHEMATHESIS_HOOKS=sign PYTHONPATH=$PWD PYTHONDONTWRITEBYTECODE=1
-exec "$env/bin/schemathesis" --config-file schemathesis.toml --no-color run "$1/v1/openapi.json" --tls-verify "$2" \
+config=$PWD/schemathesis.toml
+# It keeps notes where it runs; the clone stays as it is.
+mkdir -p "$cache/run" && cd "$cache/run"
+exec "$env/bin/schemathesis" --config-file "$config" --no-color run "$1/v1/openapi.json" --tls-verify "$2" \
   --checks all --max-examples 60 --seed 1 --request-timeout 30 "${@:5}"

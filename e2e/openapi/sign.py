@@ -75,7 +75,14 @@ def map_body(context, body):
 
 @schemathesis.hook
 def map_path_parameters(context, path_parameters):
-    known = {"orderDate": "2026-11-24", "orderNumber": "known"}
+    known = {"orderDate": "2026-11-24", "orderNumber": "known", "merchantId": "M1"}
+    known = {name: value for name, value in known.items() if name in (path_parameters or {})}
     if isinstance(path_parameters, dict) and often(path_parameters):
         return {**path_parameters, **known}
     return path_parameters
+
+
+@schemathesis.hook
+def map_query(context, query):
+    # A page begins where the one before ended: nobody makes a place up.
+    return {name: value for name, value in query.items() if name != "after"} if isinstance(query, dict) else query

@@ -164,7 +164,8 @@ impl Books {
             Ok(answer) => Ok(answer.into_inner()),
             Err(status) if status.code() == tonic::Code::NotFound => Ok(ListEntriesResponse::default()),
             Err(status)
-                if [tonic::Code::InvalidArgument, tonic::Code::FailedPrecondition].contains(&status.code()) =>
+                if [tonic::Code::InvalidArgument, tonic::Code::FailedPrecondition]
+                    .contains(&status.code()) =>
             {
                 PlaceSnafu { message: status.message() }.fail()
             }

@@ -42,6 +42,8 @@ pub struct Gateway {
     pub shares: Shares,
     /// The same for notifications of networks: anybody may send to that address.
     pub network_places: Arc<Semaphore>,
+    /// Apps that read the books at the same time.
+    pub book_reads: Semaphore,
 }
 
 /// A place among those that are served at once.

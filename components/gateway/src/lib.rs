@@ -66,6 +66,7 @@ use crate::settings::Settings;
 const DATABASE_CONNECTIONS: usize = 16;
 /// Notifications of networks that are worked on at once; a network sends again what is refused.
 const NETWORK_PLACES: usize = 256;
+const BOOK_READS: usize = 16;
 /// How long readiness asks the database.
 const READY_MAX: Duration = Duration::from_secs(2);
 
@@ -191,6 +192,7 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
         places: Arc::new(Semaphore::new(args.in_flight_max)),
         shares: shares::Shares::default(),
         network_places: Arc::new(Semaphore::new(NETWORK_PLACES)),
+        book_reads: Semaphore::new(BOOK_READS),
     })
 }
 

@@ -20,11 +20,11 @@ use crate::route::{self, Decision};
 use crate::settings::Settings;
 use crate::settle::{self, SettleError};
 use crate::state::AttemptState;
-use crate::store::{self, Store};
 use crate::store::admission::Refusal;
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::begin::{Begin, Begun};
 use crate::store::orders::{Created, NewOrder, Order};
+use crate::store::{self, Store};
 
 /// Networks that are tried for one order, each only after the one before has
 /// surely had no effect.

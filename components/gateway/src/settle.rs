@@ -92,7 +92,8 @@ async fn book(
 ) -> Result<Order, SettleError> {
     match post_sale(gateway, order, attempt, (trace, patience)).await {
         Ok((attempt, transaction_id)) => {
-            let done = || gateway.store.succeed_order(order, &attempt, transaction_id);
+            let ids = (transaction_id, Uuid::now_v7());
+            let done = || gateway.store.succeed_order(order, &attempt, ids);
             let order = patience.keep(done).await?;
             tracing::info!(order_id = %order.order_id, %transaction_id, "payment succeeded");
             Ok(order)

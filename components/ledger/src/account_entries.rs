@@ -62,7 +62,7 @@ impl Cursor {
         Some(Self {
             position: position.parse().ok().filter(|position| *position >= 0)?,
             epoch: epoch.parse().ok()?,
-            hash: hash.to_owned(),
+            hash: Some(hash).filter(|hash| hash.bytes().all(|b| b.is_ascii_hexdigit()))?.to_owned(),
             transaction: transaction.parse().ok()?,
             line: line.parse().ok()?,
         })
@@ -134,7 +134,14 @@ mod tests {
         for cursor in [Cursor::start(), one] {
             assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
         }
-        for wrong in ["", "7", "7/1/ff/x/1", "-1/1/ff/00000000-0000-0000-0000-000000000000/1", "1/2/3/4"] {
+        for wrong in [
+            "1/1/\0/00000000-0000-0000-0000-000000000000/1",
+            "",
+            "7",
+            "7/1/ff/x/1",
+            "-1/1/ff/00000000-0000-0000-0000-000000000000/1",
+            "1/2/3/4",
+        ] {
             assert_eq!(Cursor::parse(wrong), None, "{wrong}");
         }
     }

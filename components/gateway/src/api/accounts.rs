@@ -1,4 +1,4 @@
-//! What the books hold for a merchant, for an app that may pay to him.
+//! What the books hold for a merchant, for an app that is bound to him.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use payplane_api::id::MerchantId;
 use payplane_api::ledger::v1::{AccountEntry, Balance, Direction, ListEntriesRequest};
 use serde_json::{Map, Value, json};
+use tokio::sync::SemaphorePermit;
 
 use super::app::reader_with;
 use super::id_of;
@@ -31,6 +32,7 @@ pub(super) async fn balance(
     no_more(parameters)?;
     let merchant = of_caller(&gateway, &caller, merchant).await?;
     let codes = ACCOUNTS.iter().map(|account| code(&merchant, account)).collect();
+    let _place = place(&gateway)?;
     let told = gateway.books.balances(codes, caller.trace).await?;
     let mut all = BTreeMap::<_, Map<_, _>>::new();
     for currency in &gateway.settings().value.currencies {
@@ -63,8 +65,13 @@ pub(super) async fn statement(
     let page_size = parameters.remove("limit").map_or(Ok(PAGE), |text| limit(&text))?;
     no_more(parameters)?;
     let merchant = of_caller(&gateway, &caller, merchant).await?;
-    let asked =
-        ListEntriesRequest { account: code(&merchant, account), currency: currency.clone(), after, page_size };
+    let asked = ListEntriesRequest {
+        account: code(&merchant, account),
+        currency: currency.clone(),
+        after,
+        page_size,
+    };
+    let _place = place(&gateway)?;
     let page = gateway.books.entries(asked, caller.trace).await?;
     Ok(Json(json!({
         "merchantId": merchant.as_str(),
@@ -79,8 +86,8 @@ pub(super) async fn statement(
 fn which(gateway: &Gateway, parameters: &mut Parameters) -> Result<(&'static str, String), Problem> {
     let account = parameters.remove("account").unwrap_or_default();
     let account = ACCOUNTS.into_iter().find(|known| *known == account);
-    let account =
-        account.ok_or_else(|| Problem::field("account", format!("must be one of {}", ACCOUNTS.join(", "))))?;
+    let account = account
+        .ok_or_else(|| Problem::field("account", format!("must be one of {}", ACCOUNTS.join(", "))))?;
     let currency = parameters.remove("currency").unwrap_or_default();
     let settings = gateway.settings();
     let known = settings.value.currencies.iter().any(|known| known.as_str() == currency);
@@ -95,14 +102,20 @@ fn limit(text: &str) -> Result<u32, Problem> {
     number.ok_or_else(|| Problem::field("limit", format!("must be 1 to {PAGE_MAX}")))
 }
 
-/// A merchant that the caller may pay to. Another one does not exist for it.
+/// A merchant whose books the caller may read. Another one does not exist for it.
 async fn of_caller(gateway: &Gateway, caller: &Caller, merchant: String) -> Result<MerchantId, Problem> {
     let merchant: MerchantId = id_of(merchant)?;
-    let is_bound = || gateway.store.is_bound(caller.app(), merchant.as_str());
-    if caller.patience.keep(is_bound).await? {
+    let reads = || gateway.store.reads_books(caller.app(), merchant.as_str());
+    if caller.patience.keep(reads).await? {
         return Ok(merchant);
     }
     Err(Problem::new(Code::NotFound, "this app has no such merchant"))
+}
+
+/// The ledger has few connections for reading, and the operator's probe needs them, too.
+fn place(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
+    let place = gateway.book_reads.try_acquire();
+    place.map_err(|_| Problem::overloaded("too many read the books at this moment"))
 }
 
 fn code(merchant: &MerchantId, account: &str) -> String {

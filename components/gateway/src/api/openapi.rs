@@ -55,7 +55,12 @@ fn paths(currency: &Value) -> Value {
     let pages = [
         query("account", true, json!({"type": "string", "enum": ACCOUNTS})),
         query("currency", true, currency.clone()),
-        query("after", false, json!({"type": "string", "description": "`next` of the page before."})),
+        query(
+            "after",
+            false,
+            json!({"type": "string", "pattern": "^([0-9]+/[0-9]+/[0-9a-f]*/[0-9a-f-]{36}/[0-9]+)?$",
+            "description": "`next` of the page before."}),
+        ),
         query("limit", false, limit),
     ];
     json!({

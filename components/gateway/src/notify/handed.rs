@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::Sender;
 use crate::works::ONE_MAX;
 
-/// After the closing, requests that are still worked on hand the last of them over.
+/// After the closing nothing more is taken: what is committed then is left to another replica.
 const LAST_EVERY: Duration = Duration::from_millis(20);
 
 /// Sends what is handed over, until the process closes and all of it has ended. Each is
@@ -18,6 +18,7 @@ pub(super) async fn run(sender: Sender, shutdown: Shutdown) {
     let Some(mut waiting) = handover.open() else { return };
     let mut tasks = JoinSet::new();
     loop {
+        let closing = shutdown.closing.is_cancelled();
         tokio::select! {
             Some((delivery, ticket)) = waiting.recv() => {
                 let sender = sender.clone();
@@ -28,13 +29,13 @@ pub(super) async fn run(sender: Sender, shutdown: Shutdown) {
                 });
             }
             Some(_) = tasks.join_next() => {}
-            () = tokio::time::sleep(LAST_EVERY), if shutdown.closing.is_cancelled() => {
+            () = tokio::time::sleep(LAST_EVERY), if closing => {
                 handover.close();
                 if handover.is_empty() {
                     return;
                 }
             }
-            () = shutdown.closing.cancelled(), if !shutdown.closing.is_cancelled() => {}
+            () = shutdown.closing.cancelled(), if !closing => {}
         }
     }
 }

@@ -18,7 +18,7 @@ const ROWS_MAX: usize = 256;
 /// Writes that wait; more are refused, and the caller told to come again.
 const WAITING_MAX: usize = 2048;
 /// One statement of a kind is under way, and then the next one waits for so long for each
-/// that this one carried: who is alone does not wait for others, and under load the database
+/// that this one carried: who is alone hardly waits for others, and under load the database
 /// has fewer and larger ones, which cost it less.
 const PAUSE: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(20);

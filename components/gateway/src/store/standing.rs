@@ -44,10 +44,12 @@ pub enum Changed {
 }
 
 impl Store {
-    /// Is there such a merchant, and may the app pay to him, as far as bindings go?
-    pub async fn is_bound(&self, app: &str, merchant: &str) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT FROM gateway.merchants m JOIN gateway.app_merchants b
-                ON b.merchant_id IN (m.merchant_id, '*') WHERE m.merchant_id = $2 AND b.app_id = $1)";
+    /// May the app read a merchant's books? It is Active, and bound to him by his name: who may
+    /// pay to everybody reads nobody's.
+    pub async fn reads_books(&self, app: &str, merchant: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT FROM gateway.app_merchants b JOIN gateway.apps p USING (app_id)
+                JOIN gateway.merchants m USING (merchant_id)
+                WHERE b.app_id = $1 AND b.merchant_id = $2 AND p.status = 'Active')";
         let row = one(&self.client().await?, "read a binding", sql, &[&app, &merchant]).await?;
         row.try_get(0).context(ReadSnafu)
     }

@@ -13,7 +13,7 @@ use super::attempts::Attempt;
 use super::deliveries::{Delivery, FAILURES_MAX};
 use super::orders::{Order, event};
 use super::registry::Endpoint;
-use super::{LEASE_SECONDS, ReadSnafu, Store, StoreError, rows};
+use super::{LEASE_SECONDS, ReadSnafu, Store, StoreError, execute, rows};
 use crate::state::OrderState;
 
 const KIND: &str = "payment.succeeded";
@@ -28,12 +28,13 @@ pub(super) struct Success {
 
 impl Store {
     /// Marks an order as succeeded, with what the posting was decided on, and
-    /// publishes it. Whoever comes second finds it done.
+    /// publishes it. Whoever comes second finds it done. Tried again, it bears the same
+    /// event: where the answer of the first try was lost, nobody sends what that one took.
     pub async fn succeed_order(
         &self,
         order: &Order,
         attempt: &Attempt,
-        transaction_id: Uuid,
+        (transaction_id, event_id): (Uuid, Uuid),
     ) -> Result<Order, StoreError> {
         let done = Order {
             status: OrderState::Succeeded,
@@ -46,7 +47,7 @@ impl Store {
             ..order.clone()
         };
         let payload = event(KIND, &done).payload;
-        let success = Success { done, event_id: Uuid::now_v7(), payload };
+        let success = Success { done, event_id, payload };
         let store = self.clone();
         let write = move |all| {
             let store = store.clone();
@@ -54,8 +55,20 @@ impl Store {
         };
         match self.gathers.succeed.put(order.order_id, success, write).await? {
             Some(order) => Ok(order),
-            None => self.order(order.order_id).await,
+            None => {
+                self.give_back(event_id).await?;
+                self.order(order.order_id).await
+            }
         }
+    }
+
+    /// Leaves what was taken with a commit to whoever looks for it next.
+    async fn give_back(&self, event_id: Uuid) -> Result<(), StoreError> {
+        let sql = "UPDATE gateway.deliveries SET next_try_at = now()
+             WHERE event_id = $1 AND status = 'Pending' AND tries = 1";
+        let is_there = execute(&self.client().await?, "give a notification back", sql, &[&event_id]).await?;
+        self.wake(is_there > 0);
+        Ok(())
     }
 
     async fn succeed_all(&self, all: Arc<Vec<Success>>) -> Result<Vec<(Uuid, Order)>, StoreError> {
@@ -100,7 +113,8 @@ impl Store {
             &LEASE_SECONDS,
         ];
         let rows = rows(&self.client().await?, "mark orders as succeeded", sql, params).await?;
-        let asked = all.iter().zip(tickets).map(|(success, ticket)| (success.done.order_id, (success, ticket)));
+        let asked =
+            all.iter().zip(tickets).map(|(success, ticket)| (success.done.order_id, (success, ticket)));
         let mut asked: HashMap<_, _> = asked.collect();
         let (mut ended, mut is_left) = (vec![], false);
         for row in &rows {

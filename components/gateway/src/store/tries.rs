@@ -53,22 +53,24 @@ impl Store {
     /// the database as much as a payment does. As with [`Store::end_failed`] the commit does
     /// not wait for the disk.
     pub async fn end_taken(&self, all: &[(Delivery, Tried)]) -> Result<(), StoreError> {
+        // What it is about is locked first, before its endpoint: as who registers an app does.
         let sql = "WITH off AS (SELECT set_config('synchronous_commit', 'off', true)),
              history AS (INSERT INTO gateway.delivery_tries (event_id, number, sent_at, took_ms, answer)
                 SELECT * FROM unnest($1::uuid[], $2::int[], $3::timestamptz[], $4::int[], $5::int[])
                 ON CONFLICT DO NOTHING),
-             ended AS (UPDATE gateway.deliveries SET status = 'Delivered', next_try_at = NULL, ended_at = now()
-                WHERE event_id = ANY ($1) AND status <> 'Delivered'),
              well AS (UPDATE gateway.endpoints SET failures = 0, rests_until = '-infinity'
                 WHERE app_id = ANY ($6) AND failures > 0)
-             SELECT FROM off";
+             UPDATE gateway.deliveries SET status = 'Delivered', next_try_at = NULL, ended_at = now()
+             FROM off WHERE event_id = ANY ($1) AND status <> 'Delivered'";
         let apps: BTreeSet<_> = all.iter().map(|(delivery, _)| delivery.app_id.as_str()).collect();
         let params: super::Params<'_> = &[
             &all.iter().map(|(delivery, _)| delivery.event_id).collect::<Vec<_>>(),
             &all.iter().map(|(delivery, _)| delivery.number).collect::<Vec<_>>(),
             &all.iter().map(|(_, tried)| tried.sent_at).collect::<Vec<_>>(),
             &all.iter().map(|(_, tried)| tried.took_ms).collect::<Vec<_>>(),
-            &all.iter().map(|(_, tried)| tried.answer.as_ref().ok().copied().map(i32::from)).collect::<Vec<_>>(),
+            &all.iter()
+                .map(|(_, tried)| tried.answer.as_ref().ok().copied().map(i32::from))
+                .collect::<Vec<_>>(),
             &apps.into_iter().collect::<Vec<_>>(),
         ];
         execute(&self.client().await?, "store that notifications were taken", sql, params).await?;

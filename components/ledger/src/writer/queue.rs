@@ -14,8 +14,8 @@ use crate::books::BooksError;
 
 /// A batch of this size leaves at once, and an older one of any size.
 const SIZE_ENOUGH: usize = 256;
-/// The age for each posting of the batch before: who posts alone does not wait for others, and
-/// who is one of many does, up to [`AGE_BUSY`].
+/// The age for each posting of the lane's batch before: who posts alone hardly waits for others,
+/// and who is one of many does, up to [`AGE_BUSY`].
 const AGE_ENOUGH: Duration = Duration::from_millis(2);
 /// The age for each other batch that is under way: a batch costs the database some
 /// milliseconds of its own, so fewer and larger ones are sooner done.
@@ -62,8 +62,6 @@ struct State {
     /// Of these, those that lower; and when the last one left.
     lowering_under_way: usize,
     lowered: Option<Instant>,
-    /// How many the last batch held.
-    size_before: u32,
     closed: bool,
 }
 
@@ -73,6 +71,8 @@ struct Callers {
     turns: VecDeque<(String, VecDeque<Waiting>)>,
     len: usize,
     bytes: usize,
+    /// How many its last batch held.
+    size_before: u32,
 }
 
 impl Queue {
@@ -164,8 +164,7 @@ impl State {
     /// When the next batch may leave.
     fn due(&self) -> Option<Instant> {
         let others = u32::try_from(self.under_way).unwrap_or(u32::MAX);
-        let age = AGE_ENOUGH.saturating_mul(self.size_before.max(1)).min(AGE_BUSY);
-        let age = AGE_BUSY.saturating_mul(others).max(age);
+        let age = AGE_BUSY.saturating_mul(others);
         [self.raising.due(age), self.lowering_due(age)].into_iter().flatten().min()
     }
 
@@ -191,9 +190,7 @@ impl State {
             self.lowered = Some(Instant::now());
         }
         let lane = if raising_first { &mut self.raising } else { &mut self.lowering };
-        let items = lane.take(SIZE_MAX);
-        self.size_before = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        (lowers, items)
+        (lowers, lane.take(SIZE_MAX))
     }
 }
 
@@ -240,6 +237,7 @@ impl Callers {
     fn due(&self, age: Duration) -> Option<Instant> {
         let first = self.turns.iter().filter_map(|(_, queue)| queue.front()).map(|w| w.queued).min()?;
         let enough = self.len >= SIZE_ENOUGH;
+        let age = AGE_ENOUGH.saturating_mul(self.size_before.max(1)).min(AGE_BUSY).max(age);
         Some(if enough { first } else { first.checked_add(age).unwrap_or(first) })
     }
 
@@ -270,6 +268,7 @@ impl Callers {
             self.put_back(caller, queue);
         }
         later.into_iter().rev().for_each(|waiting| self.push_front(waiting));
+        self.size_before = u32::try_from(batch.len()).unwrap_or(u32::MAX);
         batch
     }
 

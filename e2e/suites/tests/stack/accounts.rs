@@ -33,6 +33,10 @@ async fn an_app_reads_its_merchants_balance_and_statement() -> Result<()> {
         WHERE a.code = 'merchant:M1:pending' AND a.currency = 'CNY'";
     assert_eq!(pending(&app).await?, stack.count(booked).await?);
     refusals(&stack, &app).await?;
+    let state = |verb: &str| format!("/admin/v1/apps/app1/{verb}");
+    stack.admin("admin-client", "POST", &state("suspend"), &json!({})).await?;
+    assert_eq!(code(app.read(STATEMENT).await), "NotFound", "a suspended app reads nothing of the books");
+    stack.admin("admin-client", "POST", &state("resume"), &json!({})).await?;
     stack.ledger.kill_9()?;
     assert_eq!(code(app.read(STATEMENT).await), "Overloaded");
     stack.ledger.restart().await?;
@@ -62,6 +66,8 @@ async fn refusals(stack: &Stack, app: &App) -> Result<()> {
     let refused = app.read(&format!("/v1/payments/{DATE}/b1?x=1")).await;
     assert_eq!(code(refused), "InvalidField", "nor has another request parameters that it does not know");
     stack.register_merchant("M2", &json!({"displayName": "Another's"})).await?;
+    // It may pay to all of them; it reads of those that are named.
+    stack.bind("app1", "*").await?;
     for merchant in ["M2", "M9", "m1", "M%2F1"] {
         for what in ["balance", "statement?account=pending&currency=CNY"] {
             let refused = app.read(&format!("/v1/merchants/{merchant}/{what}")).await;

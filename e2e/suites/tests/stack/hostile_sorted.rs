@@ -330,7 +330,8 @@ async fn queries(enemy: &mut Enemy<'_>) -> Result<()> {
         (format!("{PAY}/{DATE}/g%D0%BE%D0%BEd"), 404),
         (format!("{PAY}/{DATE}//good"), 404),
         (format!("{PAY}/24.11.2026/good"), 400),
-        (format!("{PAY}/{DATE}/good?a=b"), 400),
+        (format!("{PAY}/{DATE}/good?a=b"), 401),
+        ("/v1/merchants/M1/statement?account=debt".to_owned(), 401),
     ] {
         let url: Url = format!("{}{path}", enemy.stack.url(0)).parse()?;
         let (base, query) = (url.path().to_owned(), url.query().map(str::to_owned));
