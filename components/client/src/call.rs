@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use snafu::{OptionExt, ResultExt, Snafu};
 
 use crate::key::{Algorithm, KeyError};
-use crate::message::{PayRequest, Payment, Problem, Refund, RefundRequest};
+use crate::message::{PayRequest, Payment, Payout, PayoutRequest, Problem, Refund, RefundRequest};
 use crate::sign::Signer;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -148,6 +148,14 @@ impl App {
 
     pub async fn refund_of(&self, date: &str, number: &str, refund: &str) -> Result<Refund, CallError> {
         self.call(Method::GET, &format!("/v1/payments/{date}/{number}/refunds/{refund}"), b"").await
+    }
+
+    pub async fn pay_out(&self, request: &PayoutRequest) -> Result<Payout, CallError> {
+        self.call(Method::POST, "/v1/payouts", &body(request)?).await
+    }
+
+    pub async fn payout(&self, date: &str, number: &str) -> Result<Payout, CallError> {
+        self.call(Method::GET, &format!("/v1/payouts/{date}/{number}"), b"").await
     }
 
     async fn call<T: DeserializeOwned>(

@@ -11,6 +11,7 @@ mod networks;
 mod notifications;
 pub mod openapi;
 mod path;
+pub mod payouts;
 pub mod problem;
 mod signed;
 mod sorted;

@@ -8,12 +8,15 @@ pub mod begin;
 mod create;
 pub mod decisions;
 pub mod deliveries;
+pub mod due;
 mod fence;
 mod gather;
 pub mod history;
 pub mod nonces;
 pub mod orders;
 pub mod outbox;
+pub mod outgoing;
+pub mod payouts;
 pub mod refunds;
 pub mod registry;
 pub mod standing;
@@ -33,7 +36,7 @@ use tokio_postgres::types::ToSql;
 use self::gather::Gather;
 use crate::state::UnknownState;
 
-/// How long whoever works on an order or a refund has it for itself. Longer
+/// How long whoever works on an order, a refund or a payout has it for itself. Longer
 /// than any request may take, so a live request is not disturbed.
 pub const LEASE_SECONDS: f64 = 30.0;
 /// The longest interval between two looks at an unfinished order or refund.
