@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 mod limit;
 mod method;
 mod network;
+mod payout;
 
 pub use network::{Alipay, BankDirect, Network, Sandbox, UnionPay, UnionPaySignMethod, WechatPay};
 
 pub use limit::{Allowance, Limit, Quota};
 pub use method::{Fee, Method};
+pub use payout::Payout;
 
 /// A connection to a payment network, in the namespace of a tenant. What it
 /// says reaches the running gateway without a restart.
@@ -97,7 +99,10 @@ pub use method::{Fee, Method};
         .message("WechatPay has the methods wechat-native and wechat-jsapi, Alipay has alipay-qr, UnionPay has unionpay-qr and unionpay-app, BankDirect has bank-account"),
     validation = Rule::new("self.type in ['Simulator', 'BankDirect'] || self.methods.all(m, m.fees.all(f, f.currency == 'CNY'))")
         .field_path(".methods")
-        .message("this network takes CNY only")
+        .message("this network takes CNY only"),
+    validation = Rule::new("self.type in ['Simulator', 'BankDirect'] || !has(self.payouts) || size(self.payouts) == 0")
+        .field_path(".payouts")
+        .message("this network pays nothing out: give payouts to a BankDirect channel")
 )]
 pub struct ChannelSpec {
     /// The payment network. Immutable. The member of the same name holds what is
@@ -106,7 +111,7 @@ pub struct ChannelSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("type is immutable: make another Channel"))]
     pub channel_type: ChannelType,
 
-    /// False stops new payments only: queries and refunds go on.
+    /// False stops new payments and payouts only: queries and refunds go on.
     #[serde(default = "enabled")]
     pub enabled: bool,
 
@@ -121,6 +126,14 @@ pub struct ChannelSpec {
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub methods: Vec<Method>,
+
+    /// What it pays out from merchants' balances to accounts (`POST /v1/payouts` of the
+    /// gateway), by currency. A currency without an entry is not paid out. BankDirect and
+    /// Simulator alone. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["currency".to_owned()]))]
+    pub payouts: Vec<Payout>,
 
     /// How a real network and the gateway reach each other.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -196,7 +196,9 @@ fn demo_unionpay() -> Sample {
 
 fn demo_bankdirect() -> Sample {
     let member = json!({ "participantId": "10002", "credentials": { "name": "bankdirect-credentials" } });
-    sandbox("demo-bankdirect", "BankDirect", ("bankDirect", member), &["bank-account"])
+    let mut sample = sandbox("demo-bankdirect", "BankDirect", ("bankDirect", member), &["bank-account"]);
+    sample.manifest["spec"]["payouts"] = json!([{ "currency": "CNY", "perPayoutMinorMax": 5_000_000 }]);
+    sample
 }
 
 fn demo_channel() -> Sample {

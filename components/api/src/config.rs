@@ -80,6 +80,9 @@ pub struct ChannelConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merchants: Vec<String>,
     pub methods: Vec<MethodConfig>,
+    /// The currencies in which it pays out; empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub payouts: Vec<PayoutConfig>,
     pub network: NetworkConfig,
 }
 
@@ -274,6 +277,16 @@ pub struct MethodConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub costs: Vec<FeeConfig>,
     pub limits: Vec<LimitConfig>,
+}
+
+/// Payouts in a currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PayoutConfig {
+    pub currency: Currency,
+    /// Lower is taken first.
+    pub priority: u32,
+    pub per_payout_minor_max: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

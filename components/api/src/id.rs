@@ -75,6 +75,10 @@ id!(
     /// A refund number, unique per order; the app chooses it.
     RefundNumber, "refund number", 64
 );
+id!(
+    /// A payout number, unique per app and order date; the app chooses it.
+    PayoutNumber, "payout number", 64
+);
 
 #[cfg(test)]
 mod tests {

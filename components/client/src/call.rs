@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use snafu::{OptionExt, ResultExt, Snafu};
 
 use crate::key::{Algorithm, KeyError};
-use crate::message::{PayRequest, Payment, Problem, Refund, RefundRequest};
+use crate::message::{PayRequest, Payment, Payout, PayoutRequest, Problem, Refund, RefundRequest};
 use crate::sign::Signer;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -153,6 +153,14 @@ impl App {
     /// Reads whatever a path, with its query, is answered with.
     pub async fn read(&self, path: &str) -> Result<serde_json::Value, CallError> {
         self.call(Method::GET, path, b"").await
+    }
+
+    pub async fn pay_out(&self, request: &PayoutRequest) -> Result<Payout, CallError> {
+        self.call(Method::POST, "/v1/payouts", &body(request)?).await
+    }
+
+    pub async fn payout(&self, date: &str, number: &str) -> Result<Payout, CallError> {
+        self.call(Method::GET, &format!("/v1/payouts/{date}/{number}"), b"").await
     }
 
     async fn call<T: DeserializeOwned>(

@@ -12,6 +12,7 @@ pub mod message;
 mod network;
 pub mod notification;
 mod order;
+mod payout;
 pub mod print;
 mod probe;
 pub mod sign;
@@ -47,6 +48,10 @@ enum Command {
     Close(order::CloseArgs),
     /// Refund a payment, whole or in part
     Refund(order::RefundArgs),
+    /// Pay out of what a merchant has to an account
+    Payout(payout::PayoutArgs),
+    /// Ask what became of a payout
+    QueryPayout(payout::QueryArgs),
     /// Send one payment many times at once, over many connections
     Burst(burst::BurstArgs),
     /// Put load on gateways, and keep a record of it
@@ -93,6 +98,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Query(args) => order::query(args).await.context(OrderSnafu),
         Command::Close(args) => order::close(args).await.context(OrderSnafu),
         Command::Refund(args) => order::refund(args).await.context(OrderSnafu),
+        Command::Payout(args) => payout::pay_out(args).await.context(OrderSnafu),
+        Command::QueryPayout(args) => payout::query(args).await.context(OrderSnafu),
         Command::Burst(args) => burst::run(args).await.context(OrderSnafu),
         Command::Load(args) => load::run(args).await.context(LoadSnafu),
         Command::Dial(args) => {

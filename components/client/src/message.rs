@@ -32,7 +32,22 @@ pub struct RefundRequest {
     pub reason: Option<String>,
 }
 
-/// Where a payment or a refund stands.
+/// It has no Debug: whose account it is, no log tells.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PayoutRequest {
+    pub order_date: Date,
+    pub payout_number: String,
+    pub merchant_id: String,
+    pub amount_minor: i64,
+    pub currency: String,
+    pub payee_account: String,
+    pub payee_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// Where a payment, a refund or a payout stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PaymentStatus {
     Processing,
@@ -78,6 +93,25 @@ pub struct Refund {
     pub ledger_transaction_id: Option<String>,
     pub failure_code: Option<String>,
     pub created_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Payout {
+    pub payout_id: String,
+    pub order_date: Date,
+    pub payout_number: String,
+    pub merchant_id: String,
+    pub amount_minor: i64,
+    pub currency: String,
+    pub status: PaymentStatus,
+    pub channel: String,
+    /// Its end alone.
+    pub payee_account: String,
+    pub ledger_transaction_id: Option<String>,
+    pub failure_code: Option<String>,
+    pub created_at: Timestamp,
+    pub completed_at: Option<Timestamp>,
 }
 
 /// A refusal (RFC 9457).

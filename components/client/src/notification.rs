@@ -47,7 +47,7 @@ pub enum NotificationError {
 pub struct Notification {
     /// The same for every try.
     pub event_id: uuid::Uuid,
-    /// `payment.succeeded`, `payment.failed`, `payment.returned`, `refund.succeeded` or `refund.failed`
+    /// `payment.`, `refund.` or `payout.` `succeeded` or `failed`, or `payment.returned`
     pub kind: String,
     pub created_at: Timestamp,
     pub data: serde_json::Value,

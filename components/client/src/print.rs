@@ -35,7 +35,7 @@ pub fn json(value: &impl Serialize) {
 mod receipt;
 mod table;
 
-pub use receipt::{payment, refund};
+pub use receipt::{payment, payout, refund};
 pub use table::trial_balance;
 
 /// Writes minor units as people do: `12.34`. An unknown currency is written in

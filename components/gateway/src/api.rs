@@ -13,6 +13,7 @@ mod notifications;
 pub mod openapi;
 mod parameters;
 mod path;
+pub mod payouts;
 pub mod problem;
 mod signed;
 mod sorted;

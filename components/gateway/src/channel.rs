@@ -54,7 +54,7 @@ pub struct Pay<'a> {
     pub expires_at: Timestamp,
 }
 
-/// A payment or a refund that a network was asked for.
+/// A payment, a refund or a payout that a network was asked for.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub number: String,
@@ -69,6 +69,7 @@ pub struct Sent {
 pub enum Kind {
     Payment { expires_at: Timestamp },
     Refund { original_number: String },
+    Payout,
 }
 
 /// A refund as a network is asked for it.
@@ -78,6 +79,16 @@ pub struct Repay<'a> {
     pub amount: Money,
     /// The payment; its amount is the whole that was paid.
     pub original: Sent,
+}
+
+/// A payout as a network is asked for it. It has no Debug: whose account it is, no log tells.
+pub struct Payout<'a> {
+    pub number: &'a str,
+    pub amount: Money,
+    pub account: &'a str,
+    pub name: &'a str,
+    /// What the payee is shown.
+    pub description: &'a str,
 }
 
 /// A signed request that has not been sent. It can be sent once.
@@ -103,7 +114,7 @@ impl Prepared {
     }
 }
 
-/// What a network says of a payment or a refund.
+/// What a network says of what it was asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Succeeded {
@@ -148,7 +159,7 @@ pub trait Channel: Send + Sync {
     fn prepare_pay(&self, pay: &Pay<'_>) -> Result<Prepared, PrepareError>;
     fn prepare_refund(&self, repay: &Repay<'_>) -> Result<Prepared, PrepareError>;
     fn send(&self, prepared: Prepared, trace: Trace) -> BoxFuture<'_, Outcome>;
-    /// Asks for a payment or a refund by what was sent.
+    /// Asks for a payment, a refund or a payout by what was sent.
     fn query<'a>(&'a self, sent: &'a Sent, trace: Trace) -> BoxFuture<'a, Found>;
     /// Asks the network to take no money for a payment any more. `Closed` only where it
     /// confirms that, also for a request that may still be under way to it.
@@ -159,6 +170,14 @@ pub trait Channel: Send + Sync {
     /// Does a payment by this method name its payer?
     fn needs_payer(&self, _method: &str) -> bool {
         false
+    }
+    /// Does it pay money out to accounts? One that does has [`Channel::prepare_payout`], and
+    /// answers a query of [`Kind::Payout`]; no other is asked for one.
+    fn pays_out(&self) -> bool {
+        false
+    }
+    fn prepare_payout(&self, _payout: &Payout<'_>) -> Result<Prepared, PrepareError> {
+        Err(PrepareError { why: "this network pays nothing out".to_owned() })
     }
     /// Reads what the network sent by itself. Nothing of it is believed before its
     /// signature verified, and it must be meant for this merchant.

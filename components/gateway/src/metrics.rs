@@ -52,6 +52,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     pub orders_open: Gauge,
     pub orders_open_oldest_seconds: Gauge<f64, AtomicU64>,
+    pub payouts_open: Gauge,
+    pub payouts_open_oldest_seconds: Gauge<f64, AtomicU64>,
     pub postings_owed: Counter,
     pub surpluses_open: Gauge,
     pub surpluses_held: Gauge,
@@ -92,6 +94,8 @@ impl Metrics {
             in_flight: Gauge::default(),
             orders_open: Gauge::default(),
             orders_open_oldest_seconds: Gauge::default(),
+            payouts_open: Gauge::default(),
+            payouts_open_oldest_seconds: Gauge::default(),
             postings_owed: Counter::default(),
             surpluses_open: Gauge::default(),
             surpluses_held: Gauge::default(),
@@ -149,6 +153,16 @@ impl Metrics {
             "surpluses_held",
             "Such payments that wait for a person",
             metrics.surpluses_held.clone(),
+        );
+        registry.register(
+            "payouts_open",
+            "Payouts without an end yet: the merchants are debited",
+            metrics.payouts_open.clone(),
+        );
+        registry.register(
+            "payouts_open_oldest_seconds",
+            "Age of the oldest such payout",
+            metrics.payouts_open_oldest_seconds.clone(),
         );
         registry.register("config_epoch", "Epoch of the config in force", metrics.config_epoch.clone());
         metrics

@@ -10,11 +10,11 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::channel::Outcome;
-use crate::channel::notification::Notification;
+use crate::channel::notification::{About, Notification};
 use crate::gateway::{Gateway, Place};
+use crate::outgoing::{self, Outgoing, Turn};
 use crate::patience::{Patience, REQUEST_MAX as REST_MAX};
 use crate::pay::ending;
-use crate::refund::{self, Turn};
 use crate::settle::{self, SettleError};
 use crate::state::{AttemptState, OrderState};
 use crate::store::attempts::{Attempt, Ending};
@@ -49,10 +49,11 @@ pub async fn take(
         Uuid::parse_str(&notification.number).ok().filter(|id| Store::number(*id) == notification.number);
     let id = id.ok_or_else(unknown)?;
     let take = async {
-        if notification.is_refund {
-            take_refund(gateway, (channel, id), &notification, (trace, patience, place)).await
-        } else {
-            take_payment(gateway, (channel, id), &notification, (trace, patience, place)).await
+        let (of, with) = ((channel, id), (trace, patience, place));
+        match notification.about {
+            About::Payment => take_payment(gateway, of, &notification, with).await,
+            About::Refund => take_refund(gateway, of, &notification, with).await,
+            About::Payout => take_payout(gateway, of, &notification, with).await,
         }
     };
     let taken = tokio::time::timeout_at(patience.until(), take).await.map_err(|_| NotTaken::Late)?;
@@ -123,6 +124,33 @@ async fn take_other_amount(
     }
 }
 
+/// A refund or a payout.
+async fn take_outgoing(
+    gateway: &Arc<Gateway>,
+    (id, known): (Uuid, Outgoing),
+    notification: &Notification,
+    (trace, patience, place): (Trace, Patience, Place),
+) -> Result<Option<()>, NotTaken> {
+    let outcome = said(notification, known.amount()?);
+    if !outcome.is_said() {
+        return Ok(Some(()));
+    }
+    known.take(gateway, outcome, patience).await?;
+    let (work, span) = (gateway.clone(), tracing::info_span!("notified", %id));
+    let rest = async move {
+        let times = (trace, Patience::of(REST_MAX));
+        let done = match known.as_stored(&work, times.1).await {
+            Ok(known) => outgoing::advance(&work, known, times, Turn::First).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            settle::log_unfinished(&error, id);
+        }
+    };
+    go_on(gateway, place, rest.instrument(span));
+    Ok(Some(()))
+}
+
 async fn take_refund(
     gateway: &Arc<Gateway>,
     (channel, id): (&str, Uuid),
@@ -134,25 +162,19 @@ async fn take_refund(
         return take_surplus(gateway, (channel, id), notification, patience).await;
     };
     let order = patience.keep(|| gateway.store.order(known.order_id)).await?;
-    let outcome = said(notification, refund::amount(&order, &known)?);
-    if !outcome.is_said() {
-        return Ok(Some(()));
-    }
-    refund::take(gateway, &known, outcome, patience).await?;
-    let (work, span) = (gateway.clone(), tracing::info_span!("notified", refund_id = %id));
-    let rest = async move {
-        let known = match work.store.refund(id).await {
-            Ok(known) => {
-                refund::advance(&work, &order, known, (trace, Patience::of(REST_MAX)), Turn::First).await
-            }
-            Err(source) => Err(SettleError::from(source)),
-        };
-        if let Err(error) = known {
-            settle::log_unfinished(&error, id);
-        }
-    };
-    go_on(gateway, place, rest.instrument(span));
-    Ok(Some(()))
+    let known = Outgoing::refund(order, known);
+    take_outgoing(gateway, (id, known), notification, (trace, patience, place)).await
+}
+
+async fn take_payout(
+    gateway: &Arc<Gateway>,
+    (channel, id): (&str, Uuid),
+    notification: &Notification,
+    (trace, patience, place): (Trace, Patience, Place),
+) -> Result<Option<()>, NotTaken> {
+    let found = patience.keep(|| gateway.store.known_payout(id)).await?.filter(|p| p.channel == channel);
+    let Some(known) = found else { return Ok(None) };
+    take_outgoing(gateway, (id, Outgoing::payout(known)), notification, (trace, patience, place)).await
 }
 
 /// What a network says of a surplus that it was asked to give back.

@@ -25,6 +25,7 @@ use crate::store::attempts::{Attempt, Ending};
 use crate::store::begin::{Begin, Begun};
 use crate::store::orders::{Created, NewOrder, Order};
 use crate::store::{self, Store};
+use crate::terminal::Claim;
 
 /// Networks that are tried for one order, each only after the one before has
 /// surely had no effect.
@@ -82,7 +83,9 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
         Created::New(order) => *order,
         Created::Known(order) => return same_order(*order, &new),
         Created::NonceUsed => return Err(nonce_used()),
-        Created::Refused(why) => return Err(refused(why, &new)),
+        Created::Refused(why) => {
+            return Err(refused(why, (&new.app_id, &new.merchant_id), new.terminal.as_ref()));
+        }
     };
     let order_id = order.order_id;
     tracing::info!(%order_id, "order created");
@@ -291,9 +294,9 @@ fn validate(
 }
 
 /// What the registry does not admit. Nothing was written.
-fn refused(why: Refusal, new: &NewOrder) -> Problem {
-    let (app, merchant) = (&new.app_id, &new.merchant_id);
-    let terminal = new.terminal.as_ref().map_or("", |claim| &claim.terminal_id);
+#[must_use]
+pub fn refused(why: Refusal, (app, merchant): (&str, &str), claim: Option<&Claim>) -> Problem {
+    let terminal = claim.map_or("", |claim| &claim.terminal_id);
     match why {
         Refusal::UnknownMerchant => Problem::new(Code::UnknownMerchant, format!("merchant {merchant}")),
         Refusal::AppNotActive(state) => Problem::new(Code::AppNotActive, format!("app {app} is {state}")),

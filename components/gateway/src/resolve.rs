@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use crate::channel::{Found, Outcome};
 use crate::gateway::Gateway;
+use crate::outgoing::{self, Outgoing, Turn};
 use crate::patience::Patience;
 use crate::pay::ending;
-use crate::refund::{self, Turn};
 use crate::settle::{self, SettleError};
 use crate::state::AttemptState;
 use crate::store::attempts::{Attempt, Ending};
@@ -25,7 +25,7 @@ use crate::store::refunds::Refund;
 use crate::surplus;
 use crate::works::Works;
 
-/// Orders and refunds, each, taken in one look.
+/// Orders, refunds, payouts and surpluses, each, taken in one look.
 const TAKEN_MAX: usize = 8;
 /// Worked on at once by one replica. A channel that has this share of it gets no more:
 /// a network that says nothing leaves the others their places.
@@ -58,29 +58,38 @@ pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
 /// Takes what is due, as far as there is room. True: there may be more.
 async fn take(works: &mut Works, gateway: &Arc<Gateway>) -> Result<bool, SettleError> {
     let limit = works.room().min(TAKEN_MAX);
-    let most = i64::try_from(limit).unwrap_or_default();
-    let orders = gateway.store.claim_orders(most, &works.busy()).await?;
+    let orders = gateway.store.claim_orders(most(works), &works.busy()).await?;
     let mut taken = orders.len();
     for (order, channel) in orders {
         let (id, gateway) = (order.order_id, gateway.clone());
         let work = async move { log(id, resolve_order(&gateway, order).await) };
         works.start(channel.unwrap_or_default(), work);
     }
-    let most = i64::try_from(works.room().min(TAKEN_MAX)).unwrap_or_default();
-    let refunds = gateway.store.claim_refunds(most, &works.busy()).await?;
+    let refunds = gateway.store.claim_refunds(most(works), &works.busy()).await?;
     taken = taken.max(refunds.len());
     for refund in refunds {
         let (id, channel, gateway) = (refund.refund_id, refund.channel.clone(), gateway.clone());
         works.start(channel, async move { log(id, resolve_refund(&gateway, refund).await) });
     }
-    let most = i64::try_from(works.room().min(TAKEN_MAX)).unwrap_or_default();
-    let surpluses = gateway.store.claim_surpluses(most, &works.busy()).await?;
+    let payouts = gateway.store.claim_payouts(most(works), &works.busy()).await?;
+    taken = taken.max(payouts.len());
+    for payout in payouts {
+        let (id, channel, gateway) = (payout.payout_id, payout.channel.clone(), gateway.clone());
+        let work = async move { log(id, go_on(&gateway, Outgoing::payout(payout)).await) };
+        works.start(channel, work);
+    }
+    let surpluses = gateway.store.claim_surpluses(most(works), &works.busy()).await?;
     taken = taken.max(surpluses.len());
     for surplus in surpluses {
         let (id, channel, gateway) = (surplus.attempt_id, surplus.channel.clone(), gateway.clone());
         works.start(channel, async move { log(id, surplus::advance(&gateway, surplus, Trace::new()).await) });
     }
     Ok(taken >= limit)
+}
+
+/// As many as there is room for.
+fn most(works: &Works) -> i64 {
+    i64::try_from(works.room().min(TAKEN_MAX)).unwrap_or_default()
 }
 
 fn log(id: Uuid, done: Result<(), SettleError>) {
@@ -152,7 +161,11 @@ async fn ask(
 
 async fn resolve_refund(gateway: &Gateway, refund: Refund) -> Result<(), SettleError> {
     let order = gateway.store.order(refund.order_id).await?;
-    refund::advance(gateway, &order, refund, (Trace::new(), Patience::of(PATIENCE)), Turn::Resolver).await
+    go_on(gateway, Outgoing::refund(order, refund)).await
+}
+
+async fn go_on(gateway: &Gateway, outgoing: Outgoing) -> Result<(), SettleError> {
+    outgoing::advance(gateway, outgoing, (Trace::new(), Patience::of(PATIENCE)), Turn::Resolver).await
 }
 
 async fn chores(gateway: &Gateway) {
@@ -168,6 +181,13 @@ async fn chores(gateway: &Gateway) {
             gateway.metrics.orders_open_oldest_seconds.set(oldest_seconds);
         }
         Err(error) => tracing::info!(error = chain(&error), "open orders not counted"),
+    }
+    match gateway.store.open_payouts().await {
+        Ok((open, oldest_seconds)) => {
+            gateway.metrics.payouts_open.set(open);
+            gateway.metrics.payouts_open_oldest_seconds.set(oldest_seconds);
+        }
+        Err(error) => tracing::info!(error = chain(&error), "open payouts not counted"),
     }
     match gateway.store.count_surpluses().await {
         Ok((open, held)) => {

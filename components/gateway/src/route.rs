@@ -1,5 +1,7 @@
 //! Routing: which channels can take a payment, in which order, and why.
 
+pub mod payout;
+
 use std::cmp::Reverse;
 use std::time::Instant;
 
@@ -121,6 +123,20 @@ pub fn explain(explanation: &Value, reached: &[Reached]) -> Value {
     said
 }
 
+/// What speaks against a channel, whatever is asked of it for this merchant.
+fn open_to(settings: &Settings, channel: &ChannelSettings, merchant: &str) -> Result<(), &'static str> {
+    if !channel.enabled {
+        return Err("Disabled");
+    }
+    if channel.is_simulated && settings.environment == Environment::Live {
+        return Err("SimulatedInLive");
+    }
+    if !channel.merchants.is_empty() && !channel.merchants.iter().any(|known| known == merchant) {
+        return Err("OtherMerchants");
+    }
+    Ok(())
+}
+
 type Terms = (u32, Option<u32>, Money, Money);
 
 fn candidate(
@@ -128,15 +144,7 @@ fn candidate(
     channel: &ChannelSettings,
     asked: &Asked<'_>,
 ) -> Result<Terms, &'static str> {
-    if !channel.enabled {
-        return Err("Disabled");
-    }
-    if channel.is_simulated && settings.environment == Environment::Live {
-        return Err("SimulatedInLive");
-    }
-    if !channel.merchants.is_empty() && !channel.merchants.iter().any(|merchant| merchant == asked.merchant) {
-        return Err("OtherMerchants");
-    }
+    open_to(settings, channel, asked.merchant)?;
     let (method, amount) = (asked.method, asked.amount);
     let rules = channel.method(method).ok_or("MethodMissing")?;
     let limit = channel.limits(method, amount.currency());

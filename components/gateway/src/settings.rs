@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use payplane_api::config::{
     ChannelConfig, Environment, FeeConfig, GatewayConfig, LimitConfig, MethodConfig, NetworkConfig,
+    PayoutConfig,
 };
 use payplane_api::currency::Currency;
 use payplane_api::money::{BASIS_POINTS, Money, fee};
@@ -45,6 +46,8 @@ pub struct ChannelSettings {
     /// Those that it takes payments for; empty: all.
     pub merchants: Vec<String>,
     pub methods: Vec<MethodConfig>,
+    /// What it pays out, by currency.
+    pub payouts: Vec<PayoutConfig>,
     pub client: Arc<dyn Channel>,
 }
 
@@ -159,6 +162,7 @@ fn build(
         is_simulated: channel.network.is_simulated(),
         merchants: channel.merchants.clone(),
         methods: channel.methods.clone(),
+        payouts: channel.payouts.clone(),
         client,
     })
 }

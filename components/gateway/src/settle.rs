@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use payplane_api::currency::Currency;
+use payplane_api::ledger::v1::{AccountSpec, PostRequest};
 use payplane_api::money::Money;
 use payplane_common::telemetry::chain;
 use payplane_common::trace::Trace;
@@ -26,7 +27,7 @@ use crate::store::{Store, StoreError};
 /// Decisions of one posting in one go; the resolver makes more.
 const DECISIONS_MAX: u32 = 4;
 /// A ledger that is away is asked again after this time.
-pub const POST_AGAIN: Duration = Duration::from_millis(400);
+const POST_AGAIN: Duration = Duration::from_millis(400);
 
 #[derive(Debug, Snafu)]
 pub enum SettleError {
@@ -38,8 +39,8 @@ pub enum SettleError {
     OldConfig { epoch_min: u64 },
     #[snafu(display("the channel cannot be asked: {why}"))]
     Channel { why: String },
-    #[snafu(display("order {order_id} holds an amount that cannot be read"))]
-    Amount { order_id: Uuid },
+    #[snafu(display("{id} holds an amount that cannot be read"))]
+    Amount { id: Uuid },
 }
 
 /// Does work for a caller that goes on when he hangs up, holding his place, as long as his
@@ -150,6 +151,37 @@ async fn post_sale(
     }
 }
 
+/// Posts under its identity what nothing of the config decides, with the epoch in force: a
+/// retry may renew that. The accounts are opened before.
+pub async fn post(
+    gateway: &Gateway,
+    accounts: Vec<AccountSpec>,
+    build: impl Fn(u64) -> Result<PostRequest, BooksError>,
+    (trace, patience): (Trace, Patience),
+) -> Result<Uuid, SettleError> {
+    let owed = |source| SettleError::Owed { source };
+    let (mut settings, mut decisions) = (gateway.settings(), 1_u32);
+    loop {
+        let request = build(settings.value.epoch).map_err(owed)?;
+        let posted = match gateway.books.open(accounts.clone(), trace).await {
+            Ok(()) => gateway.books.post(&request, trace).await,
+            Err(error) => Err(error),
+        };
+        match posted {
+            Ok(transaction_id) => return Ok(transaction_id),
+            Err(BooksError::Stale { epoch_min }) if decisions < DECISIONS_MAX => {
+                decisions = decisions.saturating_add(1);
+                let newer = gateway.settings_from(epoch_min).await;
+                settings = newer.ok_or(SettleError::OldConfig { epoch_min })?;
+            }
+            Err(BooksError::Away { .. }) if patience.outlasts(POST_AGAIN) => {
+                tokio::time::sleep(POST_AGAIN).await;
+            }
+            Err(source) => return Err(owed(source)),
+        }
+    }
+}
+
 /// An attempt as its network was asked for it.
 pub fn sent(order: &Order, attempt: &Attempt) -> Result<Sent, SettleError> {
     Ok(Sent {
@@ -172,11 +204,11 @@ pub fn amount(order: &Order) -> Result<Money, SettleError> {
     money(order.order_id, order.amount_minor, &order.currency)
 }
 
-/// An amount that is stored with an order.
-pub fn money(order_id: Uuid, minor: i64, currency: &str) -> Result<Money, SettleError> {
+/// An amount that is stored with an order, a refund, a payout.
+pub fn money(id: Uuid, minor: i64, currency: &str) -> Result<Money, SettleError> {
     let currency = Currency::parse(currency).ok();
     let amount = currency.and_then(|currency| Money::new(minor, currency).ok());
-    amount.ok_or(SettleError::Amount { order_id })
+    amount.ok_or(SettleError::Amount { id })
 }
 
 /// Says why something is left to the resolver. What time mends is news; what the

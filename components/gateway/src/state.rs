@@ -87,13 +87,13 @@ states!(
 );
 
 states!(
-    /// A refund: the books are debited before the network is asked.
-    RefundState, "a refund", {
-        /// Stored, and reserved on its order; the ledger is asked next.
+    /// A refund or a payout: the books are debited before the network is asked.
+    OutgoingState, "a refund or a payout", {
+        /// Stored, a refund reserved on its order; the ledger is asked next.
         Requested,
         /// The merchant is debited; the network is asked, or has not answered.
         Sending,
-        /// The network declined for good; the debit is being reversed.
+        /// The network has not paid and never will; the debit is being reversed.
         Reversing,
         Succeeded,
         Failed,
@@ -193,14 +193,15 @@ impl AttemptState {
     }
 }
 
-impl RefundState {
+impl OutgoingState {
     #[must_use]
     pub fn transitions() -> &'static [Transition<Self>] {
-        use RefundState::{Failed, Requested, Reversing, Sending, Succeeded};
+        use OutgoingState::{Failed, Requested, Reversing, Sending, Succeeded};
         const {
             &[
                 when(Requested, Sending, "the ledger acknowledged the debit"),
                 when(Requested, Failed, "the ledger refused the debit"),
+                when(Requested, Reversing, "a payout: its channel takes none any more, nothing was sent"),
                 when(Sending, Succeeded, "verified answer, query, or the network's notification"),
                 when(
                     Sending,
@@ -285,9 +286,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_fails_only_once_its_debit_was_given_back() {
+        use OutgoingState::{Failed, Requested, Reversing, Sending, Succeeded};
+        assert_eq!(Failed.sources(), [Requested.as_str(), Reversing.as_str()]);
+        assert_eq!(Succeeded.sources(), [Sending.as_str()]);
+        for state in OutgoingState::ALL {
+            assert_eq!(state.is_final(), [Succeeded, Failed].contains(state), "{state}");
+        }
+    }
+
+    #[test]
     fn names_read_back() {
-        for state in RefundState::ALL {
-            assert_eq!(RefundState::parse(state.as_str()).unwrap(), *state);
+        for state in OutgoingState::ALL {
+            assert_eq!(OutgoingState::parse(state.as_str()).unwrap(), *state);
         }
         assert!(OrderState::parse("succeeded").is_err());
     }

@@ -8,6 +8,7 @@ pub mod begin;
 mod create;
 pub mod decisions;
 pub mod deliveries;
+pub mod due;
 mod fence;
 mod gather;
 pub mod handover;
@@ -15,6 +16,8 @@ pub mod history;
 pub mod nonces;
 pub mod orders;
 pub mod outbox;
+pub mod outgoing;
+pub mod payouts;
 pub mod refunds;
 pub mod registry;
 pub mod standing;
@@ -36,7 +39,7 @@ use self::gather::Gather;
 use self::handover::Handover;
 use crate::state::UnknownState;
 
-/// How long whoever works on an order or a refund has it for itself. Longer
+/// How long whoever works on an order, a refund or a payout has it for itself. Longer
 /// than any request may take, so a live request is not disturbed.
 pub const LEASE_SECONDS: f64 = 30.0;
 /// The longest interval between two looks at an unfinished order or refund.

@@ -2,6 +2,8 @@
 //! or over another amount. It is booked as suspense, given back to the payer, and only
 //! then leaves suspense. What the network does not give back waits for a person.
 
+use std::time::Duration;
+
 use payplane_api::ledger::v1::PostRequest;
 use payplane_api::money::Money;
 use payplane_common::trace::Trace;
@@ -10,15 +12,16 @@ use uuid::Uuid;
 use crate::books::{BooksError, surplus as postings};
 use crate::channel::{Found, Kind, Outcome, Repay, Sent};
 use crate::gateway::Gateway;
+use crate::patience::Patience;
 use crate::settle::{self, SettleError};
 use crate::state::{AttemptState, SurplusState};
 use crate::store::Store;
 use crate::store::attempts::Ending;
+use crate::store::due::Table;
 use crate::store::surpluses::{Step, Surplus};
 
 /// More than the states that a surplus can pass through.
 const STEPS_MAX: u32 = 8;
-const DECISIONS_MAX: u32 = 4;
 /// Looks without an end, some ten minutes of them, after which a person has to look.
 const LOOKS_MAX: i32 = 24;
 /// Requests that had no effect.
@@ -62,7 +65,7 @@ pub async fn advance(gateway: &Gateway, mut surplus: Surplus, trace: Trace) -> R
         let Some(next) = next.filter(|next| !asked || next.status == SurplusState::Repaid) else { break };
         surplus = next;
     }
-    Ok(gateway.store.postpone_surplus(id).await?)
+    Ok(gateway.store.postpone(Table::Surpluses, id).await?)
 }
 
 /// Asks the network whether the attempt was paid, and how much.
@@ -192,30 +195,15 @@ pub(crate) fn amount(surplus: &Surplus) -> Result<Money, SettleError> {
     settle::money(surplus.order_id, surplus.amount_minor, &surplus.currency)
 }
 
-/// Posts for a surplus under its identity, with the config epoch in force: nothing of it
-/// is decided on the config.
+/// Posts for a surplus. The next look is soon enough where the ledger is away.
 async fn post(
     gateway: &Gateway,
     surplus: &Surplus,
     build: fn(&Surplus, u64) -> Result<PostRequest, BooksError>,
     trace: Trace,
 ) -> Result<Uuid, SettleError> {
-    let owed = |source| SettleError::Owed { source };
-    gateway.books.open(postings::accounts(surplus), trace).await.map_err(owed)?;
-    let mut settings = gateway.settings();
-    let mut decisions = 1_u32;
-    loop {
-        let request = build(surplus, settings.value.epoch).map_err(owed)?;
-        match gateway.books.post(&request, trace).await {
-            Ok(transaction_id) => return Ok(transaction_id),
-            Err(BooksError::Stale { epoch_min }) if decisions < DECISIONS_MAX => {
-                decisions = decisions.saturating_add(1);
-                let newer = gateway.settings_from(epoch_min).await;
-                settings = newer.ok_or(SettleError::OldConfig { epoch_min })?;
-            }
-            Err(source) => return Err(owed(source)),
-        }
-    }
+    let (accounts, at_once) = (postings::accounts(surplus), Patience::of(Duration::ZERO));
+    settle::post(gateway, accounts, |epoch| build(surplus, epoch), (trace, at_once)).await
 }
 
 #[cfg(test)]

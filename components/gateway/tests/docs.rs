@@ -2,7 +2,7 @@
 
 use payplane_gateway::state::registry::RegistryState;
 use payplane_gateway::state::{
-    AttemptState, DeliveryState, OrderState, RefundState, SurplusState, Transition,
+    AttemptState, DeliveryState, OrderState, OutgoingState, SurplusState, Transition,
 };
 
 const BEGIN: &str = "<!-- states -->\n";
@@ -25,7 +25,7 @@ fn the_documented_states_are_those_of_the_code() {
     let tables = [
         table("order", OrderState::transitions()),
         table("attempt", AttemptState::transitions()),
-        table("refund", RefundState::transitions()),
+        table("refund or payout", OutgoingState::transitions()),
         table("surplus", SurplusState::transitions()),
         table("notification", DeliveryState::transitions()),
         table("merchant, app or terminal", RegistryState::transitions()),

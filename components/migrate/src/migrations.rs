@@ -39,6 +39,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V20__gateway_limits",
     "V21__gateway_app_keys",
     "V23__gateway_surpluses",
+    "V24__gateway_payouts",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -21,7 +21,9 @@ use crate::book::{Book, BookError, Payment};
 use crate::fault::Fault;
 use crate::journal::JournalError;
 use crate::keys::{MerchantKeys, NetworkKey};
-use crate::message::{Answer, Checked, MessageError, PayRequest, QueryRequest, RefundRequest, Refusal, read};
+use crate::message::{
+    Answer, Checked, MessageError, PayRequest, PayoutRequest, QueryRequest, RefundRequest, Refusal, read,
+};
 use crate::silence::Silence;
 
 /// A request's body; real ones have some 200 bytes.
@@ -55,8 +57,9 @@ impl Network {
 /// What merchants call.
 pub fn router(network: Arc<Network>) -> Router {
     Router::new()
-        .route("/sim/v1/pay", post(pay))
-        .route("/sim/v1/refund", post(refund))
+        .route("/sim/v1/pay", post(enter::<PayRequest>))
+        .route("/sim/v1/refund", post(enter::<RefundRequest>))
+        .route("/sim/v1/payout", post(enter::<PayoutRequest>))
         .route("/sim/v1/query", post(query))
         .route("/sim/v1/close", post(close))
         .with_state(network)
@@ -67,30 +70,45 @@ pub fn record_router(network: Arc<Network>) -> Router {
     Router::new().route("/sim/v1/record", get(record)).with_state(network)
 }
 
-async fn pay(State(network): State<Arc<Network>>, request: Request<Body>) -> Response {
-    let (caller, pay) = match admit::<PayRequest>(&network, request).await {
-        Ok(admitted) => admitted,
-        Err(refused) => return *refused,
-    };
-    let fault = Fault::of(pay.amount_minor);
-    if let Some(fault) = fault.filter(|fault| fault.is_before_effect()) {
-        return fail_before(&network, &caller, fault).await;
-    }
-    let place = match network.places.try_acquire() {
-        Ok(place) => place,
-        Err(_) => return refuse(&network, &caller, StatusCode::SERVICE_UNAVAILABLE, "Busy", "come again"),
-    };
-    let answer = network.book.pay(&caller.merchant, pay).await;
-    drop(place);
-    finish(&network, &caller, fault, answer).await
+/// What takes money or gives it.
+trait Booked: Checked + Send {
+    fn amount_minor(&self) -> i64;
+    fn book(self, book: &Book, merchant: &str) -> impl Future<Output = Result<Answer, BookError>> + Send;
 }
 
-async fn refund(State(network): State<Arc<Network>>, request: Request<Body>) -> Response {
-    let (caller, refund) = match admit::<RefundRequest>(&network, request).await {
+impl Booked for PayRequest {
+    fn amount_minor(&self) -> i64 {
+        self.amount_minor
+    }
+    fn book(self, book: &Book, merchant: &str) -> impl Future<Output = Result<Answer, BookError>> + Send {
+        book.pay(merchant, self)
+    }
+}
+
+impl Booked for RefundRequest {
+    fn amount_minor(&self) -> i64 {
+        self.amount_minor
+    }
+    fn book(self, book: &Book, merchant: &str) -> impl Future<Output = Result<Answer, BookError>> + Send {
+        book.refund(merchant, self)
+    }
+}
+
+impl Booked for PayoutRequest {
+    fn amount_minor(&self) -> i64 {
+        self.amount_minor
+    }
+    fn book(self, book: &Book, merchant: &str) -> impl Future<Output = Result<Answer, BookError>> + Send {
+        book.payout(merchant, self)
+    }
+}
+
+async fn enter<T: Booked>(State(network): State<Arc<Network>>, request: Request<Body>) -> Response {
+    let (caller, asked) = match admit::<T>(&network, request).await {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
-    let fault = Fault::of(refund.amount_minor);
+    let fault = Fault::of(asked.amount_minor());
     if let Some(fault) = fault.filter(|fault| fault.is_before_effect()) {
         return fail_before(&network, &caller, fault).await;
     }
@@ -98,7 +116,7 @@ async fn refund(State(network): State<Arc<Network>>, request: Request<Body>) -> 
         Ok(place) => place,
         Err(_) => return refuse(&network, &caller, StatusCode::SERVICE_UNAVAILABLE, "Busy", "come again"),
     };
-    let answer = network.book.refund(&caller.merchant, refund).await;
+    let answer = asked.book(&network.book, &caller.merchant).await;
     drop(place);
     finish(&network, &caller, fault, answer).await
 }

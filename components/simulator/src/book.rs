@@ -19,7 +19,7 @@ pub use self::payment::{Asked, Key, NetworkName, Payment};
 use crate::details::Details;
 use crate::fault::Fault;
 use crate::journal::{Durable, Journal, JournalError};
-use crate::message::{Answer, PayRequest, RefundRequest, State};
+use crate::message::{Answer, PayRequest, PayoutRequest, RefundRequest, State};
 
 /// More than a test makes; memory is bounded by it.
 const PAYMENTS_MAX: usize = 2_000_000;
@@ -62,6 +62,17 @@ impl Book {
     pub async fn pay(&self, merchant: &str, request: PayRequest) -> Result<Answer, BookError> {
         let asked = Asked::Pay { currency: request.currency, method: request.method };
         let decide = |_: &Pages| Ok(Self::by_fault(request.amount_minor));
+        let asked = (asked, Details::default());
+        self.take(merchant, request.number, asked, request.amount_minor, decide).await
+    }
+
+    /// Takes a payout, or repeats what became of the same one.
+    pub async fn payout(&self, merchant: &str, request: PayoutRequest) -> Result<Answer, BookError> {
+        let payee = Details::default()
+            .with("payeeAccount", &request.payee_account)
+            .with("payeeName", &request.payee_name);
+        let asked = (Asked::Payout { currency: request.currency }, payee);
+        let decide = |_: &Pages| Ok(Self::by_fault(request.amount_minor));
         self.take(merchant, request.number, asked, request.amount_minor, decide).await
     }
 
@@ -83,7 +94,7 @@ impl Book {
             Ok(Self::by_fault(amount))
         };
         self.complete(merchant, &original.number).await?;
-        self.take(merchant, request.number, asked, amount, decide).await
+        self.take(merchant, request.number, (asked, Details::default()), amount, decide).await
     }
 
     /// Takes no money for a pay any more, also where it has not come yet, unless it has
@@ -105,7 +116,8 @@ impl Book {
         };
         let Some(durable) = durable else {
             let closed = |_: &Pages| Ok((State::Declined, Some(CLOSED)));
-            return match self.take(merchant, number.clone(), Asked::Close, 0, closed).await {
+            let asked = (Asked::Close, Details::default());
+            return match self.take(merchant, number.clone(), asked, 0, closed).await {
                 // It came in between.
                 Err(BookError::Conflict) => Box::pin(self.close(merchant, number)).await,
                 answer => answer,
@@ -153,7 +165,7 @@ impl Book {
         &self,
         merchant: &str,
         number: String,
-        asked: Asked,
+        (asked, details): (Asked, Details),
         amount_minor: i64,
         decide: impl FnOnce(&Pages) -> Result<(State, Option<&'static str>), BookError>,
     ) -> Result<Answer, BookError> {
@@ -161,7 +173,9 @@ impl Book {
             let mut pages = self.pages();
             let key = Key::simulator(merchant, &number);
             if let Some(known) = pages.asked_again(&key) {
-                let same = known.asked == asked && known.amount_minor == amount_minor;
+                let same = known.asked == asked
+                    && known.amount_minor == amount_minor
+                    && known.details.contains(&details);
                 // Whatever comes for it is declined.
                 let closed = known.asked == Asked::Close && matches!(asked, Asked::Pay { .. });
                 ensure!(same || closed, ConflictSnafu);
@@ -180,7 +194,7 @@ impl Book {
                     state,
                     code: code.map(str::to_owned),
                     network_time: Timestamp::now(),
-                    details: Details::default(),
+                    details,
                     repeated: 0,
                 };
                 let answer = payment.answer();

@@ -36,6 +36,29 @@ async fn a_number_is_paid_once_and_belongs_to_its_merchant() {
 }
 
 #[tokio::test]
+async fn a_payout_is_made_once_and_for_one_payee() {
+    let (folder, book) = book();
+    let payout = |account: &str, amount_minor| PayoutRequest {
+        number: "o1".into(),
+        amount_minor,
+        currency: "CNY".into(),
+        payee_account: account.into(),
+        payee_name: "Shop".into(),
+    };
+    let first = book.payout("M1", payout("6228", 500)).await.unwrap();
+    assert_eq!(first.state, State::Succeeded);
+    drop(book);
+    let book = Book::open(&folder.path().join("journal.jsonl")).unwrap();
+    assert_eq!(book.payout("M1", payout("6228", 500)).await.unwrap(), first);
+    for other in [payout("6229", 500), payout("6228", 501)] {
+        assert!(matches!(book.payout("M1", other).await, Err(BookError::Conflict)));
+    }
+    assert!(matches!(book.pay("M1", pay("o1", 500)).await, Err(BookError::Conflict)));
+    let refunded = book.refund("M1", refund("r1", "o1", 1)).await.unwrap();
+    assert_eq!(refunded.code.as_deref(), Some("OriginalNotSucceeded"), "nobody paid it");
+}
+
+#[tokio::test]
 async fn refunds_are_bounded_by_the_original_also_after_a_restart() {
     let (folder, book) = book();
     book.pay("M1", pay("n1", 1000)).await.unwrap();

@@ -8,6 +8,7 @@ use snafu::{OptionExt, Snafu, ensure};
 const AMOUNT_MINOR_MAX: i64 = (1 << 53) - 1;
 const NUMBER_LENGTH_MAX: usize = 64;
 const METHOD_LENGTH_MAX: usize = 32;
+const PAYEE_CHARS_MAX: usize = 128;
 
 #[derive(Debug, Snafu, PartialEq, Eq)]
 pub enum MessageError {
@@ -36,11 +37,21 @@ pub struct RefundRequest {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PayoutRequest {
+    pub number: String,
+    pub amount_minor: i64,
+    pub currency: String,
+    pub payee_account: String,
+    pub payee_name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct QueryRequest {
     pub number: String,
 }
 
-/// What became of a pay or a refund.
+/// What became of a pay, a refund or a payout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     Succeeded,
@@ -82,8 +93,19 @@ impl Checked for PayRequest {
     fn check(&self) -> Result<(), MessageError> {
         name("number", &self.number, NUMBER_LENGTH_MAX)?;
         name("method", &self.method, METHOD_LENGTH_MAX)?;
-        let letters = self.currency.len() == 3 && self.currency.bytes().all(|b| b.is_ascii_uppercase());
-        ensure!(letters, FieldSnafu { field: "currency" });
+        currency(&self.currency)?;
+        amount(self.amount_minor)
+    }
+}
+
+impl Checked for PayoutRequest {
+    fn check(&self) -> Result<(), MessageError> {
+        name("number", &self.number, NUMBER_LENGTH_MAX)?;
+        let length = |text: &str| (1..=PAYEE_CHARS_MAX).contains(&text.chars().count());
+        let plain = self.payee_account.bytes().all(|b| b.is_ascii_graphic());
+        ensure!(plain && length(&self.payee_account), FieldSnafu { field: "payeeAccount" });
+        ensure!(length(&self.payee_name), FieldSnafu { field: "payeeName" });
+        currency(&self.currency)?;
         amount(self.amount_minor)
     }
 }
@@ -105,6 +127,12 @@ impl Checked for QueryRequest {
 fn name(field: &'static str, value: &str, max: usize) -> Result<(), MessageError> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     ensure!((1..=max).contains(&value.len()) && value.bytes().all(allowed), FieldSnafu { field });
+    Ok(())
+}
+
+fn currency(text: &str) -> Result<(), MessageError> {
+    let letters = text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase());
+    ensure!(letters, FieldSnafu { field: "currency" });
     Ok(())
 }
 
@@ -151,6 +179,7 @@ mod tests {
         fn no_body_makes_the_reader_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = read::<PayRequest>(&body);
             let _ = read::<RefundRequest>(&body);
+            let _ = read::<PayoutRequest>(&body);
             let _ = read::<QueryRequest>(&body);
         }
 

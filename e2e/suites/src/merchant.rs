@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use crate::kubectl;
 
+/// An order date is the app's own, and may be any.
+const PAYOUT_DATE: &str = "2026-11-24";
+
 /// A merchant's app at one tenant's gateway.
 #[derive(Clone, Debug)]
 pub struct App {
@@ -69,6 +72,21 @@ impl App {
     pub fn query(&self, date: &str, order: &str) -> Result<Value, String> {
         let order = ["--order-date", date, "--order-number", order];
         self.call("query", &format!("{}/ca.crt", self.folder), &order)
+    }
+
+    /// Pays out of what the merchant has.
+    pub fn pay_out(&self, payout: &str, amount_minor: i64) -> Result<Value, String> {
+        let amount = amount_minor.to_string();
+        let of = ["--order-date", PAYOUT_DATE, "--payout-number", payout, "--merchant", "M1"];
+        let to = ["--payee-account", "6228480402564890018", "--payee-name", "Li Hua Trading"];
+        let args = [&of[..], &["--amount-minor", &amount], &to].concat();
+        self.call("payout", &format!("{}/ca.crt", self.folder), &args)
+    }
+
+    /// Asks what became of a payout.
+    pub fn payout(&self, payout: &str) -> Result<Value, String> {
+        let of = ["--order-date", PAYOUT_DATE, "--payout-number", payout];
+        self.call("query-payout", &format!("{}/ca.crt", self.folder), &of)
     }
 
     fn call(&self, verb: &str, ca: &str, args: &[&str]) -> Result<Value, String> {

@@ -78,16 +78,15 @@ pub fn check(tenant: &Tenant, channel: &Channel, settings: &Settings) -> Result<
         return Err(Refused::new(Reason::SimulatorInLiveTenant, place));
     }
     reachable(tenant, channel, settings)?;
-    for method in &channel.spec.methods {
-        for currency in method.fees.iter().map(|fee| &fee.currency) {
-            let known = Currency::parse(currency).is_ok_and(|c| tenant.currencies.contains(&c));
-            if !known {
-                let detail = format!(
-                    "spec.methods[{}].fees: {currency} is not one of the tenant's currencies.",
-                    method.name
-                );
-                return Err(Refused::new(Reason::CurrencyUnknown, detail));
-            }
+    let fees = channel.spec.methods.iter().flat_map(|method| {
+        method.fees.iter().map(|fee| (format!("spec.methods[{}].fees", method.name), &fee.currency))
+    });
+    let payouts = channel.spec.payouts.iter().map(|payout| ("spec.payouts".to_owned(), &payout.currency));
+    for (place, currency) in fees.chain(payouts) {
+        let known = Currency::parse(currency).is_ok_and(|c| tenant.currencies.contains(&c));
+        if !known {
+            let detail = format!("{place}: {currency} is not one of the tenant's currencies.");
+            return Err(Refused::new(Reason::CurrencyUnknown, detail));
         }
     }
     Ok(())

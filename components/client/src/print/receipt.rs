@@ -1,7 +1,7 @@
 //! A receipt, as a merchant files it.
 
 use super::amount;
-use crate::message::{Payment, PaymentStatus, Refund};
+use crate::message::{Payment, PaymentStatus, Payout, Refund};
 
 const WIDTH: usize = 18;
 
@@ -76,6 +76,28 @@ pub fn refund(order: &str, refund: &Refund) -> String {
     paper.some("Ledger entry", refund.ledger_transaction_id.as_deref());
     paper.row("Refund id", &refund.refund_id);
     paper.row("Created", &refund.created_at.to_string());
+    paper.0
+}
+
+/// The receipt of a payout.
+#[must_use]
+pub fn payout(payout: &Payout) -> String {
+    let mut paper = Paper::new(match payout.status {
+        PaymentStatus::Succeeded => "PAYOUT RECEIPT",
+        PaymentStatus::Processing => "PAYOUT IN PROGRESS (not a receipt)",
+        PaymentStatus::Failed => "PAYOUT FAILED (not a receipt)",
+    });
+    paper.row("Merchant", &payout.merchant_id);
+    paper.row("Payout", &format!("{} of {}", payout.payout_number, payout.order_date));
+    paper.money("Amount", payout.amount_minor, &payout.currency);
+    paper.row("To", &payout.payee_account);
+    paper.row("Status", &format!("{:?}", payout.status));
+    paper.some("Failure", payout.failure_code.as_deref());
+    paper.row("Channel", &payout.channel);
+    paper.some("Ledger entry", payout.ledger_transaction_id.as_deref());
+    paper.row("Payout id", &payout.payout_id);
+    paper.row("Created", &payout.created_at.to_string());
+    paper.some("Completed", payout.completed_at.map(|t| t.to_string()).as_deref());
     paper.0
 }
 

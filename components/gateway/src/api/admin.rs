@@ -38,6 +38,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .merge(super::notifications::router())
         .merge(super::surpluses::router())
         .merge(super::decisions::router())
+        .merge(super::payouts::admin_router())
         .merge(super::standing::router())
         .merge(super::terminals::router())
         .merge(super::audit::router())

@@ -1,4 +1,4 @@
-//! The app API: pay, query, close, refund. Every request is signed.
+//! The app API: pay, query, close, refund, pay out. Every request is signed.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,15 +20,15 @@ use super::networks;
 use super::openapi;
 use super::parameters::{Parameters, no_more};
 use super::path::Path;
+use super::payouts;
 use super::problem::{Code, Problem};
 use super::signed::{GetsDone, verified};
 use super::wire::{PayRequest, Payment, RefundRequest, RefundView};
 use crate::gateway::{Caller, Gateway};
 use crate::metrics::{Call, InFlight};
 use crate::pay::nonce_used;
-use crate::state::RefundState;
+use crate::state::OutgoingState;
 use crate::store::orders::Order;
-use crate::store::refunds::Refund;
 
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let order = "/v1/payments/{order_date}/{order_number}";
@@ -40,6 +40,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route(&format!("{order}/refunds/{{refund_number}}"), get(query_refund))
         .route("/v1/merchants/{merchant_id}/balance", get(accounts::balance))
         .route("/v1/merchants/{merchant_id}/statement", get(accounts::statement))
+        .route("/v1/payouts", post(payouts::pay_out))
+        .route("/v1/payouts/{order_date}/{payout_number}", get(payouts::query))
         .route("/v1/openapi.json", get(openapi::answer))
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::not_allowed)
@@ -55,9 +57,11 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let operation = match (request.method().as_str(), path.as_deref()) {
         ("POST", Some("/v1/payments")) => "pay",
+        ("POST", Some("/v1/payouts")) => "payout",
         ("POST", Some(path)) if path.ends_with("/close") => "close",
         ("POST", Some(_)) => "refund",
         ("GET", Some(path)) if path.ends_with("{refund_number}") => "query_refund",
+        ("GET", Some(path)) if path.ends_with("{payout_number}") => "query_payout",
         ("GET", Some("/v1/openapi.json")) => "openapi",
         ("GET", Some(path)) if path.ends_with("/balance") => "balance",
         ("GET", Some(path)) if path.ends_with("/statement") => "statement",
@@ -124,7 +128,7 @@ async fn refund(
     let order = order(&gateway, &caller, &date, &number).await?;
     let currency = order.currency.clone();
     let refunded = crate::refund::refund(&gateway, &caller, order, &request).await?;
-    refused_by_books(&refunded.refund)?;
+    refused_by_books("refund", refunded.refund.status, refunded.refund.failure_code.as_deref())?;
     let view = RefundView::new(refunded.refund, &currency);
     Ok((created(refunded.is_new), Json(view)).into_response())
 }
@@ -143,7 +147,7 @@ async fn query_refund(
 }
 
 /// Verifies a request that stores nothing of its own. It has no body, and no parameters.
-async fn reader(gateway: &Gateway, request: Request) -> Result<Caller, Problem> {
+pub(super) async fn reader(gateway: &Gateway, request: Request) -> Result<Caller, Problem> {
     let (caller, parameters) = reader_with(gateway, request).await?;
     no_more(parameters)?;
     Ok(caller)
@@ -173,19 +177,23 @@ async fn order(gateway: &Gateway, caller: &Caller, date: &str, number: &str) -> 
     order.ok_or_else(|| Problem::new(Code::NotFound, "this app has no such order"))
 }
 
-/// A refund that the books refused is refused again whenever it is repeated.
-fn refused_by_books(refund: &Refund) -> Result<(), Problem> {
-    if refund.status != RefundState::Failed {
+/// What the books refused is refused again whenever it is repeated.
+pub(super) fn refused_by_books(
+    what: &str,
+    status: OutgoingState,
+    failure_code: Option<&str>,
+) -> Result<(), Problem> {
+    if status != OutgoingState::Failed {
         return Ok(());
     }
-    let code = match refund.failure_code.as_deref() {
+    let code = match failure_code {
         Some("InsufficientBalance") => Code::InsufficientBalance,
         Some("RefundExceedsPayment") => Code::RefundExceedsPayment,
         _ => return Ok(()),
     };
-    Err(Problem::new(code, "the books refused the refund; this refund number is used up"))
+    Err(Problem::new(code, format!("the books refused the {what}; this {what} number is used up")))
 }
 
-fn created(is_new: bool) -> StatusCode {
+pub(super) fn created(is_new: bool) -> StatusCode {
     if is_new { StatusCode::CREATED } else { StatusCode::OK }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::fields::Fields;
 use super::problem::Problem;
 use super::terminals;
-use crate::state::{OrderState, RefundState};
+use crate::state::{OrderState, OutgoingState};
 use crate::store::orders::Order;
 use crate::store::refunds::Refund;
 use crate::terminal::Claim;
@@ -134,7 +134,7 @@ impl RefundRequest {
 }
 
 /// Each part with its length before it, so that no two lists hash the same.
-fn hash(parts: &[&str]) -> [u8; 32] {
+pub(super) fn hash(parts: &[&str]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for part in parts {
         context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -210,7 +210,18 @@ impl From<Order> for Payment {
     }
 }
 
-/// A refund as the app sees it. Its inner states show as Processing.
+/// What the app is told about a refund or a payout: its inner states are Processing.
+pub(super) fn shown(state: OutgoingState) -> OrderState {
+    match state {
+        OutgoingState::Requested | OutgoingState::Sending | OutgoingState::Reversing => {
+            OrderState::Processing
+        }
+        OutgoingState::Succeeded => OrderState::Succeeded,
+        OutgoingState::Failed => OrderState::Failed,
+    }
+}
+
+/// A refund as the app sees it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefundView {
@@ -229,11 +240,7 @@ pub struct RefundView {
 impl RefundView {
     #[must_use]
     pub fn new(refund: Refund, currency: &str) -> Self {
-        let status = match refund.status {
-            RefundState::Requested | RefundState::Sending | RefundState::Reversing => OrderState::Processing,
-            RefundState::Succeeded => OrderState::Succeeded,
-            RefundState::Failed => OrderState::Failed,
-        };
+        let status = shown(refund.status);
         let is_final = status != OrderState::Processing;
         Self {
             refund_id: refund.refund_id,

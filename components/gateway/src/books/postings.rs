@@ -1,6 +1,6 @@
 //! The gateway's postings: which accounts an event debits and credits, and the
-//! identity under which the ledger knows it. Everything in a posting is read
-//! from stored rows, so a repeated one is the same to the letter.
+//! identity under which the ledger knows it. Everything in a posting but the config epoch is
+//! read from stored rows, so a repeated one is the same to the letter.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -58,19 +58,19 @@ pub fn sale(order: &Order, attempt: &Attempt) -> Result<PostRequest, BooksError>
 }
 
 /// A refund: the merchant gives back the amount; the fee is kept.
-pub fn refund(order: &Order, refund: &Refund) -> Result<PostRequest, BooksError> {
-    of_refund(&events::REFUND, order, refund, "refund", sale_identity(order))
+pub fn refund(order: &Order, refund: &Refund, epoch: u64) -> Result<PostRequest, BooksError> {
+    of_refund(&events::REFUND, (order, refund, epoch), "refund", sale_identity(order))
 }
 
 /// The reversal of a refund that the network declined.
-pub fn refund_reversal(order: &Order, refund: &Refund) -> Result<PostRequest, BooksError> {
-    of_refund(&events::REFUND_FAILED, order, refund, "refund-reversal", refund_identity("refund", refund))
+pub fn refund_reversal(order: &Order, refund: &Refund, epoch: u64) -> Result<PostRequest, BooksError> {
+    let original = refund_identity("refund", refund);
+    of_refund(&events::REFUND_FAILED, (order, refund, epoch), "refund-reversal", original)
 }
 
 fn of_refund(
     event: &'static Event,
-    order: &Order,
-    refund: &Refund,
+    (order, refund, config_epoch): (&Order, &Refund, u64),
     key: &str,
     original: Identity,
 ) -> Result<PostRequest, BooksError> {
@@ -84,7 +84,7 @@ fn of_refund(
         due_date: order.settlement_date.to_string(),
         calendar_version: unsigned(order.calendar_version),
         original: Some(original),
-        config_epoch: unsigned(refund.config_epoch),
+        config_epoch,
         ..PostRequest::default()
     })
 }

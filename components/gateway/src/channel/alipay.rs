@@ -239,6 +239,7 @@ impl Channel for Alipay {
             let found = match &sent.kind {
                 Kind::Payment { .. } => self.query_trade(sent, trace).await,
                 Kind::Refund { original_number } => self.query_refund(sent, original_number, trace).await,
+                Kind::Payout => Err(unknown("no payout is asked for here")),
             };
             found.unwrap_or_else(Found::Outcome)
         }
@@ -250,8 +251,8 @@ impl Channel for Alipay {
     /// scanned the code there is no trade to close; it ends when its time has run out.
     fn close<'a>(&'a self, sent: &'a Sent, trace: Trace) -> BoxFuture<'a, Outcome> {
         async move {
-            if matches!(sent.kind, Kind::Refund { .. }) {
-                return unknown("a refund cannot be closed");
+            if !matches!(sent.kind, Kind::Payment { .. }) {
+                return unknown("only a payment can be closed");
             }
             match self.query(sent, trace).await {
                 Found::Outcome(Outcome::Processing { .. }) => {
@@ -268,6 +269,7 @@ impl Channel for Alipay {
         let (from, late) = match sent.kind {
             Kind::Payment { expires_at } => (expires_at, MARGIN),
             Kind::Refund { .. } => (sent.signed_at, REFUND_LATE),
+            Kind::Payout => return Timestamp::MAX,
         };
         from.saturating_add(late).unwrap_or(Timestamp::MAX)
     }

@@ -16,22 +16,24 @@ use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use payplane_api::config::BankDirectNetwork;
+use payplane_api::money::Money;
 use payplane_common::trace::Trace;
 use reqwest::Method;
 use serde::Serialize;
 
-use self::message::{Entry, NumberBody, PayBody, RefundBody};
+use self::message::{Entry, NumberBody, PayBody, PayoutBody, RefundBody};
 use self::sign::{BankKeys, Lines, OwnKey, Said};
 use super::connection::{Answer, Connection, Silence};
 use super::credentials::{SetupError, identity, parse, roots};
 use super::endpoint::DeniedNetworks;
 use super::notification::{Notification, Unproven};
-use super::{Channel, Found, Kind, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
+use super::{Channel, Found, Kind, Outcome, Pay, Payout, PrepareError, Prepared, Repay, Sent};
 
 pub const ACCOUNT: &str = "bank-account";
 
 const PAY: &str = "/bank/v1/pay";
 const REFUND: &str = "/bank/v1/refund";
+const PAYOUT: &str = "/bank/v1/payout";
 const QUERY: &str = "/bank/v1/query";
 const CLOSE: &str = "/bank/v1/close";
 
@@ -116,6 +118,15 @@ impl BankDirect {
         Ok(Signed { request, signed_at: Timestamp::from_second(seconds).unwrap_or(now), nonce })
     }
 
+    fn prepare(
+        &self,
+        (path, body): (&str, &impl Serialize),
+        (number, amount): (&str, Money),
+    ) -> Result<Prepared, PrepareError> {
+        let Signed { request, signed_at, nonce } = self.sign(path, body)?;
+        Ok(Prepared { number: number.to_owned(), amount, signed_at, request, context: nonce })
+    }
+
     /// Sends a request once, and verifies what comes back.
     async fn exchange(
         &self,
@@ -146,6 +157,11 @@ impl BankDirect {
     }
 }
 
+/// As much of a description as the bank takes.
+fn shown(description: &str) -> String {
+    description.chars().take(DESCRIPTION_CHARS_MAX).collect()
+}
+
 /// What an answer says of what was sent.
 fn read(sent: &Sent, body: &[u8]) -> Outcome {
     match Entry::read(body) {
@@ -165,12 +181,11 @@ impl Channel for BankDirect {
             amount_minor: pay.amount.minor(),
             currency: pay.amount.currency(),
             payer_account: pay.payer.ok_or_else(|| failed("payerId (the account) is missing".to_owned()))?,
-            description: pay.description.chars().take(DESCRIPTION_CHARS_MAX).collect(),
+            description: shown(pay.description),
             expires_at: pay.expires_at,
             notify_url: &self.notify_url,
         };
-        let Signed { request, signed_at, nonce } = self.sign(PAY, &body)?;
-        Ok(Prepared { number: pay.number.to_owned(), amount: pay.amount, signed_at, request, context: nonce })
+        self.prepare((PAY, &body), (pay.number, pay.amount))
     }
 
     fn prepare_refund(&self, repay: &Repay<'_>) -> Result<Prepared, PrepareError> {
@@ -181,9 +196,24 @@ impl Channel for BankDirect {
             currency: repay.amount.currency(),
             notify_url: &self.notify_url,
         };
-        let Signed { request, signed_at, nonce } = self.sign(REFUND, &body)?;
-        let (number, amount) = (repay.number.to_owned(), repay.amount);
-        Ok(Prepared { number, amount, signed_at, request, context: nonce })
+        self.prepare((REFUND, &body), (repay.number, repay.amount))
+    }
+
+    fn pays_out(&self) -> bool {
+        true
+    }
+
+    fn prepare_payout(&self, payout: &Payout<'_>) -> Result<Prepared, PrepareError> {
+        let body = PayoutBody {
+            number: payout.number,
+            amount_minor: payout.amount.minor(),
+            currency: payout.amount.currency(),
+            payee_account: payout.account,
+            payee_name: payout.name,
+            description: shown(payout.description),
+            notify_url: &self.notify_url,
+        };
+        self.prepare((PAYOUT, &body), (payout.number, payout.amount))
     }
 
     fn send(&self, prepared: Prepared, trace: Trace) -> BoxFuture<'_, Outcome> {
@@ -191,6 +221,7 @@ impl Channel for BankDirect {
             let Prepared { number, amount, signed_at, request, context: nonce } = prepared;
             let kind = match request.url().path() {
                 REFUND => Kind::Refund { original_number: String::new() },
+                PAYOUT => Kind::Payout,
                 _ => Kind::Payment { expires_at: Timestamp::MAX },
             };
             let sent = Sent { number, amount, signed_at, network_id: None, kind };

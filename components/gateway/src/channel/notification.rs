@@ -1,16 +1,24 @@
-//! What a network sends by itself: the outcome of a payment or a refund.
+//! What a network sends by itself: the outcome of a payment, a refund or a payout.
 
 use payplane_api::currency::Currency;
 use snafu::Snafu;
 
 use super::Outcome;
 
+/// What a notification is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    Payment,
+    Refund,
+    Payout,
+}
+
 /// A notification that verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notification {
     /// The number that was sent to the network.
     pub number: String,
-    pub is_refund: bool,
+    pub about: About,
     /// The currency of its amount, where the network has more than one.
     pub currency: Option<Currency>,
     pub outcome: Outcome,

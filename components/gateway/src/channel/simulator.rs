@@ -17,12 +17,12 @@ use payplane_common::trace::Trace;
 use reqwest::Method;
 use serde::Serialize;
 
-use self::message::{Answer, PayBody, QueryBody, RefundBody};
+use self::message::{Answer, PayBody, PayoutBody, QueryBody, RefundBody};
 use self::sign::{MerchantKey, NetworkKey};
 use super::connection::{Connection, Silence};
 use super::credentials::{SetupError, parse, roots};
 use super::endpoint::DeniedNetworks;
-use super::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
+use super::{Channel, Found, Outcome, Pay, Payout, PrepareError, Prepared, Repay, Sent};
 
 /// The network refuses a request whose timestamp is further than this from its
 /// own clock.
@@ -136,6 +136,21 @@ impl Channel for Simulator {
             amount_minor: repay.amount.minor(),
         };
         self.prepare(("/sim/v1/refund", &body), (repay.number, repay.amount))
+    }
+
+    fn pays_out(&self) -> bool {
+        true
+    }
+
+    fn prepare_payout(&self, payout: &Payout<'_>) -> Result<Prepared, PrepareError> {
+        let body = PayoutBody {
+            number: payout.number,
+            amount_minor: payout.amount.minor(),
+            currency: payout.amount.currency(),
+            payee_account: payout.account,
+            payee_name: payout.name,
+        };
+        self.prepare(("/sim/v1/payout", &body), (payout.number, payout.amount))
     }
 
     fn send(&self, prepared: Prepared, trace: Trace) -> BoxFuture<'_, Outcome> {

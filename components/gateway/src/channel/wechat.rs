@@ -164,6 +164,7 @@ impl WechatPay {
             Kind::Refund { .. } => serde_json::from_slice::<Refund>(body)
                 .ok()
                 .map(|refund| (refund.out_refund_no == sent.number, refund.outcome())),
+            Kind::Payout => None,
         };
         match read {
             Some((true, outcome)) => outcome,
@@ -235,6 +236,7 @@ impl Channel for WechatPay {
 
     fn query<'a>(&'a self, sent: &'a Sent, trace: Trace) -> BoxFuture<'a, Found> {
         async move {
+            let unknown = |why: String| Found::Outcome(Outcome::Unknown { why });
             let number = &sent.number;
             let target = match sent.kind {
                 Kind::Payment { .. } => {
@@ -242,8 +244,8 @@ impl Channel for WechatPay {
                     format!("/v3/pay/transactions/out-trade-no/{number}?mchid={mchid}")
                 }
                 Kind::Refund { .. } => format!("/v3/refund/domestic/refunds/{number}"),
+                Kind::Payout => return unknown("no payout is asked for here".to_owned()),
             };
-            let unknown = |why: String| Found::Outcome(Outcome::Unknown { why });
             match self.ask(Method::GET, &target, String::new(), trace).await {
                 Ok(Verified { status: 200, body, .. }) => Found::Outcome(self.read(sent, &body)),
                 Ok(Verified { status: 404, at, body }) => match message::code(&body).as_deref() {

@@ -13,8 +13,10 @@ use super::*;
 use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
 
-/// A network that nobody calls here.
-struct Nobody;
+mod payouts;
+
+/// A network that nobody calls here. Does it pay out?
+struct Nobody(bool);
 
 impl Channel for Nobody {
     fn prepare_pay(&self, _: &Pay<'_>) -> Result<Prepared, PrepareError> {
@@ -35,6 +37,9 @@ impl Channel for Nobody {
     fn closed_at(&self, _: &Sent) -> jiff::Timestamp {
         unreachable!()
     }
+    fn pays_out(&self) -> bool {
+        self.0
+    }
 }
 
 /// A channel, with the members that `change` gives its method.
@@ -50,7 +55,8 @@ fn channel(name: &str, change: &Value) -> ChannelSettings {
         is_simulated: true,
         merchants: vec![],
         methods: vec![serde_json::from_value(method).unwrap()],
-        client: Arc::new(Nobody),
+        payouts: vec![],
+        client: Arc::new(Nobody(false)),
     }
 }
 

@@ -1,13 +1,12 @@
-//! Whether an app may pay to a merchant at a terminal. It is decided in the transaction that
-//! creates the order: [`HOLD`] first, and in a later statement what is [`ADMITTED`], so
+//! Whether an app may pay to a merchant at a terminal, or pay him out. It is decided in the
+//! transaction that creates the order: [`HOLD`] first, and in a later statement what is [`ADMITTED`], so
 //! whoever closes one of them waits for the orders before, and none comes after.
 
 use snafu::ResultExt;
 
-use super::orders::NewOrder;
 use super::{Params, ReadSnafu, StateSnafu, StoreError, one};
 use crate::state::registry::RegistryState;
-use crate::terminal::Element;
+use crate::terminal::{Claim, Element};
 
 /// Apps, merchants and terminals of a batch.
 pub(super) const HOLD: &str = "SELECT gateway.hold($1, $2, $3)";
@@ -47,10 +46,11 @@ pub(super) async fn hold<C: deadpool_postgres::GenericClient>(
     Ok(())
 }
 
-/// Says why an order was not admitted, in the transaction that holds what it is about.
+/// Says why an order or a payout was not admitted, in the transaction that holds what it is about.
 pub(super) async fn refusal<C: deadpool_postgres::GenericClient>(
     client: &C,
-    new: &NewOrder,
+    (app, merchant): (&str, &str),
+    claim: Option<&Claim>,
 ) -> Result<Refusal, StoreError> {
     let sql = "SELECT m.status AS merchant, p.status AS app, x.status AS terminal,
             EXISTS (SELECT FROM gateway.app_merchants b
@@ -63,10 +63,9 @@ pub(super) async fn refusal<C: deadpool_postgres::GenericClient>(
          LEFT JOIN gateway.merchants m ON m.merchant_id = t.merchant_id
          LEFT JOIN gateway.apps p ON p.app_id = t.app_id
          LEFT JOIN gateway.terminals x ON x.terminal_id = t.terminal_id";
-    let claim = new.terminal.as_ref();
     let params: Params<'_> = &[
-        &new.app_id,
-        &new.merchant_id,
+        &app,
+        &merchant,
         &claim.map(|t| t.terminal_id.as_str()),
         &claim.map(|t| t.serial_number.as_str()),
         &claim.map(|t| t.acquirer_code.as_str()),

@@ -180,12 +180,13 @@ impl Store {
         latest(&self.client().await?, order_id).await
     }
 
-    /// Payments and refunds on a channel whose outcome is owed: those that are
+    /// Payments, refunds and payouts on a channel whose outcome is owed: those that are
     /// under way, and those of unknown outcome.
     pub async fn count_open(&self, channel: &str) -> Result<(i64, i64), StoreError> {
         let sql = "SELECT
             (SELECT count(*) FROM gateway.attempts WHERE channel = $1 AND status IN ('Sending', 'Processing'))
              + (SELECT count(*) FROM gateway.refunds WHERE channel = $1 AND next_check_at IS NOT NULL)
+             + (SELECT count(*) FROM gateway.payouts WHERE channel = $1 AND next_check_at IS NOT NULL)
              + (SELECT count(*) FROM gateway.surpluses WHERE channel = $1 AND next_check_at IS NOT NULL)
              + (SELECT count(*) FROM gateway.orders o JOIN gateway.attempts a USING (order_id)
                 WHERE o.status = 'Processing' AND a.status = 'Succeeded' AND a.channel = $1),

@@ -247,7 +247,11 @@ impl Store {
             None => match find(&transaction, &new.app_id, new.order_date, &new.order_number).await? {
                 Some(order) if order.order_id == new.order_id => Created::New(Box::new(order)),
                 Some(order) => Created::Known(Box::new(order)),
-                None => return Ok(Created::Refused(admission::refusal(&transaction, new).await?)),
+                None => {
+                    let who = (new.app_id.as_str(), new.merchant_id.as_str());
+                    let why = admission::refusal(&transaction, who, new.terminal.as_ref()).await?;
+                    return Ok(Created::Refused(why));
+                }
             },
         };
         transaction.commit().await.context(QuerySnafu { what })?;

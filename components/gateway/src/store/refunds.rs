@@ -8,19 +8,20 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::admission;
+use super::due::Table;
 use super::nonces::{self, Nonce};
 use super::orders::Order;
-use super::outbox::{Event, publish};
+use super::outgoing::Told;
 use super::{
-    INTERVAL_SECONDS_MAX, LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError,
-    execute, one, optional, rows,
+    LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional,
 };
 use crate::data_key::RequestHash;
 use crate::state::registry::RegistryState;
-use crate::state::{OrderState, RefundState};
+use crate::state::{OrderState, OutgoingState};
 
-const COLUMNS: &str = "refund_id, order_id, refund_number, request_hash, amount_minor, channel, stored_date,
-    config_epoch, status, ledger_transaction_id, signed_at, network_id, failure_code,
+pub(super) const COLUMNS: &str =
+    "refund_id, order_id, refund_number, request_hash, amount_minor, channel, stored_date,
+    status, ledger_transaction_id, signed_at, network_id, failure_code,
     created_at";
 
 /// A refund as it is stored.
@@ -33,8 +34,7 @@ pub struct Refund {
     pub amount_minor: i64,
     pub channel: String,
     pub stored_date: Date,
-    pub config_epoch: i64,
-    pub status: RefundState,
+    pub status: OutgoingState,
     pub ledger_transaction_id: Option<Uuid>,
     pub signed_at: Option<Timestamp>,
     /// There once the network has said that it knows the refund; it may be empty.
@@ -54,8 +54,7 @@ impl Refund {
                 amount_minor: row.try_get("amount_minor")?,
                 channel: row.try_get("channel")?,
                 stored_date: row.try_get("stored_date")?,
-                config_epoch: row.try_get("config_epoch")?,
-                status: RefundState::Requested,
+                status: OutgoingState::Requested,
                 ledger_transaction_id: row.try_get("ledger_transaction_id")?,
                 signed_at: row.try_get("signed_at")?,
                 network_id: row.try_get("network_id")?,
@@ -65,7 +64,7 @@ impl Refund {
             Ok((refund, row.try_get("status")?))
         };
         let (refund, status) = read().context(ReadSnafu)?;
-        Ok(Self { status: RefundState::parse(&status).context(StateSnafu)?, ..refund })
+        Ok(Self { status: OutgoingState::parse(&status).context(StateSnafu)?, ..refund })
     }
 }
 
@@ -179,143 +178,32 @@ impl Store {
         known.context(MissingSnafu { what: "refund", id: refund_id })
     }
 
-    /// The books have debited it: from here on the network may be asked. Only
-    /// the turn `send_id` that makes this change gets the refund back, and may
-    /// send; it gets it again where the answer was lost on the way.
-    pub async fn send_refund(
-        &self,
-        refund_id: Uuid,
-        transaction_id: Uuid,
-        (send_id, signed_at): (Uuid, Timestamp),
-    ) -> Result<Option<Refund>, StoreError> {
-        let sql = format!(
-            "UPDATE gateway.refunds
-             SET status = 'Sending', ledger_transaction_id = $2, send_id = $3, signed_at = $4
-             WHERE refund_id = $1 AND (status = 'Requested' OR (status = 'Sending' AND send_id = $3))
-             RETURNING {COLUMNS}"
-        );
-        let params: super::Params<'_> = &[&refund_id, &transaction_id, &send_id, &signed_at];
-        let row = optional(&self.client().await?, "mark a refund as sent", &sql, params).await?;
-        row.as_ref().map(Refund::read).transpose()
-    }
-
-    /// Its next posting is decided on a newer config.
-    pub async fn raise_refund_epoch(&self, refund_id: Uuid, epoch: i64) -> Result<Refund, StoreError> {
-        let sql = format!(
-            "UPDATE gateway.refunds SET config_epoch = greatest(config_epoch, $2) WHERE refund_id = $1
-             RETURNING {COLUMNS}"
-        );
-        let what = "raise a refund's config epoch";
-        Refund::read(&one(&self.client().await?, what, &sql, &[&refund_id, &epoch]).await?)
-    }
-
-    /// The network knows it, and will decide later.
-    pub async fn note_refund(&self, refund_id: Uuid, network_id: &str) -> Result<(), StoreError> {
-        let sql = "UPDATE gateway.refunds SET network_id = coalesce(nullif($2, ''), network_id, '')
-             WHERE refund_id = $1 AND status = 'Sending'";
-        execute(&self.client().await?, "note that a refund is known", sql, &[&refund_id, &network_id])
-            .await?;
-        Ok(())
-    }
-
-    /// The network declined it for good: the debit has to be reversed.
-    pub async fn reverse_refund(&self, refund_id: Uuid, code: &str) -> Result<(), StoreError> {
-        let sql = "UPDATE gateway.refunds SET status = 'Reversing', failure_code = $2
-             WHERE refund_id = $1 AND status = 'Sending'";
-        execute(&self.client().await?, "mark a refund as declined", sql, &[&refund_id, &code]).await?;
-        Ok(())
-    }
-
-    pub async fn succeed_refund(&self, refund: &Refund, network_id: &str) -> Result<(), StoreError> {
-        let sql = "UPDATE gateway.refunds SET status = 'Succeeded', network_id = $2, completed_at = now(),
-                next_check_at = NULL WHERE refund_id = $1 AND status = 'Sending'";
-        self.end_refund(refund.refund_id, sql, &[&refund.refund_id, &network_id], true).await
-    }
-
-    /// The books refused it (`code`), or have reversed it (`reversal`).
-    pub async fn fail_refund(
-        &self,
-        refund: &Refund,
-        code: Option<&str>,
-        reversal: Option<Uuid>,
-    ) -> Result<(), StoreError> {
-        let sql = "UPDATE gateway.refunds SET status = 'Failed', failure_code = coalesce(failure_code, $2),
-                reversal_transaction_id = $3, completed_at = now(), next_check_at = NULL
-             WHERE refund_id = $1
-               AND status = CASE WHEN $3::uuid IS NULL THEN 'Requested' ELSE 'Reversing' END";
-        self.end_refund(refund.refund_id, sql, &[&refund.refund_id, &code, &reversal], false).await
-    }
-
-    /// Ends a refund by `sql`, keeps its order's sums, and publishes it. Whoever
-    /// comes second finds it done.
-    async fn end_refund(
-        &self,
-        refund_id: Uuid,
-        sql: &str,
-        params: super::Params<'_>,
-        succeeded: bool,
-    ) -> Result<(), StoreError> {
-        let what = "end a refund";
-        let mut client = self.client().await?;
-        let transaction = client.transaction().await.context(QuerySnafu { what })?;
-        let sql = format!("{sql} RETURNING {COLUMNS}");
-        let Some(row) = optional(&transaction, what, &sql, params).await? else {
-            drop(transaction);
-            drop(client);
-            return self.ended_before(refund_id, succeeded).await;
-        };
-        let refund = Refund::read(&row)?;
-        let sum = if succeeded {
-            "refunded_minor = refunded_minor + $2"
-        } else {
-            "refund_reserved_minor = refund_reserved_minor - $2"
-        };
-        let sums = format!(
-            "UPDATE gateway.orders SET {sum} WHERE order_id = $1
-             RETURNING app_id, order_date, order_number, merchant_id, currency"
-        );
-        let order = one(&transaction, what, &sums, &[&refund.order_id, &refund.amount_minor]).await?;
-        let (app, payload) = event(&order, &refund).context(ReadSnafu)?;
-        let kind = if succeeded { "refund.succeeded" } else { "refund.failed" };
-        let told =
-            publish(&transaction, &Event { kind, app: &app, subject: refund.refund_id, payload }).await?;
-        transaction.commit().await.context(QuerySnafu { what })?;
-        self.wake(told);
-        Ok(())
-    }
-
-    /// Whoever comes second finds it done. A success of what was given back to the merchant
-    /// is no such thing.
-    async fn ended_before(&self, refund_id: Uuid, succeeded: bool) -> Result<(), StoreError> {
-        let stored = self.refund(refund_id).await?.status;
-        if succeeded && matches!(stored, RefundState::Reversing | RefundState::Failed) {
-            tracing::error!(%refund_id, %stored, "the network paid back what was given back to the merchant");
-            return Err(StoreError::Contradiction { id: refund_id });
-        }
-        Ok(())
-    }
-
-    /// Takes up to `limit` refunds that are due, as [`Store::claim_orders`] does.
+    /// Takes up to `limit` refunds that are due.
     pub async fn claim_refunds(&self, limit: i64, busy: &[String]) -> Result<Vec<Refund>, StoreError> {
-        let sql = format!(
-            "UPDATE gateway.refunds SET next_check_at = now() + $2 * interval '1 second', checks = checks + 1
-             WHERE refund_id IN (SELECT refund_id FROM gateway.refunds
-                WHERE next_check_at <= now() AND channel <> ALL ($3)
-                ORDER BY next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING {COLUMNS}"
-        );
-        let client = self.client().await?;
-        let rows = rows(&client, "claim refunds", &sql, &[&limit, &LEASE_SECONDS, &busy]).await?;
+        let rows = self.claim(Table::Refunds, COLUMNS, (limit, busy)).await?;
         rows.iter().map(Refund::read).collect()
     }
+}
 
-    pub async fn postpone_refund(&self, refund_id: Uuid) -> Result<(), StoreError> {
-        let sql = "UPDATE gateway.refunds SET next_check_at = now() + interval '1 second'
-                * least($2, power(2, least(checks, 10))) * (0.8 + 0.4 * random())
-             WHERE refund_id = $1 AND next_check_at IS NOT NULL";
-        let client = self.client().await?;
-        execute(&client, "postpone a refund", sql, &[&refund_id, &INTERVAL_SECONDS_MAX]).await?;
-        Ok(())
-    }
+/// Keeps the sums of the order of a refund that has ended; whom to tell, and what.
+pub(super) async fn told<C: deadpool_postgres::GenericClient>(
+    client: &C,
+    row: &Row,
+) -> Result<Told, StoreError> {
+    let refund = Refund::read(row)?;
+    let (kind, sum) = if refund.status == OutgoingState::Succeeded {
+        ("refund.succeeded", "refunded_minor = refunded_minor + $2")
+    } else {
+        ("refund.failed", "refund_reserved_minor = refund_reserved_minor - $2")
+    };
+    let sums = format!(
+        "UPDATE gateway.orders SET {sum} WHERE order_id = $1
+         RETURNING app_id, order_date, order_number, merchant_id, currency"
+    );
+    let params: super::Params<'_> = &[&refund.order_id, &refund.amount_minor];
+    let order = one(client, "keep the sums of an order", &sums, params).await?;
+    let (app, payload) = event(&order, &refund).context(ReadSnafu)?;
+    Ok(Told { kind, app, payload })
 }
 
 /// Whom to tell of a refund that has ended, and what.

@@ -10,11 +10,9 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::attempts::{Attempt, Ending};
+use super::due::Table;
 use super::outbox::{Event, publish};
-use super::{
-    INTERVAL_SECONDS_MAX, LEASE_SECONDS, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one,
-    optional, rows,
-};
+use super::{QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional, rows};
 use crate::state::SurplusState;
 
 const COLUMNS: &str =
@@ -207,26 +205,10 @@ impl Store {
         row.as_ref().map(Surplus::read).transpose()
     }
 
-    /// Takes up to `limit` that are due, as [`Store::claim_orders`] does.
+    /// Takes up to `limit` that are due.
     pub async fn claim_surpluses(&self, limit: i64, busy: &[String]) -> Result<Vec<Surplus>, StoreError> {
-        let sql = format!(
-            "UPDATE gateway.surpluses SET next_check_at = now() + $2 * interval '1 second', checks = checks + 1
-             WHERE attempt_id IN (SELECT attempt_id FROM gateway.surpluses
-                WHERE next_check_at <= now() AND channel <> ALL ($3)
-                ORDER BY next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING {COLUMNS}"
-        );
-        let client = self.client().await?;
-        let rows = rows(&client, "claim surpluses", &sql, &[&limit, &LEASE_SECONDS, &busy]).await?;
+        let rows = self.claim(Table::Surpluses, COLUMNS, (limit, busy)).await?;
         rows.iter().map(Surplus::read).collect()
-    }
-
-    pub async fn postpone_surplus(&self, attempt_id: Uuid) -> Result<(), StoreError> {
-        let sql = "UPDATE gateway.surpluses SET next_check_at = now() + interval '1 second'
-                * least($2, power(2, least(checks, 10))) * (0.8 + 0.4 * random())
-             WHERE attempt_id = $1 AND next_check_at IS NOT NULL";
-        let client = self.client().await?;
-        execute(&client, "postpone a surplus", sql, &[&attempt_id, &INTERVAL_SECONDS_MAX]).await?;
-        Ok(())
     }
 
     /// A person asks for another try of one that is held; none where none is.

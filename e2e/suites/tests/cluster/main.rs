@@ -23,6 +23,7 @@ mod s03_logins;
 mod s03_networks;
 mod s03_notified;
 mod s03_payments;
+mod s03_payouts;
 mod s03_sealed;
 mod s03_team;
 mod s04_available;

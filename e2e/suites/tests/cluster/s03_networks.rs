@@ -26,12 +26,12 @@ fn decoded(secret: &Value, key: &str) -> String {
 }
 
 /// Gives the tenant the credentials that the network hands out, and a Channel like the sample.
-fn apply(sample: &str, member: &str, name: &str) -> Value {
-    let handed = kubectl::get(&["secret", &format!("{name}-credentials"), "-n", "simnet"]);
+pub(crate) fn apply(sample: &str, member: &str, network: &str, name: &str) -> Value {
+    let handed = kubectl::get(&["secret", &format!("{network}-credentials"), "-n", "simnet"]);
     let handed = handed.expect("simnet hands out credentials");
     tenant::apply(&json!({
         "apiVersion": "v1", "kind": "Secret", "type": "payplane.io/channel-credentials",
-        "metadata": {"name": format!("{name}-credentials"), "namespace": NAMESPACE},
+        "metadata": {"name": format!("{network}-credentials"), "namespace": NAMESPACE},
         "data": handed["data"],
     }));
     let found = samples::all().into_iter().find(|known| known.name == sample);
@@ -106,7 +106,7 @@ fn each_network_is_paid_notifies_and_refunds() {
         ("demo-bankdirect", "bankDirect", "bankdirect"),
     ];
     for (sample, member, name) in networks {
-        let channel = apply(sample, member, name);
+        let channel = apply(sample, member, name, name);
         tenant::await_condition(&["pch", name, "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
         let methods = channel["spec"]["methods"].as_array().expect("a list");
         let methods: Vec<_> = methods.iter().filter_map(|method| method["name"].as_str()).collect();
@@ -166,7 +166,7 @@ fn a_network_outside_is_reached_by_its_address() {
     let app = ready(TENANT, 60);
     let outside = Outside::make(&env::lab_cluster().expect("checked"));
     let listener = TcpListener::bind((outside.address, 8443)).expect("the address is ours");
-    let mut channel = apply("demo-wechat", "wechatPay", "wechat");
+    let mut channel = apply("demo-wechat", "wechatPay", "wechat", "wechat");
     let _ = kubectl::ok(&["delete", "pch", "wechat", "-n", NAMESPACE, "--timeout=60s"]);
     channel["spec"]["network"] = json!({
         "endpoint": format!("https://{}:8443", outside.address),

@@ -28,7 +28,7 @@ pub(crate) struct Stack {
     epoch: u64,
     pub(crate) environment: &'static str,
     pub(crate) simulator_port: u16,
-    ledger_port: u16,
+    pub(crate) ledger_port: u16,
 }
 
 impl Stack {
@@ -322,7 +322,7 @@ impl Stack {
         let receivable = lines.iter().find(|line| line["account"] == format!("channel:{channel}:receivable"));
         let booked = receivable.map_or(0, |line| minor(&line["debitMinor"]) - minor(&line["creditMinor"]));
         let taken: i64 = (self.record().await?.iter())
-            .filter(|payment| payment["state"] == "Succeeded")
+            .filter(|payment| payment["state"] == "Succeeded" && payment["kind"] != "Payout")
             .filter(|payment| payment["network"].as_str().unwrap_or("Simulator") == network)
             .map(|payment| {
                 let sign = if payment.to_string().contains("original") { -1 } else { 1 };

@@ -13,6 +13,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use crate::harness::{DATE, Stack, payment, refund};
+use crate::payout_stage::payout;
 
 /// What answers must never hold.
 pub(crate) const INSIDE: [&str; 8] =
@@ -144,6 +145,10 @@ pub(crate) fn odd_values(field: &str) -> Vec<String> {
             "[]",
         ],
         "description" => &["1", "true", "[]", "{}", "\"\"", "\"a\\u0000b\"", "\"\\u007f\"", "\"\\r\\n\""],
+        "payeeAccount" => {
+            &["null", "1", "[]", "{}", "\"\"", "\"a b\"", "\"\\u0430\"", "\"a\\n\"", "\"\\u0000\""]
+        }
+        "payeeName" => &["null", "1", "[]", "{}", "\"\"", "\"a\\u0000b\"", "\"\\u007f\"", "\"\\r\\n\""],
         _ => return odd_ids(),
     };
     values.iter().map(|value| (*value).to_owned()).collect()
@@ -182,6 +187,10 @@ async fn hostile_requests_are_refused_and_write_nothing() -> Result<()> {
     let repay = serde_json::to_value(refund("r1", 1))?;
     let kinds = [("refundNumber", "refundNumber"), ("amountMinor", "refundAmount")];
     odd_fields(&mut enemy, &refunds, &repay, &kinds).await?;
+    let pay_out = serde_json::to_value(payout("evil", 100))?;
+    let kinds =
+        ["orderDate", "payoutNumber", "merchantId", "amountMinor", "currency", "payeeAccount", "payeeName"];
+    odd_fields(&mut enemy, "/v1/payouts", &pay_out, &kinds.map(|name| (name, name))).await?;
     bodies(&mut enemy, &pay.to_string()).await?;
     paths(&mut enemy).await?;
     signatures(&mut enemy, pay.to_string().as_bytes()).await?;
@@ -211,6 +220,7 @@ pub(crate) async fn written(postgres: &Postgres) -> Result<Vec<i64>> {
         "gateway.terminals",
         "gateway.registry_audit",
         "gateway.surpluses",
+        "gateway.payouts",
         "ledger.transactions",
         "ledger.refusals",
     ] {

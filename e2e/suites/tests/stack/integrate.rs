@@ -11,6 +11,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::harness::Stack;
+use crate::networks::NETWORKS;
+use crate::payout_stage::{fund, sale};
 use crate::signing::{APP, KEYS, Keys};
 
 const SOON: Duration = Duration::from_secs(40);
@@ -27,7 +29,7 @@ fn programs(folder: &Path) -> Result<()> {
         std::fs::write(folder.join(name), format!("{program}\n"))?;
         count += 1;
     }
-    ensure!(count == 4, "{count} programs");
+    ensure!(count == 6, "{count} programs");
     Ok(())
 }
 
@@ -56,7 +58,9 @@ impl Shop<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shop_is_integrated_by_the_page() -> Result<()> {
-    let stack = Stack::start().await?;
+    let mut stack = Stack::start().await?;
+    let channels = [stack.channel("sim", 1, 60)?, NETWORKS[3].channel(&stack)?];
+    stack.configure_channels(&channels)?;
     let shop = Shop { stack: &stack, key: "app1/k1", folder: tempfile::tempdir()? };
     programs(shop.folder.path())?;
 
@@ -101,6 +105,11 @@ async fn a_shop_is_integrated_by_the_page() -> Result<()> {
     let forged = forged.no_proxy().build()?.post(&url).body("{}").send().await?;
     assert_eq!(forged.status().as_u16(), 401);
     every_way(&shop).await?;
+    fund(&stack, &sale("M1", 100_000)).await?;
+    for (payout, amount, end) in [("p1", "1000", "Succeeded "), ("p2", "19001", "Failed Declined")] {
+        let said = shop.said(shop.program("python3", &["payout.py", payout, amount])).await?;
+        assert_eq!(said, format!("payout {end}\n"));
+    }
     stack.check_agreement().await
 }
 

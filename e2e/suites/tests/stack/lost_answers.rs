@@ -16,9 +16,9 @@ use crate::limits::{MISCOUNTED, configured, limited};
 const ROUNDS_MIN: i64 = 8;
 const ROUNDS_MAX: i64 = 60;
 /// How often a commit of each statement was seen waiting.
-type Lost = Mutex<BTreeMap<String, u32>>;
+pub(crate) type Lost = Mutex<BTreeMap<String, u32>>;
 
-fn seen(lost: &Lost) -> MutexGuard<'_, BTreeMap<String, u32>> {
+pub(crate) fn seen(lost: &Lost) -> MutexGuard<'_, BTreeMap<String, u32>> {
     lost.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -60,7 +60,7 @@ async fn a_commit_whose_answer_is_lost_is_asked_for_again() -> Result<()> {
 }
 
 /// Names the standby that every commit waits for; none where it is empty.
-async fn standby(postgres: &Client, name: &str) -> Result<()> {
+pub(crate) async fn standby(postgres: &Client, name: &str) -> Result<()> {
     postgres.batch_execute(&format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'")).await?;
     Ok(postgres.batch_execute("SELECT pg_reload_conf()").await?)
 }
@@ -68,7 +68,7 @@ async fn standby(postgres: &Client, name: &str) -> Result<()> {
 /// Of the commits that wait for a standby, each on the disk already, every other
 /// one of a kind is lost, by a dead connection or a cancelled wait; the rest are
 /// let go.
-async fn lose(postgres: &Client, lost: &Lost) -> Result<()> {
+pub(crate) async fn lose(postgres: &Client, lost: &Lost) -> Result<()> {
     let waiting = "SELECT pid, usename || ': ' || query FROM pg_stat_activity
         WHERE wait_event = 'SyncRep' AND usename IN ('gateway', 'ledger')";
     loop {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
-use payplane_client::call::App;
+use payplane_client::call::{App, CallError};
 use payplane_client::message::PaymentStatus::{Failed, Processing, Succeeded};
 use payplane_client::message::{PayRequest, Payment};
 use serde_json::{Value, json};
 
 use crate::harness::{DATE, Stack, ended, payment, refund};
+use crate::payout_stage::payout;
 
 /// Longer than any interval of the resolver.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -120,7 +121,11 @@ impl Network {
                 "fees": [{"currency": "CNY", "basisPoints": 38, "fixedMinor": 0}]})
         };
         let methods: Vec<_> = self.methods.iter().map(method).collect();
-        Ok(json!({"name": self.name, "enabled": true, "methods": methods, "network": network}))
+        let mut channel = json!({"name": self.name, "enabled": true, "methods": methods, "network": network});
+        if self.record == "BankDirect" {
+            channel["payouts"] = json!([{"currency": "CNY", "priority": 0, "perPayoutMinorMax": 5_000_000}]);
+        }
+        Ok(channel)
     }
 
     pub(crate) fn order(&self, number: &str, amount_minor: i64) -> PayRequest {
@@ -288,6 +293,10 @@ async fn unionpay_is_paid_by_its_keyed_signatures() -> Result<()> {
 async fn an_order_that_nobody_pays_expires() -> Result<()> {
     let stack = stack_with(&NETWORKS[..2]).await?;
     let app = stack.app("app1", 4)?;
+    // These pay nothing out, and say so.
+    let refused = app.pay_out(&payout("nobody", 100)).await;
+    let why = |error: &CallError| error.to_string().contains("PayoutsMissing");
+    ensure!(refused.as_ref().is_err_and(why), "{refused:?}");
     let all = NETWORKS[..2].iter().map(|network| {
         let app = &app;
         async move {

@@ -2,12 +2,14 @@
 
 use payplane_api::config::{
     AlipayNetwork, AllowanceConfig, BankDirectNetwork, ChannelConfig, ClientIdentity, FeeConfig, KeyFile,
-    LimitConfig, MethodConfig, NetworkConfig, QuotaConfig, Reach, SimulatorNetwork, UnionPayNetwork,
-    UnionPaySigning, WechatPayNetwork,
+    LimitConfig, MethodConfig, NetworkConfig, PayoutConfig, QuotaConfig, Reach, SimulatorNetwork,
+    UnionPayNetwork, UnionPaySigning, WechatPayNetwork,
 };
 use payplane_api::currency::Currency;
 use payplane_api::money::AMOUNT_MINOR_MAX;
-use payplane_crds::channel::{Allowance, Fee, Limit, Method, Quota, ServiceReference, UnionPaySignMethod};
+use payplane_crds::channel::{
+    Allowance, Fee, Limit, Method, Payout, Quota, ServiceReference, UnionPaySignMethod,
+};
 use payplane_crds::{Channel, ChannelSpec};
 
 /// Where the networks are called when the spec does not say.
@@ -34,6 +36,7 @@ pub fn channel_config(
         enabled,
         merchants: spec.merchants.clone(),
         methods: spec.methods.iter().enumerate().map(method).collect(),
+        payouts: spec.payouts.iter().filter_map(payout).collect(),
         network,
     })
 }
@@ -47,6 +50,14 @@ fn method((place, method): (usize, &Method)) -> MethodConfig {
         costs: method.costs.iter().filter_map(fee).collect(),
         limits: method.limits.iter().filter_map(limit).collect(),
     }
+}
+
+fn payout(payout: &Payout) -> Option<PayoutConfig> {
+    Some(PayoutConfig {
+        currency: Currency::parse(&payout.currency).ok()?,
+        priority: payout.priority,
+        per_payout_minor_max: payout.per_payout_minor_max.unwrap_or(AMOUNT_MINOR_MAX),
+    })
 }
 
 fn fee(fee: &Fee) -> Option<FeeConfig> {

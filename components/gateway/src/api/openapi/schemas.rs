@@ -4,6 +4,7 @@ use payplane_api::money::AMOUNT_MINOR_MAX;
 use serde_json::{Map, Value, json};
 
 use crate::api::accounts::ACCOUNTS;
+use crate::api::payouts::{NAME_CHARS_MAX, PAYEE_LENGTH_MAX};
 use crate::api::problem::Code;
 use crate::api::terminals::{ACCOUNT_LENGTH_MAX, ACQUIRER_LENGTH_MAX, LOCATION_CHARS_MAX, SERIAL_LENGTH_MAX};
 use crate::api::wire::{EXPIRES_IN_DEFAULT, EXPIRES_IN_SECONDS, PAYER_LENGTH_MAX, TEXT_CHARS_MAX};
@@ -18,6 +19,8 @@ pub(super) fn all(currencies: &[String]) -> Value {
         "Refund": refund(),
         "Balance": balance(),
         "Statement": statement(),
+        "PayoutRequest": payout_request(&currency),
+        "Payout": payout(),
         "Problem": problem(),
     })
 }
@@ -142,6 +145,42 @@ fn statement() -> Value {
         ("more", json!({"type": "boolean"})),
     ];
     object(&required, &[])
+}
+
+fn payout_request(currency: &Value) -> Value {
+    let account = json!({"type": "string", "pattern": format!("^[!-~]{{1,{PAYEE_LENGTH_MAX}}}$")});
+    let name = json!({"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX, "pattern": FREE});
+    let required = [
+        ("orderDate", date()),
+        ("payoutNumber", id(64)),
+        ("merchantId", id(32)),
+        ("amountMinor", amount(1)),
+        ("currency", currency.clone()),
+        ("payeeAccount", account),
+        ("payeeName", name),
+    ];
+    closed(object(&required, &[("description", text())]))
+}
+
+fn payout() -> Value {
+    let required = [
+        ("payoutId", uuid()),
+        ("orderDate", date()),
+        ("payoutNumber", id(64)),
+        ("merchantId", id(32)),
+        ("amountMinor", amount(1)),
+        ("currency", currency()),
+        ("status", status()),
+        ("channel", json!({"type": "string"})),
+        ("payeeAccount", json!({"type": "string", "description": "Its end alone."})),
+        ("createdAt", time()),
+    ];
+    let optional = [
+        ("ledgerTransactionId", uuid()),
+        ("failureCode", json!({"type": "string"})),
+        ("completedAt", time()),
+    ];
+    object(&required, &optional)
 }
 
 /// RFC 9457.

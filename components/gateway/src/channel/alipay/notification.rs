@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::message::{unknown, when};
 use super::{form, sign, yuan};
-use crate::channel::notification::{Notification, Unproven};
+use crate::channel::notification::{About, Notification, Unproven};
 use crate::channel::rsa::VerifyingKey;
 use crate::channel::{Outcome, storable};
 
@@ -25,7 +25,7 @@ pub(super) fn read(body: &[u8], key: &VerifyingKey, app_id: &str) -> Result<Noti
         return Err(Unproven::because(format!("a notification of {:?}", params.get("notify_type"))));
     }
     let number = params.get("out_trade_no").to_owned();
-    Ok(Notification { number, is_refund: false, currency: None, outcome: params.outcome() })
+    Ok(Notification { number, about: About::Payment, currency: None, outcome: params.outcome() })
 }
 
 impl Verified {

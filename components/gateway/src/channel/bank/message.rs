@@ -30,6 +30,18 @@ pub(super) struct RefundBody<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PayoutBody<'a> {
+    pub number: &'a str,
+    pub amount_minor: i64,
+    pub currency: Currency,
+    pub payee_account: &'a str,
+    pub payee_name: &'a str,
+    pub description: String,
+    pub notify_url: &'a str,
+}
+
+#[derive(Serialize)]
 pub(super) struct NumberBody<'a> {
     pub number: &'a str,
 }
@@ -38,6 +50,7 @@ pub(super) struct NumberBody<'a> {
 pub(super) enum EntryKind {
     Pay,
     Refund,
+    Payout,
 }
 
 impl EntryKind {
@@ -45,6 +58,7 @@ impl EntryKind {
         match kind {
             Kind::Payment { .. } => Self::Pay,
             Kind::Refund { .. } => Self::Refund,
+            Kind::Payout => Self::Payout,
         }
     }
 }
@@ -92,9 +106,9 @@ impl Entry {
                 code => unknown(format!("declined with code {:?}", code.map(storable))),
             },
             State::Processing => Outcome::Processing { network_id: network_id.map(storable), action: None },
-            // A refund is not closed.
+            // Refunds and payouts are not closed.
             State::Closed if self.kind == EntryKind::Pay => Outcome::Closed,
-            State::Closed => unknown("a refund that is Closed".to_owned()),
+            State::Closed => unknown(format!("a {:?} that is Closed", self.kind)),
         }
     }
 

@@ -10,6 +10,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::channel::notification::About;
 
 const NUMBER: &str = "01936f7e8f2b7c3a9d412f6a5b7c8d9e";
 const NONCE: &str = "0b6f5d0f5a7e4b3a9d0c1e2f3a4b5c6d";
@@ -131,6 +132,31 @@ fn a_request_is_signed_over_its_lines() {
 }
 
 #[test]
+fn a_payout_says_who_is_paid_and_is_found_as_one() {
+    let rig = rig();
+    assert!(rig.channel.pays_out());
+    let description = "\u{5de5}".repeat(129);
+    let amount = money(12_800, "CNY");
+    let payout =
+        Payout { number: NUMBER, amount, account: "6228", name: "\u{5f20}", description: &description };
+    let request = rig.channel.prepare_payout(&payout).unwrap().request;
+    let said: Value = serde_json::from_slice(request.body().unwrap().as_bytes().unwrap()).unwrap();
+    let notify_url = "https://pay.example/v1/channels/bank/notifications";
+    let wanted = json!({"number": NUMBER, "amountMinor": 12_800, "currency": "CNY", "payeeAccount": "6228",
+        "payeeName": "\u{5f20}", "description": "\u{5de5}".repeat(128), "notifyUrl": notify_url});
+    assert_eq!((said, request.url().path()), (wanted, "/bank/v1/payout"));
+
+    let outcome = |entry: &Value| read(&sent(Kind::Payout), entry.to_string().as_bytes());
+    assert!(matches!(outcome(&with("kind", "Payout".into())), Outcome::Succeeded { .. }));
+    for kind in ["Pay", "Refund", "Transfer"] {
+        assert!(matches!(outcome(&with("kind", kind.into())), Outcome::Unknown { .. }), "{kind}");
+    }
+    // Nobody closes a payout, so one that is said to be closed is no end.
+    let closed = json!({"number": NUMBER, "kind": "Payout", "state": "Closed"});
+    assert!(matches!(outcome(&closed), Outcome::Unknown { .. }));
+}
+
+#[test]
 fn only_its_own_method_with_an_account_is_taken() {
     let channel = rig().channel;
     assert!(channel.needs_payer(ACCOUNT));
@@ -177,12 +203,14 @@ fn a_notification_says_what_it_is_about() {
         rig.channel.read_notification(&signed(&rig.bank, head, ("10002", &now()), &body), &body)
     };
     let told = read("notification", &booked()).unwrap();
-    assert_eq!((told.number.as_str(), told.is_refund), (NUMBER, false));
+    assert_eq!((told.number.as_str(), told.about), (NUMBER, About::Payment));
     assert_eq!(told.currency, Some(Currency::parse("CNY").unwrap()));
     assert!(matches!(told.outcome.of(money(12_799, "CNY")), Outcome::Unknown { .. }));
-    assert!(read("notification", &with("kind", "Refund".into())).unwrap().is_refund);
+    for (kind, about) in [("Refund", About::Refund), ("Payout", About::Payout)] {
+        assert_eq!(read("notification", &with("kind", kind.into())).unwrap().about, about);
+    }
     assert!(read("answer\n200", &booked()).is_err(), "an answer is no notification");
-    assert!(read("notification", &with("kind", "Payout".into())).is_err());
+    assert!(read("notification", &with("kind", "Transfer".into())).is_err());
 }
 
 #[test]
@@ -238,7 +266,7 @@ fn every_code_stands_in_the_document() {
     let document = include_str!("../../../../../docs/bank-direct.md");
     let listed = |code: &str| document.contains(&format!("`{code}`"));
     assert!(codes::all().all(listed), "{:?}", codes::all().find(|code| !listed(code)));
-    for path in [PAY, REFUND, QUERY, CLOSE] {
+    for path in [PAY, REFUND, PAYOUT, QUERY, CLOSE] {
         assert!(document.contains(&format!("| `{path}` |")), "{path}");
     }
 }

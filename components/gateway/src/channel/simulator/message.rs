@@ -24,6 +24,16 @@ pub(super) struct RefundBody<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PayoutBody<'a> {
+    pub number: &'a str,
+    pub amount_minor: i64,
+    pub currency: Currency,
+    pub payee_account: &'a str,
+    pub payee_name: &'a str,
+}
+
+#[derive(Serialize)]
 pub(super) struct QueryBody<'a> {
     pub number: &'a str,
 }

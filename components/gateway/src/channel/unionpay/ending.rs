@@ -20,6 +20,7 @@ pub(super) fn closed_at(sent: &Sent) -> Timestamp {
     let end = match sent.kind {
         Kind::Payment { expires_at } => Ok(expires_at.max(sent.signed_at)),
         Kind::Refund { .. } => sent.signed_at.saturating_add(REFUND_WINDOW),
+        Kind::Payout => return Timestamp::MAX,
     };
     let margin = MARGIN.saturating_add(Connection::answer_max());
     end.and_then(|end| end.saturating_add(margin)).unwrap_or(Timestamp::MAX)

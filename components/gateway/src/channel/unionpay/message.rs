@@ -78,6 +78,7 @@ impl Merchant {
         let (of_kind, is_refund) = match sent.kind {
             Kind::Payment { .. } => (fields.is("txnType", PAYMENT), false),
             Kind::Refund { .. } => (fields.is("txnType", REFUND), true),
+            Kind::Payout => (false, false),
         };
         match (fields.get("respCode"), fields.get("origRespCode")) {
             // It names the kind that it found, and the query's own where it found nothing.

@@ -8,7 +8,7 @@ use super::fields::Fields;
 use super::message::{PAYMENT, REFUND, outcome};
 use super::request::Merchant;
 use crate::channel::Outcome;
-use crate::channel::notification::{Notification, Unproven};
+use crate::channel::notification::{About, Notification, Unproven};
 
 impl Merchant {
     pub(super) fn notified(&self, body: &[u8]) -> Result<Notification, Unproven> {
@@ -26,21 +26,21 @@ impl Merchant {
         if fields.get("origRespCode").is_some() || fields.get("traceTime").is_none() {
             return Err(Unproven::because("an answer, not a notification"));
         }
-        let is_refund = match fields.get("txnType") {
-            Some(PAYMENT) => false,
-            Some(REFUND) => true,
+        let about = match fields.get("txnType") {
+            Some(PAYMENT) => About::Payment,
+            Some(REFUND) => About::Refund,
             other => return Err(Unproven::because(format!("a notification of {other:?}"))),
         };
         let (Some(number), Some(code)) = (fields.get("orderId"), fields.get("respCode")) else {
             return Err(Unproven::because("a notification without number or code"));
         };
-        let outcome = match codes::of_original(code, is_refund) {
+        let outcome = match codes::of_original(code, about == About::Refund) {
             // While an order can be paid, a failure is not its end.
-            State::Failed | State::Waiting | State::UnderWay if !is_refund => {
+            State::Failed | State::Waiting | State::UnderWay if about == About::Payment => {
                 Outcome::Unknown { why: format!("notified of code {code}") }
             }
             state => outcome(&fields, state, code),
         };
-        Ok(Notification { number: number.to_owned(), is_refund, currency: None, outcome })
+        Ok(Notification { number: number.to_owned(), about, currency: None, outcome })
     }
 }

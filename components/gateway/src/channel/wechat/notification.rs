@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::message::{Refund, Transaction};
-use crate::channel::notification::{Notification, Unproven};
+use crate::channel::notification::{About, Notification, Unproven};
 
 pub(super) const API_V3_KEY: &str = "32 characters (the API v3 key)";
 
@@ -65,7 +65,7 @@ pub(super) fn read(
         let outcome = transaction.outcome();
         return Ok(Notification {
             number: transaction.out_trade_no,
-            is_refund: false,
+            about: About::Payment,
             currency: None,
             outcome,
         });
@@ -76,7 +76,12 @@ pub(super) fn read(
             return Err(Unproven::because("a notification for another merchant"));
         }
         let outcome = refund.outcome();
-        return Ok(Notification { number: refund.out_refund_no, is_refund: true, currency: None, outcome });
+        return Ok(Notification {
+            number: refund.out_refund_no,
+            about: About::Refund,
+            currency: None,
+            outcome,
+        });
     }
     Err(Unproven::because(format!("a notification of {:?}", envelope.event_type)))
 }

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::channel::notification::About;
 use crate::channel::rsa::test_pair;
 
 const API_KEY: &str = "0123456789abcdef0123456789ABCDEF";
@@ -141,7 +142,7 @@ fn a_notification_is_believed_when_all_of_it_agrees() {
     let read = |headers: &HeaderMap, body: &[u8]| rig.channel.read_notification(headers, body);
     let good = headers(&rig.network, &body, now());
     let told = read(&good, &body).unwrap();
-    assert_eq!((told.number.as_str(), told.is_refund), (NUMBER, false));
+    assert_eq!((told.number.as_str(), told.about), (NUMBER, About::Payment));
     let at: Timestamp = "2026-11-30T01:00:00Z".parse().unwrap();
     assert_eq!(told.outcome, Outcome::succeeded("42000001", at, Some(100)));
     // Another amount is for the order to refuse.
@@ -182,7 +183,7 @@ fn a_refund_is_told_by_its_own_number() {
         "success_time": "2026-11-30T09:00:00+08:00", "amount": {"total": 100, "refund": 40, "payer_total": 100}});
     let body = sealed(&resource, "REFUND.SUCCESS");
     let told = rig.channel.read_notification(&headers(&rig.network, &body, now()), &body).unwrap();
-    assert_eq!((told.number.as_str(), told.is_refund), ("R1", true));
+    assert_eq!((told.number.as_str(), told.about), ("R1", About::Refund));
     assert!(matches!(told.outcome, Outcome::Succeeded { amount_minor: Some(40), .. }));
 }
 

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::{form, notification, sign};
 use super::{NUMBER, TRADE_NO, at, payment, signing, verifying};
 use crate::channel::Outcome;
-use crate::channel::notification::{Notification, Unproven};
+use crate::channel::notification::{About, Notification, Unproven};
 
 const APP: &str = "2021003126695331";
 
@@ -68,7 +68,7 @@ fn paid() -> Outcome {
 
 #[test]
 fn a_payment_is_told_of() {
-    let told = Notification { number: NUMBER.into(), is_refund: false, currency: None, outcome: paid() };
+    let told = Notification { number: NUMBER.into(), about: About::Payment, currency: None, outcome: paid() };
     assert_eq!(read(&body(&[])).unwrap(), told);
     // In another order, and twice: it is the same.
     let mut reordered = signed(params(&[]));

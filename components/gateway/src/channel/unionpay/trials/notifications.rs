@@ -1,5 +1,6 @@
 use super::{MER_ID, NUMBER, Pairs, answer, by_digest, by_rsa, form, with};
 use crate::channel::Outcome;
+use crate::channel::notification::About;
 use crate::channel::unionpay::request::Merchant;
 use crate::channel::unionpay::sign::Hash;
 
@@ -30,7 +31,7 @@ fn told(txn_type: &'static str) -> Pairs<'static> {
 fn said(merchant: &Merchant, method: &str, pairs: Pairs<'_>) -> Option<(bool, Outcome)> {
     let read = merchant.notified(form(method, pairs).as_bytes()).ok()?;
     assert_eq!(read.number, NUMBER);
-    Some((read.is_refund, read.outcome))
+    Some((read.about == About::Refund, read.outcome))
 }
 
 #[test]

@@ -1,0 +1,203 @@
+//! The steps of money that goes out, each up to a change of state that is stored.
+
+use jiff::Timestamp;
+use payplane_api::ledger::v1::RefusalReason;
+use payplane_api::money::Money;
+use uuid::Uuid;
+
+use super::{Facts, Outgoing, Times};
+use crate::books::{BooksError, payouts, postings};
+use crate::channel::{Found, Kind, Outcome, Prepared, Repay, Sent};
+use crate::gateway::Gateway;
+use crate::patience::Patience;
+use crate::payout;
+use crate::settings::{ChannelSettings, Settings};
+use crate::settle::{self, SettleError};
+use crate::store::Store;
+use crate::store::orders::Order;
+use crate::store::outgoing::End;
+
+impl Outgoing {
+    /// Debits the merchant, and asks the network. The request is signed before the change of
+    /// state is committed, and only who made that change sends it.
+    pub(super) async fn debit_and_send(
+        &self,
+        gateway: &Gateway,
+        (trace, patience): Times,
+    ) -> Result<bool, SettleError> {
+        let Facts { row, channel, .. } = self.facts();
+        if matches!(self, Self::Refund(_)) {
+            // It waits for its channel, before the books are touched.
+            settle::channel(&gateway.settings().value, channel)?;
+        }
+        let transaction_id = match self.debit(gateway, (trace, patience)).await {
+            Ok(transaction_id) => transaction_id,
+            Err(SettleError::Owed { source: BooksError::Refused { reason, message } }) => {
+                // Not decided on the balance: something is wrong, and it waits for whoever
+                // mends it.
+                let Some(code) = refused_for(reason) else {
+                    return Err(SettleError::Owed { source: BooksError::Refused { reason, message } });
+                };
+                patience.keep(|| gateway.store.end_outgoing(row, End::Refused(code))).await?;
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        // The channel is looked at after the row is stored: whoever counts what is open on one
+        // that is deleted either sees this one, or has made us see the deletion.
+        let (settings, amount) = (gateway.settings(), self.amount()?);
+        let (channel, prepared) = match self.prepare(gateway, (&settings.value, amount), patience).await {
+            Ok(ready) => ready,
+            Err(SettleError::Channel { why }) if matches!(self, Self::Payout(_)) => {
+                tracing::info!(id = %row.1, why, "given up unsent");
+                let code = "ChannelUnavailable";
+                patience.keep(|| gateway.store.give_up_outgoing(row, transaction_id, code)).await?;
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        let turn = (Uuid::now_v7(), prepared.signed_at);
+        if !patience.keep(|| gateway.store.send_outgoing(row, transaction_id, turn)).await? {
+            return Ok(true);
+        }
+        let waits = gateway.shares.waits();
+        let outcome = channel.client.send(prepared, trace).await.of(amount);
+        drop(waits);
+        self.take(gateway, outcome, patience).await
+    }
+
+    /// Signs the request, for its channel.
+    async fn prepare<'a>(
+        &self,
+        gateway: &Gateway,
+        (settings, amount): (&'a Settings, Money),
+        patience: Patience,
+    ) -> Result<(&'a ChannelSettings, Prepared), SettleError> {
+        let Facts { row, channel, .. } = self.facts();
+        let (channel, number) = (settle::channel(settings, channel)?, Store::number(row.1));
+        let prepared = match self {
+            Self::Refund(both) => {
+                let original = original(gateway, &both.0, patience).await?;
+                channel.client.prepare_refund(&Repay { number: &number, amount, original })
+            }
+            Self::Payout(payout) => payout::prepare(gateway, channel, payout, (&number, amount)),
+        };
+        Ok((channel, prepared.map_err(|error| SettleError::Channel { why: error.why })?))
+    }
+
+    async fn debit(&self, gateway: &Gateway, times: Times) -> Result<Uuid, SettleError> {
+        match self {
+            Self::Refund(both) => {
+                let build = |epoch| postings::refund(&both.0, &both.1, epoch);
+                settle::post(gateway, vec![], build, times).await
+            }
+            Self::Payout(payout) => {
+                let accounts = payouts::accounts(payout);
+                settle::post(gateway, accounts, |epoch| payouts::sent(payout, epoch), times).await
+            }
+        }
+    }
+
+    /// Gives the debit back, since the network has not paid and never will.
+    pub(super) async fn reverse(
+        &self,
+        gateway: &Gateway,
+        (trace, patience): Times,
+    ) -> Result<bool, SettleError> {
+        let reversal = match self {
+            Self::Refund(both) => {
+                let build = |epoch| postings::refund_reversal(&both.0, &both.1, epoch);
+                settle::post(gateway, vec![], build, (trace, patience)).await?
+            }
+            Self::Payout(payout) => {
+                let build = |epoch| payouts::failed(payout, epoch);
+                settle::post(gateway, vec![], build, (trace, patience)).await?
+            }
+        };
+        let row = self.facts().row;
+        patience.keep(|| gateway.store.end_outgoing(row, End::Reversed(reversal))).await?;
+        Ok(true)
+    }
+
+    /// Asks the network what became of it.
+    pub(super) async fn ask(&self, gateway: &Gateway, (trace, patience): Times) -> Result<bool, SettleError> {
+        let Facts { row, channel, signed_at, network_id, .. } = self.facts();
+        let settings = gateway.settings();
+        let channel = settle::channel(&settings.value, channel)?;
+        let sent = Sent {
+            number: Store::number(row.1),
+            amount: self.amount()?,
+            signed_at: signed_at.unwrap_or(Timestamp::MAX),
+            network_id: network_id.filter(|id| !id.is_empty()).map(str::to_owned),
+            kind: match self {
+                Self::Refund(both) => {
+                    Kind::Refund { original_number: original(gateway, &both.0, patience).await?.number }
+                }
+                Self::Payout(_) => Kind::Payout,
+            },
+        };
+        let found = channel.client.query(&sent, trace).await;
+        match found {
+            _ if found.is_never(channel.client.as_ref(), &sent) => {
+                // A network that said "processing" knew it: then this is a contradiction.
+                if network_id.is_some() {
+                    tracing::error!(id = %row.1, table = ?row.0, "the network forgot what it knew");
+                    return Ok(false);
+                }
+                patience.keep(|| gateway.store.reverse_outgoing(row, "NotReceived")).await?;
+                Ok(true)
+            }
+            Found::NotFound { .. } => Ok(false),
+            // That the query was not sent says nothing about it.
+            Found::Outcome(Outcome::NotSent { .. }) => Ok(false),
+            Found::Outcome(outcome) => self.take(gateway, outcome.of(sent.amount), patience).await,
+        }
+    }
+
+    /// Stores what the network says of it. False where nothing is settled.
+    pub async fn take(
+        &self,
+        gateway: &Gateway,
+        outcome: Outcome,
+        patience: Patience,
+    ) -> Result<bool, SettleError> {
+        let (row, store) = (self.facts().row, &gateway.store);
+        let reverse = |code| patience.keep(move || store.reverse_outgoing(row, code));
+        match outcome {
+            Outcome::Succeeded { network_id, .. } => {
+                patience.keep(|| store.end_outgoing(row, End::Succeeded(&network_id))).await?;
+            }
+            Outcome::Declined { .. } | Outcome::Closed => reverse("Declined").await?,
+            Outcome::NotSent { why } => {
+                tracing::info!(id = %row.1, why, "not sent");
+                reverse("ChannelUnavailable").await?;
+            }
+            Outcome::Processing { network_id, action: _ } => {
+                let id = network_id.unwrap_or_default();
+                patience.keep(|| store.note_outgoing(row, &id)).await?;
+                return Ok(false);
+            }
+            Outcome::Unknown { why } => {
+                tracing::info!(id = %row.1, why, "outcome unknown");
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The app's code of a debit that the books refuse for what the merchant has.
+fn refused_for(reason: RefusalReason) -> Option<&'static str> {
+    match reason {
+        RefusalReason::Insufficient => Some("InsufficientBalance"),
+        RefusalReason::OverOriginal => Some("RefundExceedsPayment"),
+        _ => None,
+    }
+}
+
+/// The payment as its network knows it.
+async fn original(gateway: &Gateway, order: &Order, patience: Patience) -> Result<Sent, SettleError> {
+    let attempt = patience.keep(|| gateway.store.latest_attempt(order.order_id)).await?;
+    let missing = || SettleError::Channel { why: format!("order {} has no attempt", order.order_id) };
+    settle::sent(order, &attempt.ok_or_else(missing)?)
+}

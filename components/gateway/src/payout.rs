@@ -1,0 +1,161 @@
+//! A payout is asked for: from what a merchant has to an account, over the channel that the
+//! config chooses. Then it goes its way as all that goes out.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use payplane_api::money::Money;
+use uuid::Uuid;
+
+use crate::api::payouts::PayoutRequest;
+use crate::api::problem::{Code, Problem};
+use crate::channel::{self, PrepareError, Prepared};
+use crate::data_key::RequestHash;
+use crate::gateway::{Caller, Gateway};
+use crate::outgoing::{self, Outgoing, Turn};
+use crate::pay::{nonce_used, refused};
+use crate::route;
+use crate::settings::{ChannelSettings, Settings};
+use crate::settle;
+use crate::store::payouts::{CreatedPayout, NewPayout, Payout};
+
+/// An account that is shorter shows nothing.
+const SHOWN_OF_MIN: usize = 12;
+const SHOWN: usize = 4;
+
+/// A payout, and whether this request made it.
+pub struct PaidOut {
+    pub payout: Payout,
+    pub is_new: bool,
+}
+
+/// Pays out.
+pub async fn pay_out(
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    request: PayoutRequest,
+) -> Result<PaidOut, Problem> {
+    let settings = gateway.settings();
+    let currency = request.amount.currency();
+    if !settings.value.currencies.contains(&currency) {
+        return Err(Problem::field("currency", format!("{currency} is not a currency of this tenant")));
+    }
+    let hash = gateway.data_keys.request_hash(request.hash());
+    let asked = (request.merchant_id.as_str(), request.amount);
+    let channel = match route::payout::choose(&settings.value, &gateway.breakers, asked) {
+        Ok(channel) => channel,
+        Err(why) => {
+            // What was accepted before stays accepted, whatever the config says now.
+            let number = request.payout_number.as_str();
+            let known = || gateway.store.find_payout(caller.app(), request.order_date, number);
+            let refusal = Problem::new(Code::NoChannel, format!("no channel pays this out: {why}"));
+            return same_payout(caller.patience.keep(known).await?.ok_or(refusal)?, &hash);
+        }
+    };
+    let new = prepare_new(gateway, (&settings.value, channel), caller, (&request, hash))?;
+    let payout = match caller.patience.keep(|| gateway.store.create_payout(&new, &caller.nonce)).await? {
+        CreatedPayout::New(payout) => *payout,
+        CreatedPayout::Known(payout) => return same_payout(*payout, &new.request_hash),
+        CreatedPayout::NonceUsed => return Err(nonce_used()),
+        CreatedPayout::Refused(why) => return Err(refused(why, (&new.app_id, &new.merchant_id), None)),
+    };
+    let payout_id = payout.payout_id;
+    tracing::info!(%payout_id, channel = new.channel, "payout created");
+    let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
+    let (span, outgoing) = (tracing::info_span!("payout", %payout_id), Outgoing::payout(payout));
+    let rest = async move { outgoing::advance(&work, outgoing, (trace, patience), Turn::First).await };
+    let _ = settle::work_for(gateway, caller, (payout_id, span), rest).await;
+    let payout = caller.patience.keep(|| gateway.store.payout(payout_id)).await?;
+    Ok(PaidOut { payout, is_new: true })
+}
+
+/// A known payout answers the same request; another one is refused.
+fn same_payout(payout: Payout, hash: &RequestHash) -> Result<PaidOut, Problem> {
+    if !hash.is_of(&payout.request_hash) {
+        let detail = format!("payout {} of {} was another request", payout.payout_number, payout.order_date);
+        return Err(Problem::new(Code::OrderConflict, detail));
+    }
+    Ok(PaidOut { payout, is_new: false })
+}
+
+fn prepare_new(
+    gateway: &Gateway,
+    (settings, channel): (&Settings, &ChannelSettings),
+    caller: &Caller,
+    (request, request_hash): (&PayoutRequest, RequestHash),
+) -> Result<NewPayout, Problem> {
+    let (payout_id, now) = (Uuid::now_v7(), Timestamp::now());
+    let payee = serde_json::to_vec(&(&request.payee_account, &request.payee_name)).unwrap_or_default();
+    let sealed = gateway.data_keys.seal(&whose(payout_id), &payee);
+    Ok(NewPayout {
+        payout_id,
+        app_id: caller.app().to_owned(),
+        order_date: request.order_date,
+        payout_number: request.payout_number.to_string(),
+        request_hash,
+        merchant_id: request.merchant_id.to_string(),
+        amount_minor: request.amount.minor(),
+        currency: request.amount.currency().to_string(),
+        channel: channel.name.clone(),
+        payee_sealed: sealed.ok_or_else(|| Problem::new(Code::Internal, "the payee cannot be sealed"))?,
+        payee_masked: masked(&request.payee_account),
+        description: request.description.clone(),
+        stored_date: settings.calendar.date(now),
+        created_at: now,
+    })
+}
+
+/// What the payee of a payout is sealed for.
+fn whose(payout_id: Uuid) -> String {
+    format!("payout/{payout_id}")
+}
+
+/// Enough of an account to recognize it by.
+fn masked(account: &str) -> String {
+    let hidden = account.len().checked_sub(SHOWN).filter(|_| account.len() >= SHOWN_OF_MIN);
+    let shown = hidden.and_then(|hidden| account.get(hidden..)).unwrap_or_default();
+    format!("****{shown}")
+}
+
+/// Signs the request to the network, for the payee that the payout keeps until then. Why it
+/// cannot be sent any more is no time's to mend.
+pub fn prepare(
+    gateway: &Gateway,
+    channel: &ChannelSettings,
+    payout: &Payout,
+    (number, amount): (&str, Money),
+) -> Result<Prepared, PrepareError> {
+    let failed = |why: &str| PrepareError { why: why.to_owned() };
+    if !channel.enabled {
+        return Err(failed("the channel takes nothing new any more"));
+    }
+    let sealed = payout.payee_sealed.as_deref();
+    let opened = sealed.and_then(|sealed| gateway.data_keys.open(&whose(payout.payout_id), sealed));
+    let payee = opened.and_then(|payee| serde_json::from_slice::<(String, String)>(&payee).ok());
+    let (account, name) = payee.ok_or_else(|| {
+        let payout_id = payout.payout_id;
+        tracing::error!(%payout_id, "the payee does not open: the Secret data-key has to keep former keys");
+        failed("the payee does not open")
+    })?;
+    let description = payout.description.as_deref().unwrap_or(&payout.payout_number);
+    let payout = channel::Payout { number, amount, account: &account, name: &name, description };
+    channel.client.prepare_payout(&payout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    #[test]
+    fn an_account_shows_its_end_and_a_short_one_nothing() {
+        for (account, shown) in [
+            ("6222020200112233445", "****3445"),
+            ("622202020011", "****0011"),
+            ("62220202001", "****"),
+            ("6", "****"),
+            ("", "****"),
+        ] {
+            assert_eq!(masked(account), shown);
+        }
+    }
+}

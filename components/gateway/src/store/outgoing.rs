@@ -1,0 +1,154 @@
+//! Changes of state that refunds and payouts have alike, each one guarded statement on
+//! either table.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use snafu::ResultExt;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::due::Table;
+use super::outbox::{Event, publish};
+use super::{QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional, payouts, refunds};
+use crate::state::OutgoingState;
+
+/// How one ends.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// The network paid, by this number of its own.
+    Succeeded(&'a str),
+    /// The books refused the debit, for this reason.
+    Refused(&'static str),
+    /// The books have given the debit back, by this transaction.
+    Reversed(Uuid),
+}
+
+/// Whom to tell of an end, and what.
+pub(super) struct Told {
+    pub(super) kind: &'static str,
+    pub(super) app: String,
+    pub(super) payload: Value,
+}
+
+impl Store {
+    /// The books have debited it: from here on the network may be asked. Only the turn
+    /// `send_id` that makes this change may send; it is told so again where the answer was
+    /// lost on the way.
+    pub async fn send_outgoing(
+        &self,
+        (table, id): (Table, Uuid),
+        transaction_id: Uuid,
+        (send_id, signed_at): (Uuid, Timestamp),
+    ) -> Result<bool, StoreError> {
+        let (name, key) = table.names();
+        let sql = format!(
+            "UPDATE {name}
+             SET status = 'Sending', ledger_transaction_id = $2, send_id = $3, signed_at = $4
+             WHERE {key} = $1 AND (status = 'Requested' OR (status = 'Sending' AND send_id = $3))"
+        );
+        let params: super::Params<'_> = &[&id, &transaction_id, &send_id, &signed_at];
+        Ok(execute(&self.client().await?, "mark it as sent", &sql, params).await? == 1)
+    }
+
+    /// The network knows it, and will decide later.
+    pub async fn note_outgoing(
+        &self,
+        (table, id): (Table, Uuid),
+        network_id: &str,
+    ) -> Result<(), StoreError> {
+        let (name, key) = table.names();
+        let sql = format!(
+            "UPDATE {name} SET network_id = coalesce(nullif($2, ''), network_id, '')
+             WHERE {key} = $1 AND status = 'Sending'"
+        );
+        execute(&self.client().await?, "note that it is known", &sql, &[&id, &network_id]).await?;
+        Ok(())
+    }
+
+    /// It was not paid and never will be: the debit has to be given back.
+    pub async fn reverse_outgoing(&self, (table, id): (Table, Uuid), code: &str) -> Result<(), StoreError> {
+        let (name, key) = table.names();
+        let sql = format!(
+            "UPDATE {name} SET status = 'Reversing', failure_code = $2
+             WHERE {key} = $1 AND status = 'Sending'"
+        );
+        execute(&self.client().await?, "mark it as declined", &sql, &[&id, &code]).await?;
+        Ok(())
+    }
+
+    /// The same for what was debited and never sent.
+    pub async fn give_up_outgoing(
+        &self,
+        (table, id): (Table, Uuid),
+        transaction_id: Uuid,
+        code: &str,
+    ) -> Result<(), StoreError> {
+        let (name, key) = table.names();
+        let sql = format!(
+            "UPDATE {name} SET status = 'Reversing', ledger_transaction_id = $2, failure_code = $3
+             WHERE {key} = $1 AND status = 'Requested'"
+        );
+        execute(&self.client().await?, "give it up unsent", &sql, &[&id, &transaction_id, &code]).await?;
+        Ok(())
+    }
+
+    /// Ends it, and publishes the end in the same transaction. Whoever comes second finds it
+    /// done.
+    pub async fn end_outgoing(&self, (table, id): (Table, Uuid), end: End<'_>) -> Result<(), StoreError> {
+        let what = "end a refund or a payout";
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        let columns = if table == Table::Payouts { payouts::COLUMNS } else { refunds::COLUMNS };
+        let Some(row) = ended(&transaction, (table, id), columns, end).await? else {
+            drop(transaction);
+            drop(client);
+            return self.ended_before((table, id), end).await;
+        };
+        let Told { kind, app, payload } = match table {
+            Table::Payouts => payouts::told(&row)?,
+            Table::Refunds | Table::Surpluses => refunds::told(&transaction, &row).await?,
+        };
+        let told = publish(&transaction, &Event { kind, app: &app, subject: id, payload }).await?;
+        transaction.commit().await.context(QuerySnafu { what })?;
+        self.wake(told);
+        Ok(())
+    }
+
+    /// Whoever comes second finds it done. A success of what was given back to the merchant
+    /// is no such thing.
+    async fn ended_before(&self, (table, id): (Table, Uuid), end: End<'_>) -> Result<(), StoreError> {
+        let (name, key) = table.names();
+        let sql = format!("SELECT status FROM {name} WHERE {key} = $1");
+        let row = one(&self.client().await?, "read its state", &sql, &[&id]).await?;
+        let status: String = row.try_get(0).context(ReadSnafu)?;
+        let stored = OutgoingState::parse(&status).context(StateSnafu)?;
+        let reversed = matches!(stored, OutgoingState::Reversing | OutgoingState::Failed);
+        if reversed && matches!(end, End::Succeeded(_)) {
+            tracing::error!(%id, table = name, %stored, "the network paid what was given back to the merchant");
+            return Err(StoreError::Contradiction { id });
+        }
+        Ok(())
+    }
+}
+
+/// The row as it ends; none where it is not in a state that leads there.
+async fn ended<C: deadpool_postgres::GenericClient>(
+    client: &C,
+    (table, id): (Table, Uuid),
+    columns: &str,
+    end: End<'_>,
+) -> Result<Option<Row>, StoreError> {
+    let (name, key) = table.names();
+    let (to, from, code, network_id, reversal) = match end {
+        End::Succeeded(network_id) => ("Succeeded", "Sending", None, Some(network_id), None),
+        End::Refused(code) => ("Failed", "Requested", Some(code), None, None),
+        End::Reversed(transaction_id) => ("Failed", "Reversing", None, None, Some(transaction_id)),
+    };
+    let sql = format!(
+        "UPDATE {name} SET status = $2, failure_code = coalesce(failure_code, $4),
+            network_id = coalesce($5, network_id), reversal_transaction_id = $6, completed_at = now(),
+            next_check_at = NULL
+         WHERE {key} = $1 AND status = $3 RETURNING {columns}"
+    );
+    optional(client, "end it", &sql, &[&id, &to, &from, &code, &network_id, &reversal]).await
+}

@@ -1,0 +1,65 @@
+//! What a channel says of payouts, in force in the running pods.
+
+use std::time::Duration;
+
+use payplane_e2e::{env, kubectl, merchant::App, tenant};
+use serde_json::{Value, json};
+
+use crate::s03_networks::apply;
+use crate::s03_payments::ready;
+
+const TENANT: &str = "alpha";
+const NAMESPACE: &str = "ptn-alpha";
+const CHANNELS: [&str; 2] = ["bank-a", "bank-b"];
+
+fn say(name: &str, payouts: &Value) {
+    kubectl::patch(&["pch", name, "-n", NAMESPACE], &json!({"spec": {"payouts": payouts}})).expect("patched");
+    tenant::await_condition(&["pch", name, "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
+}
+
+/// The merchant has nothing that is due, so the books refuse whatever a channel would take;
+/// the payout that is stored says which channel that was.
+fn over(app: &App, what: &str, amount_minor: i64) -> Result<String, String> {
+    let number = format!("{what}-{}", env::seed());
+    let refused = app.pay_out(&number, amount_minor).expect_err("nothing is due");
+    if !refused.contains("InsufficientBalance") {
+        return Err(refused);
+    }
+    let stored = app.payout(&number).expect("it is stored");
+    assert_eq!(
+        (&stored["status"], &stored["payeeAccount"]),
+        (&json!("Failed"), &json!("****0018")),
+        "{stored}"
+    );
+    Ok(stored["channel"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn payouts_go_by_what_the_channels_say() {
+    if !env::cluster() {
+        return;
+    }
+    let app = ready(TENANT, 60);
+    for name in CHANNELS {
+        apply("demo-bankdirect", "bankDirect", "bankdirect", name);
+    }
+    let priority = |n: u32| json!([{"currency": "CNY", "priority": n}]);
+    let none = |answer: Result<String, String>, why: &str| {
+        assert!(answer.as_ref().is_err_and(|e| e.contains("NoChannel") && e.contains(why)), "{answer:?}");
+    };
+    for (of_a, of_b, first) in [(1, 2, "bank-a"), (2, 1, "bank-b")] {
+        say("bank-a", &priority(of_a));
+        say("bank-b", &priority(of_b));
+        assert_eq!(over(&app, first, 10_000).as_deref(), Ok(first));
+    }
+    say("bank-b", &json!([{"currency": "CNY", "perPayoutMinorMax": 500}]));
+    assert_eq!(over(&app, "small", 500).as_deref(), Ok("bank-b"));
+    assert_eq!(over(&app, "large", 501).as_deref(), Ok("bank-a"));
+    say("bank-a", &json!([]));
+    none(over(&app, "over", 501), "OverLimit");
+    say("bank-b", &json!([{"currency": "USD"}]));
+    none(over(&app, "other", 100), "CurrencyMissing");
+    for name in CHANNELS {
+        let _ = kubectl::ok(&["delete", "pch", name, "-n", NAMESPACE, "--timeout=60s"]);
+    }
+}
