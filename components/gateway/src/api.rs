@@ -12,6 +12,7 @@ mod notifications;
 pub mod openapi;
 mod path;
 pub mod problem;
+mod risk;
 mod signed;
 mod sorted;
 mod standing;

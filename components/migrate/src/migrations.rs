@@ -39,6 +39,8 @@ pub const FILES: &[(&str, &str)] = files![
     "V20__gateway_limits",
     "V21__gateway_app_keys",
     "V23__gateway_surpluses",
+    "V25__gateway_risk",
+    "V26__gateway_risk_lists",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -211,6 +211,9 @@ pub(crate) async fn written(postgres: &Postgres) -> Result<Vec<i64>> {
         "gateway.terminals",
         "gateway.registry_audit",
         "gateway.surpluses",
+        "gateway.risk_entries",
+        "gateway.risk_journal",
+        "gateway.risk_windows",
         "ledger.transactions",
         "ledger.refusals",
     ] {
