@@ -10,6 +10,7 @@ mod database;
 mod network;
 pub mod parameters;
 mod placement;
+mod risk;
 mod status;
 
 pub use access::Access;
@@ -18,6 +19,10 @@ pub use component::{Component, Components, Quota};
 pub use database::{Database, ExternalDatabase, ManagedDatabase, SecretName, Storage};
 pub use network::{IngressFrom, Network};
 pub use placement::{Placement, TaintEffect, Toleration, TolerationOperator, ZoneSpread};
+pub use risk::{
+    AmountRange, BlockList, NewMerchant, Risk, RiskAction, RiskAmount, RiskMode, RiskPolicy, RiskPolicyType,
+    RiskSubject, SplitOrder, TimeOfDay, Velocity,
+};
 pub use status::*;
 
 /// A payment stack of one business line or partner bank: a namespace with its
@@ -174,6 +179,10 @@ pub struct PaymentTenantSpec {
     /// declared is dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+
+    /// What payments are held against before a network is called. Left out, nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
 
     /// True: the operator writes nothing but renewed certificates and status.
     /// Payments go on; a deletion waits.

@@ -9,6 +9,10 @@
 //! before run by the config of the next, until they are replaced. So a new field
 //! has a default, and may not change what an old one means.
 
+mod risk;
+
+pub use risk::*;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -68,6 +72,8 @@ pub struct GatewayConfig {
     pub denied_cidrs: Vec<String>,
     #[serde(default)]
     pub channels: Vec<ChannelConfig>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub risk: Vec<RiskPolicyConfig>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::civil::{Date, Time, Weekday};
+use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu};
@@ -66,14 +66,20 @@ impl Calendar {
     /// The local date of an instant.
     #[must_use]
     pub fn date(&self, at: Timestamp) -> Date {
-        self.zone.to_datetime(at).date()
+        self.local(at).date()
+    }
+
+    /// The local date and time of an instant.
+    #[must_use]
+    pub fn local(&self, at: Timestamp) -> DateTime {
+        self.zone.to_datetime(at)
     }
 
     /// The settlement day to which a payment at this instant belongs: its local
     /// date, or the next one from the cut-off on.
     #[must_use]
     pub fn settlement_day(&self, at: Timestamp) -> Date {
-        let local = self.zone.to_datetime(at);
+        let local = self.local(at);
         let after_cutoff = self.cutoff != Time::midnight() && local.time() >= self.cutoff;
         if after_cutoff { local.date().saturating_add(jiff::Span::new().days(1)) } else { local.date() }
     }

@@ -122,6 +122,7 @@ pub struct TrialBalanceArgs {
 }
 
 #[derive(Debug, Snafu)]
+#[snafu(visibility(pub(crate)))]
 pub enum AdminError {
     #[snafu(display("the gateway did not do it"))]
     Call { source: CallError },
@@ -148,6 +149,14 @@ impl Admin {
 
     pub async fn post(&self, path: &str) -> Result<Value, CallError> {
         call::answer(self.request(Method::POST, path)?).await
+    }
+
+    pub async fn post_json(&self, path: &str, body: &Value) -> Result<Value, CallError> {
+        call::answer(self.request(Method::POST, path)?.json(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Result<Value, CallError> {
+        call::answer(self.request(Method::DELETE, path)?).await
     }
 
     pub async fn trial_balance(&self) -> Result<TrialBalance, CallError> {

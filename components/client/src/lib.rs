@@ -15,6 +15,7 @@ mod order;
 mod payout;
 pub mod print;
 mod probe;
+mod risk;
 pub mod sign;
 pub mod sorted;
 
@@ -38,6 +39,9 @@ enum Command {
     RegisterApp(admin::AppArgs),
     /// Approve, suspend, resume or close a merchant, an app or a terminal (admin certificate)
     Registry(admin::RegistryArgs),
+    /// Add to a list of whom no payment is taken from, or remove from it (admin certificate)
+    #[command(subcommand)]
+    RiskList(risk::ListCommand),
     /// Print the trial balance (admin certificate)
     TrialBalance(admin::TrialBalanceArgs),
     /// Pay, and print the receipt
@@ -93,6 +97,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::RegisterMerchant(args) => admin::register_merchant(args).await.context(AdminSnafu),
         Command::RegisterApp(args) => admin::register_app(args).await.context(AdminSnafu),
         Command::Registry(args) => admin::change(args).await.context(AdminSnafu),
+        Command::RiskList(command) => risk::run(command).await.context(AdminSnafu),
         Command::TrialBalance(args) => admin::trial_balance(args).await.context(AdminSnafu),
         Command::Pay(args) => order::pay(args).await.context(OrderSnafu),
         Command::Query(args) => order::query(args).await.context(OrderSnafu),

@@ -15,6 +15,7 @@ mod parameters;
 mod path;
 pub mod payouts;
 pub mod problem;
+mod risk;
 mod signed;
 mod sorted;
 mod standing;

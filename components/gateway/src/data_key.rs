@@ -28,6 +28,7 @@ pub struct DataKeys(Vec<Keys>);
 struct Keys {
     seals: RandomizedNonceKey,
     hashes: hmac::Key,
+    subjects: hmac::Key,
 }
 
 /// What tells a request apart: what is stored of it, and what may be stored of it already.
@@ -62,14 +63,29 @@ impl Keys {
         Some(Self {
             seals: RandomizedNonceKey::new(&AES_256_GCM, &derive(b"app secrets")?).ok()?,
             hashes: hmac::Key::new(hmac::HMAC_SHA256, &derive(b"request hashes")?),
+            subjects: hmac::Key::new(hmac::HMAC_SHA256, &derive(b"risk subjects")?),
         })
     }
 
     fn hash(&self, plain: &[u8; 32]) -> [u8; 32] {
-        let mut out = [0; 32];
-        out.copy_from_slice(hmac::sign(&self.hashes, plain).as_ref());
-        out
+        bytes(hmac::sign(&self.hashes, plain))
     }
+
+    /// Each part with its length before it, so that no two lists hash the same.
+    fn subject(&self, parts: &[&str]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.subjects);
+        for part in parts {
+            context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        bytes(context.sign())
+    }
+}
+
+fn bytes(tag: hmac::Tag) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(tag.as_ref());
+    out
 }
 
 impl DataKeys {
@@ -109,6 +125,13 @@ impl DataKeys {
         let mut keyed = self.0.iter().map(|keys| keys.hash(&plain));
         let stored = keyed.next().unwrap_or(plain);
         RequestHash { stored, also: keyed.chain([plain]).collect() }
+    }
+
+    /// What whoever takes part in payments is known by in the database: by the key for what
+    /// is new first, then by those before it.
+    #[must_use]
+    pub fn subject(&self, parts: &[&str]) -> Vec<[u8; 32]> {
+        self.0.iter().map(|keys| keys.subject(parts)).collect()
     }
 }
 
@@ -150,6 +173,17 @@ mod tests {
         assert!(two.is_of(one.as_slice()) && two.is_of(&plain) && one.is_of(&plain));
         assert!(!one.is_of(two.as_slice()) && !one.is_of(&[8; 32]) && !one.is_of(b""));
         assert!(!one.is_of(keys(&[1]).request_hash([8; 32]).as_slice()));
+    }
+
+    #[test]
+    fn subjects_differ_by_key_and_by_where_their_parts_end() {
+        let (old, both) = (keys(&[1]).subject(&["Payer", "p1"]), keys(&[2, 1]).subject(&["Payer", "p1"]));
+        assert_eq!((old.len(), both.len()), (1, 2));
+        assert_eq!(both[1], old[0], "an entry of before is found");
+        assert_ne!(both[0], old[0]);
+        for parts in [&["Payer", "p2"][..], &["Payerp", "1"], &["Payer", "p", "1"], &["Device", "p1"]] {
+            assert_ne!(keys(&[1]).subject(parts), old, "{parts:?}");
+        }
     }
 
     #[test]

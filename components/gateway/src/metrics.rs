@@ -39,6 +39,14 @@ pub struct Notified {
     pub result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Verdict {
+    pub policy: String,
+    /// `Enforce` or `Shadow`.
+    pub mode: &'static str,
+    pub verdict: &'static str,
+}
+
 /// Seconds from 5 ms to 10 s.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 
@@ -48,6 +56,7 @@ pub struct Metrics {
     pub request_seconds: Histogram,
     pub attempts: Family<Outcome, Counter>,
     pub channel_rests: Family<Name, Gauge>,
+    pub risk_verdicts: Family<Verdict, Counter>,
     pub network_notifications: Family<Notified, Counter>,
     pub in_flight: Gauge,
     pub orders_open: Gauge,
@@ -90,6 +99,7 @@ impl Metrics {
             request_seconds: Histogram::new(BUCKETS),
             attempts: Family::default(),
             channel_rests: Family::default(),
+            risk_verdicts: Family::default(),
             network_notifications: Family::default(),
             in_flight: Gauge::default(),
             orders_open: Gauge::default(),
@@ -121,6 +131,11 @@ impl Metrics {
             "channel_rests",
             "1 while payments go to other channels first, as this one's network does not answer",
             metrics.channel_rests.clone(),
+        );
+        registry.register(
+            "risk_verdicts",
+            "Payments that risk policies matched, by policy, mode and verdict",
+            metrics.risk_verdicts.clone(),
         );
         registry.register(
             "network_notifications",

@@ -15,7 +15,8 @@ use crate::channel::{Outcome, Pay};
 use crate::gateway::{Caller, Gateway};
 use crate::limits::{self, Reached};
 use crate::patience::Patience;
-use crate::risk::{self, Verdict};
+use crate::risk;
+use crate::risk::question::{Hit, Question, Version};
 use crate::route::{self, Decision};
 use crate::settings::Settings;
 use crate::settle::{self, SettleError};
@@ -41,6 +42,8 @@ pub struct Paid {
 enum Called {
     Ended(Attempt),
     LimitReached(Reached),
+    /// By a risk policy: the order has failed.
+    Blocked,
     /// It could not even begin.
     NotBegun,
 }
@@ -115,19 +118,20 @@ impl Gateway {
         routes: &[Decision],
         (trace, patience): (Trace, Patience),
     ) -> Result<Order, SettleError> {
-        // 4. Assess risk: before anything leaves.
-        if let Verdict::Block(code) = risk::assess(&order, request.amount) {
-            return Ok(patience.keep(|| self.store.fail_order(order.order_id, code)).await?);
-        }
+        // 4. Assess risk: what the policies ask is answered, once, in the transaction that
+        // begins the first attempt, before anything leaves.
+        let mut question = self.risk_of(&order, request);
 
         // 5. Call the channel, and store what came of it.
         let (mut attempt, mut attempts, mut reached) = (None, 0_usize, vec![]);
         for decision in routes {
             let (decision, times) = (decision.after(&reached), (trace, patience));
-            match self.call_channel(&settings.value, (&order, request), &decision, times).await? {
+            match self.call_channel(&settings.value, (&order, request, &question), &decision, times).await? {
                 Called::NotBegun => {}
                 Called::LimitReached(limit) => reached.push(limit),
+                Called::Blocked => return Ok(patience.keep(|| self.store.order(order.order_id)).await?),
                 Called::Ended(ended) => {
+                    question = None;
                     attempts = attempts.saturating_add(1);
                     let go_on = ended.status == AttemptState::NotSent && attempts < ATTEMPTS_MAX;
                     attempt = Some(ended);
@@ -155,7 +159,7 @@ impl Gateway {
     async fn call_channel(
         &self,
         settings: &Settings,
-        (order, request): (&Order, &PayRequest),
+        (order, request, question): (&Order, &PayRequest, &Option<Arc<Question>>),
         decision: &Decision,
         (trace, patience): (Trace, Patience),
     ) -> Result<Called, SettleError> {
@@ -184,10 +188,15 @@ impl Gateway {
             signed_at: prepared.signed_at,
             amount_minor: request.amount.minor(),
             limits: self.limits_on(&channel.name, (order, request), prepared.signed_at),
+            risk: question.clone(),
         };
         match patience.keep(|| self.store.begin_attempt(&begin)).await? {
-            Some(Begun::Attempt) => {}
+            Some(Begun::Attempt(hits)) => self.note_hits(&hits),
             Some(Begun::LimitReached(limit)) => return Ok(Called::LimitReached(limit)),
+            Some(Begun::Blocked(hits)) => {
+                self.note_hits(&hits);
+                return Ok(Called::Blocked);
+            }
             None => return Ok(Called::NotBegun),
         }
         // A channel that was disabled or deleted meanwhile takes nothing new. It is
@@ -207,6 +216,31 @@ impl Gateway {
             crate::metrics::Outcome { channel: channel.name.clone(), outcome: ending.status.as_str() };
         self.metrics.attempts.get_or_create(&counted).inc();
         Ok(Called::Ended(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?))
+    }
+
+    /// What risk policies ask about an order, as they are now; mostly nothing.
+    fn risk_of(&self, order: &Order, request: &PayRequest) -> Option<Arc<Question>> {
+        let settings = self.settings();
+        let asked = risk::Asked {
+            merchant: &order.merchant_id,
+            method: &order.method,
+            amount: request.amount,
+            payer: request.payer_id.as_deref(),
+            device: request.device_id.as_deref(),
+            terminal: order.terminal_id.as_deref(),
+            at: order.created_at,
+            local: settings.value.calendar.local(order.created_at),
+        };
+        let version = Version { epoch: settings.value.epoch_signed(), hash: settings.value.hash.clone() };
+        risk::ask(&settings.value.config.risk, &asked, version, &self.data_keys).map(Arc::new)
+    }
+
+    fn note_hits(&self, hits: &[Hit]) {
+        for Hit { policy, .. } in hits {
+            let (mode, verdict) = (policy.mode.as_str(), policy.action.as_str());
+            let counted = crate::metrics::Verdict { policy: policy.name.clone(), mode, verdict };
+            self.metrics.risk_verdicts.get_or_create(&counted).inc();
+        }
     }
 
     /// The limits that an attempt counts against, as they are now, in the day and month in

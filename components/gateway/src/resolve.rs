@@ -172,8 +172,8 @@ async fn chores(gateway: &Gateway) {
     if let Err(error) = gateway.store.purge_nonces().await {
         tracing::info!(error = chain(&error), "nonces not purged");
     }
-    if let Err(error) = gateway.store.purge_limits().await {
-        tracing::info!(error = chain(&error), "old limit counters not purged");
+    if let Err(error) = gateway.store.purge_counters().await {
+        tracing::info!(error = chain(&error), "old counters not purged");
     }
     match gateway.store.open_orders().await {
         Ok((open, oldest_seconds)) => {

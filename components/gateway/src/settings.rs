@@ -57,6 +57,7 @@ impl Settings {
         let config: GatewayConfig = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         let calendar = Calendar::new(&config.calendar).map_err(|e| chain(&e))?;
         let denied = Arc::new(DeniedNetworks::parse(&config.denied_cidrs)?);
+        crate::risk::check(&config.risk)?;
         if config.channels.len() > CHANNELS_MAX {
             return Err(format!("more than {CHANNELS_MAX} channels"));
         }

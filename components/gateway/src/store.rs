@@ -2,6 +2,7 @@
 //! transaction; nothing here calls a network.
 
 pub mod admission;
+pub mod assess;
 pub mod attempts;
 pub mod audit;
 pub mod begin;
@@ -20,6 +21,7 @@ pub mod outgoing;
 pub mod payouts;
 pub mod refunds;
 pub mod registry;
+pub mod risk_lists;
 pub mod standing;
 mod succeed;
 pub mod surpluses;

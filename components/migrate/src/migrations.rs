@@ -40,6 +40,8 @@ pub const FILES: &[(&str, &str)] = files![
     "V21__gateway_app_keys",
     "V23__gateway_surpluses",
     "V24__gateway_payouts",
+    "V25__gateway_risk",
+    "V26__gateway_risk_lists",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -7,6 +7,7 @@ pub mod config;
 pub mod database;
 pub mod namespace;
 pub mod network;
+pub mod risk;
 pub mod workload;
 
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use payplane_api::config::Environment;
+use payplane_api::config::{Environment, RiskPolicyConfig};
 use payplane_api::currency::Currency;
 use payplane_api::settlement::{Calendar, CalendarConfig};
 use payplane_crds::PaymentTenant;
@@ -13,6 +13,7 @@ use payplane_crds::resources::{ResourceList, Resources};
 use payplane_crds::tenant::{self as raw, Profile};
 
 use crate::quantity;
+use crate::tenant::build::risk;
 
 /// Why a spec cannot work: a reason for the condition, and the particulars.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub struct Tenant {
     pub environment: Environment,
     pub currencies: Vec<Currency>,
     pub calendar: CalendarConfig,
+    pub risk: Vec<RiskPolicyConfig>,
     pub spec: raw::PaymentTenantSpec,
     pub effective: raw::Effective,
     pub books_id: Option<String>,
@@ -69,6 +71,7 @@ pub fn validate(object: &PaymentTenant) -> Result<Tenant, Refused> {
     };
     let currencies = spec.currencies.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     let calendar = calendar(spec)?;
+    let risk = policies(spec)?;
     let effective = effective(spec)?;
     let name = object.name_any();
     Ok(Tenant {
@@ -81,12 +84,29 @@ pub fn validate(object: &PaymentTenant) -> Result<Tenant, Refused> {
         },
         currencies,
         calendar,
+        risk,
         spec: spec.clone(),
         effective,
         books_id: object.status.as_ref().and_then(|s| s.books_id.clone()),
         schema_version: object.status.as_ref().and_then(|s| s.schema_version),
         config: object.status.as_ref().and_then(|s| s.config.clone()),
     })
+}
+
+/// A policy in a currency that the tenant does not have would never match.
+fn policies(spec: &raw::PaymentTenantSpec) -> Result<Vec<RiskPolicyConfig>, Refused> {
+    let read = |policy: &raw::RiskPolicy| {
+        let field = format!("spec.risk.policies[{}]", policy.name);
+        let strange =
+            risk::currencies(policy).into_iter().find(|code| !spec.currencies.iter().any(|c| c == code));
+        if let Some(code) = strange {
+            let detail = format!("{field}: {code} is not one of the tenant's currencies.");
+            return Err(Refused::new(Reason::CurrencyUnknown, detail));
+        }
+        let unread = || Refused::new(Reason::InvalidSpec, format!("{field}: it says too little."));
+        risk::policy_config(policy).ok_or_else(unread)
+    };
+    spec.risk.iter().flat_map(|risk| &risk.policies).map(read).collect()
 }
 
 fn calendar(spec: &raw::PaymentTenantSpec) -> Result<CalendarConfig, Refused> {

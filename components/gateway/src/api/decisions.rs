@@ -26,5 +26,7 @@ async fn decisions(
         return Err(Problem::new(Code::NotFound, format!("order {id}")));
     };
     let (order, attempts) = (gateway.store.order(id).await?, gateway.store.decided(id).await?);
-    Ok(Json(json!({ "payment": Payment::from(order), "routing": routing, "attempts": attempts })))
+    let risk = gateway.store.assessed(id).await?;
+    let payment = Payment::from(order);
+    Ok(Json(json!({ "payment": payment, "routing": routing, "attempts": attempts, "risk": risk })))
 }

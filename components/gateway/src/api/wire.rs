@@ -18,7 +18,7 @@ use crate::store::refunds::Refund;
 use crate::terminal::Claim;
 
 pub(super) const TEXT_CHARS_MAX: usize = 200;
-pub(super) const PAYER_LENGTH_MAX: usize = 128;
+pub(super) const NAME_LENGTH_MAX: usize = 128;
 /// How long an order can be paid.
 pub(super) const EXPIRES_IN_SECONDS: std::ops::RangeInclusive<i16> = 60..=7200;
 pub(super) const EXPIRES_IN_DEFAULT: i64 = 900;
@@ -34,6 +34,8 @@ pub struct PayRequest {
     pub description: Option<String>,
     /// Who pays, by the network's name for the payer.
     pub payer_id: Option<String>,
+    /// The device on which it is paid, by the app's name for it.
+    pub device_id: Option<String>,
     /// How long it can be paid.
     pub expires_in_seconds: Option<i16>,
     /// Where it is made, and what that terminal says of itself.
@@ -50,17 +52,11 @@ impl PayRequest {
             method: fields.text("method")?,
             amount: fields.money("amountMinor", "currency")?,
             description: fields.optional_free_text("description", TEXT_CHARS_MAX)?,
-            payer_id: fields.optional_text("payerId")?,
+            payer_id: name(&mut fields, "payerId")?,
+            device_id: name(&mut fields, "deviceId")?,
             expires_in_seconds: fields.optional_number("expiresInSeconds", EXPIRES_IN_SECONDS)?,
             terminal: terminals::claim(&mut fields)?,
         };
-        if let Some(payer) = &request.payer_id {
-            let plain = payer.bytes().all(|byte| byte.is_ascii_graphic());
-            if !plain || !(1..=PAYER_LENGTH_MAX).contains(&payer.len()) {
-                let why = format!("1 to {PAYER_LENGTH_MAX} printable ASCII characters");
-                return Err(Problem::field("payerId", why));
-            }
-        }
         payplane_api::id::check("method", &request.method, 32)
             .map_err(|e| Problem::field("method", e.to_string()))?;
         fields.end()?;
@@ -86,6 +82,7 @@ impl PayRequest {
         ];
         // Named, and only where they are given: an older request hashes as it did.
         parts.extend(self.payer_id.iter().flat_map(|payer| ["payerId", payer]));
+        parts.extend(self.device_id.iter().flat_map(|device| ["deviceId", device]));
         parts.extend(seconds.iter().flat_map(|seconds| ["expiresInSeconds", seconds]));
         if let Some(claim) = &self.terminal {
             parts.extend(["terminal", &claim.terminal_id, &claim.serial_number, &claim.acquirer_code]);
@@ -99,6 +96,19 @@ impl PayRequest {
     pub fn expires_in(&self) -> SignedDuration {
         SignedDuration::from_secs(self.expires_in_seconds.map_or(EXPIRES_IN_DEFAULT, i64::from))
     }
+}
+
+/// Somebody else's name for a payer or a device.
+fn name(fields: &mut Fields, field: &str) -> Result<Option<String>, Problem> {
+    let name = fields.optional_text(field)?;
+    if name.as_deref().is_some_and(|name| !is_name(name)) {
+        return Err(Problem::field(field, format!("1 to {NAME_LENGTH_MAX} printable ASCII characters")));
+    }
+    Ok(name)
+}
+
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=NAME_LENGTH_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A refund as an app asks for it.

@@ -1,6 +1,7 @@
 //! Attempts begin, many in one transaction, and are counted in it: of those that limits
-//! are about, only as many begin as fit. So no limit is ever exceeded, by however many
-//! replicas, and a process that dies leaves nothing that nobody counts.
+//! are about, only as many begin as fit, and of those that risk policies are about, only
+//! those that none blocks. So no limit is ever exceeded, by however many replicas, and a
+//! process that dies leaves nothing that nobody counts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{LostSnafu, QuerySnafu, ReadSnafu, Store, StoreError, rows};
+use super::{LostSnafu, QuerySnafu, ReadSnafu, Store, StoreError, assess, rows};
 use crate::limits::{self, Limit, Reached, Used};
+use crate::risk::question::{self, Hit, Question};
 use crate::route::Decision;
 
 const WHAT: &str = "begin attempts";
@@ -27,13 +29,18 @@ pub struct Begin {
     pub signed_at: Timestamp,
     pub amount_minor: i64,
     pub limits: Vec<Limit>,
+    /// What risk policies ask, before an order's first attempt.
+    pub risk: Option<Arc<Question>>,
 }
 
 /// What came of it.
 #[derive(Clone, Debug)]
 pub enum Begun {
-    Attempt,
+    /// And what risk policies in shadow mode would have said.
+    Attempt(Vec<Hit>),
     LimitReached(Reached),
+    /// By a risk policy: the order has failed.
+    Blocked(Vec<Hit>),
 }
 
 impl Store {
@@ -48,31 +55,54 @@ impl Store {
         };
         match self.gathers.begin.put(begin.attempt_id, begin.clone(), write).await? {
             Some(begun) => Ok(Some(begun)),
-            None => Ok(self.attempt(begin.attempt_id).await?.map(|_| Begun::Attempt)),
+            None => Ok(self.attempt(begin.attempt_id).await?.map(|_| Begun::Attempt(vec![]))),
         }
     }
 
     async fn begin_all(&self, all: Arc<Vec<Begin>>) -> Result<Vec<(Uuid, Begun)>, StoreError> {
         let mut client = self.client().await?;
-        if let Some(begun) = insert(&client, &all.iter().collect::<Vec<_>>(), Fit::Asked).await? {
+        if all.iter().all(|begin| begin.risk.is_none())
+            && let Some(begun) = insert(&client, &all.iter().collect::<Vec<_>>(), Fit::Asked).await?
+        {
             return Ok(begun);
         }
-        // Not all of them fit: as many as do, one after the other.
+        // Not all of them fit, or policies have to be asked: one after the other.
         let transaction = client.transaction().await.context(QuerySnafu { what: WHAT })?;
         let held = hold(&transaction, &all).await?;
+        let held: Vec<_> = all.iter().filter(|begin| held.contains(&begin.order_id)).collect();
         let mut used = counters(&transaction, &all).await?;
-        let (mut fit, mut reached) = (vec![], vec![]);
-        for begin in all.iter().filter(|begin| held.contains(&begin.order_id)) {
+        let mut known = assess::read(&transaction, &held).await?;
+        let (mut fit, mut reached, mut passed, mut blocked) = (vec![], vec![], vec![], vec![]);
+        for begin in held {
+            let hits = assess::verdicts(begin, &known);
+            if question::blocks(&hits) {
+                blocked.push((begin, hits));
+                continue;
+            }
             let payment = (begin.decision.channel.as_str(), begin.amount_minor);
             match limits::take(&mut used, &begin.limits, payment) {
-                Ok(()) => fit.push(begin),
+                Ok(()) => {
+                    assess::count(begin, &mut known);
+                    passed.push((begin, hits));
+                    fit.push(begin);
+                }
                 Err(limit) => reached.push((begin.attempt_id, limit)),
             }
         }
         // They fit, as nobody else counts meanwhile.
         let mut begun = insert(&transaction, &fit, Fit::Known).await?.context(LostSnafu)?;
         begun.extend(refused(&transaction, reached).await?);
+        let told = assess::write(&transaction, &known, (&passed, &blocked)).await?;
         transaction.commit().await.context(QuerySnafu { what: WHAT })?;
+        self.wake(told);
+        let mut seen: HashMap<_, _> =
+            passed.into_iter().map(|(begin, hits)| (begin.attempt_id, hits)).collect();
+        for (attempt_id, begun) in &mut begun {
+            if let Begun::Attempt(hits) = begun {
+                *hits = seen.remove(attempt_id).unwrap_or_default();
+            }
+        }
+        begun.extend(blocked.into_iter().map(|(begin, hits)| (begin.attempt_id, Begun::Blocked(hits))));
         Ok(begun)
     }
 }
@@ -102,6 +132,9 @@ async fn counters<C: GenericClient>(client: &C, all: &[Begin]) -> Result<HashMap
     let sql = "SELECT counter, amount_minor, payments FROM gateway.limit_counters
          WHERE counter = ANY ($1) ORDER BY counter_id FOR UPDATE";
     let names: HashSet<_> = all.iter().flat_map(|begin| &begin.limits).map(|limit| &limit.counter).collect();
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
     let read = |row: &Row| -> Result<(String, Used), tokio_postgres::Error> {
         let used = Used { amount_minor: row.try_get("amount_minor")?, payments: row.try_get("payments")? };
         Ok((row.try_get("counter")?, used))
@@ -191,7 +224,7 @@ async fn insert<C: GenericClient>(
             return Ok(None);
         }
         if let Some(attempt_id) = row.try_get("attempt_id").context(ReadSnafu)? {
-            begun.push((attempt_id, Begun::Attempt));
+            begun.push((attempt_id, Begun::Attempt(vec![])));
         }
     }
     Ok(Some(begun))

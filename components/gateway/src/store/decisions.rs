@@ -30,7 +30,39 @@ pub struct Decided {
     pub decision: Value,
 }
 
+/// A risk policy that an order matched.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assessed {
+    pub policy: String,
+    pub mode: String,
+    pub verdict: String,
+    pub facts: Value,
+    pub config_epoch: i64,
+    pub config_hash: String,
+    pub happened_at: Timestamp,
+}
+
 impl Store {
+    /// The risk policies that an order matched: each at most once.
+    pub async fn assessed(&self, order_id: Uuid) -> Result<Vec<Assessed>, StoreError> {
+        let sql = "SELECT policy, mode, verdict, facts, config_epoch, config_hash, happened_at
+            FROM gateway.risk_journal WHERE order_id = $1 ORDER BY policy";
+        let rows = rows(&self.client().await?, "read an order's risk journal", sql, &[&order_id]).await?;
+        let read = |row: &tokio_postgres::Row| -> Result<Assessed, tokio_postgres::Error> {
+            Ok(Assessed {
+                policy: row.try_get("policy")?,
+                mode: row.try_get("mode")?,
+                verdict: row.try_get("verdict")?,
+                facts: row.try_get("facts")?,
+                config_epoch: row.try_get("config_epoch")?,
+                config_hash: row.try_get("config_hash")?,
+                happened_at: row.try_get("happened_at")?,
+            })
+        };
+        rows.iter().map(|row| read(row).context(ReadSnafu)).collect()
+    }
+
     /// An order's attempts, oldest first: three at most.
     pub async fn decided(&self, order_id: Uuid) -> Result<Vec<Decided>, StoreError> {
         let sql = "SELECT attempt_id, channel, status, code, network_id, signed_at, ended_at, decision
@@ -58,11 +90,18 @@ impl Store {
         row.map(|row| row.try_get(0).context(ReadSnafu)).transpose()
     }
 
-    /// Deletes a bounded number of counters of days and months that are over.
-    pub async fn purge_limits(&self) -> Result<u64, StoreError> {
-        let sql = "DELETE FROM gateway.limit_counters WHERE counter_id IN
+    /// Deletes a bounded number of counters of days and months that are over, and of windows.
+    pub async fn purge_counters(&self) -> Result<u64, StoreError> {
+        let limits = "DELETE FROM gateway.limit_counters WHERE counter_id IN
             (SELECT counter_id FROM gateway.limit_counters WHERE last_day < current_date - $2::int
              ORDER BY counter_id LIMIT $1 FOR UPDATE SKIP LOCKED)";
-        execute(&self.client().await?, "purge limit counters", sql, &[&PURGE_MAX, &KEPT_DAYS]).await
+        let windows = "DELETE FROM gateway.risk_windows WHERE window_key IN
+            (SELECT window_key FROM gateway.risk_windows WHERE last_day < current_date - $2::int
+             ORDER BY last_day LIMIT $1 FOR UPDATE SKIP LOCKED)";
+        let client = self.client().await?;
+        let params: super::Params<'_> = &[&PURGE_MAX, &KEPT_DAYS];
+        let deleted = execute(&client, "purge limit counters", limits, params).await?;
+        let windows = execute(&client, "purge risk windows", windows, params).await?;
+        Ok(deleted.saturating_add(windows))
     }
 }

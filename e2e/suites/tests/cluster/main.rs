@@ -16,6 +16,7 @@ mod s02_leaving;
 mod s02_paused;
 mod s02_production;
 mod s02_production_chaos;
+mod s02_risk;
 mod s02_terms;
 mod s02_unreadable;
 mod s03_isolation;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::s03_payments::ready;
 
 /// The tenant's local time, never within minutes of midnight, when two dates could be right.
-fn local(zone: &str) -> Zoned {
+pub(crate) fn local(zone: &str) -> Zoned {
     loop {
         let now = now(zone);
         let minute = i32::from(now.hour()) * 60 + i32::from(now.minute());

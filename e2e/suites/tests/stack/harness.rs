@@ -27,6 +27,8 @@ pub(crate) struct Stack {
     record: u16,
     epoch: u64,
     pub(crate) environment: &'static str,
+    /// The risk policies of the next config.
+    pub(crate) risk: Value,
     pub(crate) simulator_port: u16,
     pub(crate) ledger_port: u16,
 }
@@ -95,6 +97,7 @@ impl Stack {
             record,
             epoch: 0,
             environment: "Test",
+            risk: json!([]),
             simulator_port,
             ledger_port,
         };
@@ -161,7 +164,7 @@ impl Stack {
             "tenant": "test", "environment": self.environment, "epoch": self.epoch, "currencies": ["CNY", "USD"],
             "calendar": calendar(), "database": self.postgres.config("gateway"),
             "ledger": format!("https://localhost:{}", self.ledger_port),
-            "channels": channels,
+            "channels": channels, "risk": self.risk,
         });
         let path = folder.join("config.json");
         std::fs::write(folder.join("next"), serde_json::to_vec_pretty(&config)?)?;

@@ -221,6 +221,9 @@ pub(crate) async fn written(postgres: &Postgres) -> Result<Vec<i64>> {
         "gateway.registry_audit",
         "gateway.surpluses",
         "gateway.payouts",
+        "gateway.risk_entries",
+        "gateway.risk_journal",
+        "gateway.risk_windows",
         "ledger.transactions",
         "ledger.refusals",
     ] {

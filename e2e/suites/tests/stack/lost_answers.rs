@@ -12,6 +12,7 @@ use tokio_postgres::Client;
 
 use crate::harness::{DATE, Stack, payment, refund};
 use crate::limits::{MISCOUNTED, configured, limited};
+use crate::risk::{in_force, policy};
 
 const ROUNDS_MIN: i64 = 8;
 const ROUNDS_MAX: i64 = 60;
@@ -56,6 +57,44 @@ async fn a_commit_whose_answer_is_lost_is_asked_for_again() -> Result<()> {
     standby(&postgres, "").await?;
     ensure!(hit(), "not every statement of {ALONE:?} was hit: {lost:?}");
     assert_eq!(stack.count(MISCOUNTED).await?, 0, "counted twice");
+    stack.check_agreement().await
+}
+
+/// What a policy counts, it counts once, and what it blocks stays blocked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_risk_policy_decides_once_though_its_answer_is_lost() -> Result<()> {
+    const PAYERS: usize = 24;
+    let mut stack = Stack::start().await?;
+    let once = json!({"per": "Payer", "windowSeconds": 3_600, "paymentsMax": 1});
+    let all = json!({"per": "Merchant", "windowSeconds": 3_600, "paymentsMax": 1_000});
+    in_force(&mut stack, json!([policy("once", "Velocity", &once), policy("all", "Velocity", &all)])).await?;
+    let app = stack.app("app1", 1)?;
+    let postgres = stack.postgres.connect("postgres").await?;
+    standby(&postgres, "nobody").await?;
+    let lost = Mutex::new(BTreeMap::new());
+    tokio::select! {
+        stopped = lose(&postgres, &lost) => stopped?,
+        done = async {
+            for payer in 0..PAYERS {
+                for (number, code) in [(format!("a{payer}"), None), (format!("b{payer}"), Some("RiskBlocked"))] {
+                    let mut request = payment(&number, 1_000);
+                    request.payer_id = Some(format!("payer-{payer}"));
+                    let paid = app.pay(&request).await?;
+                    assert_eq!(paid.failure_code.as_deref(), code, "{number}");
+                }
+            }
+            anyhow::Ok(())
+        } => done?,
+    }
+    standby(&postgres, "").await?;
+    let commits =
+        seen(&lost).iter().filter(|(query, _)| query.contains("COMMIT")).map(|(_, n)| *n).sum::<u32>();
+    ensure!(commits >= 20, "too few commits were lost: {lost:?}");
+    let payers = i64::try_from(PAYERS)?;
+    let counted = "SELECT sum((slice ->> 1)::bigint)::bigint FROM gateway.risk_windows, jsonb_array_elements(slices) slice";
+    assert_eq!(stack.count(counted).await?, 2 * payers, "by both policies");
+    assert_eq!(stack.count("SELECT count(*) FROM gateway.attempts").await?, payers);
+    assert_eq!(stack.count("SELECT count(*) FROM gateway.risk_journal").await?, payers);
     stack.check_agreement().await
 }
 

@@ -90,6 +90,7 @@ pub fn gateway_config(tenant: &Tenant, settings: &Settings, channels: &[Usable],
         ledger: format!("https://ledger.{}.svc:{PORT_LEDGER}", tenant.namespace),
         denied_cidrs: settings.closed().map(str::to_owned).collect(),
         channels: channels.iter().map(|channel| channel.config.clone()).collect(),
+        risk: tenant.risk.clone(),
     };
     serde_json::to_string_pretty(&config).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use crate::api::accounts::ACCOUNTS;
 use crate::api::payouts::{NAME_CHARS_MAX, PAYEE_LENGTH_MAX};
 use crate::api::problem::Code;
 use crate::api::terminals::{ACCOUNT_LENGTH_MAX, ACQUIRER_LENGTH_MAX, LOCATION_CHARS_MAX, SERIAL_LENGTH_MAX};
-use crate::api::wire::{EXPIRES_IN_DEFAULT, EXPIRES_IN_SECONDS, PAYER_LENGTH_MAX, TEXT_CHARS_MAX};
+use crate::api::wire::{EXPIRES_IN_DEFAULT, EXPIRES_IN_SECONDS, NAME_LENGTH_MAX, TEXT_CHARS_MAX};
 use crate::state::OrderState;
 
 pub(super) fn all(currencies: &[String]) -> Value {
@@ -40,10 +40,11 @@ fn pay_request(currency: &Value) -> Value {
     ];
     let seconds = json!({"type": ["integer", "null"], "default": EXPIRES_IN_DEFAULT,
         "minimum": EXPIRES_IN_SECONDS.start(), "maximum": EXPIRES_IN_SECONDS.end()});
-    let payer = json!({"type": ["string", "null"], "pattern": format!("^[!-~]{{1,{PAYER_LENGTH_MAX}}}$")});
+    let name = json!({"type": ["string", "null"], "pattern": format!("^[!-~]{{1,{NAME_LENGTH_MAX}}}$")});
     let optional = [
         ("description", text()),
-        ("payerId", payer),
+        ("payerId", name.clone()),
+        ("deviceId", name),
         ("expiresInSeconds", seconds),
         ("terminal", terminal()),
     ];

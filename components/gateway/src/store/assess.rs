@@ -1,0 +1,197 @@
+//! What risk policies know and decide, in the transaction that begins attempts: it locks the
+//! windows that are counted in, from the verdict to the commit. So no two payments count
+//! the same place, by however many replicas, and no verdict is without its line in the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use deadpool_postgres::GenericClient;
+use futures_util::future::try_join_all;
+use snafu::ResultExt;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::begin::Begin;
+use super::orders::{COLUMNS, by_id, event};
+use super::outbox::publish;
+use super::{Params, ReadSnafu, StoreError, execute, rows};
+use crate::risk::question::{Hit, Key, Known};
+use crate::risk::window::Slices;
+
+const WHAT: &str = "assess risk";
+/// The code of a payment that a policy blocked. Which one, the app is not told.
+pub const BLOCKED: &str = "RiskBlocked";
+
+/// Who matched what.
+pub(super) type Matched<'a> = Vec<(&'a Begin, Vec<Hit>)>;
+
+/// Reads what is known of payments whose orders are held, and locks their windows.
+pub(super) async fn read<C: GenericClient>(client: &C, held: &[&Begin]) -> Result<Known, StoreError> {
+    let asking: Vec<_> =
+        held.iter().filter_map(|begin| Some((begin.order_id, begin.risk.as_ref()?))).collect();
+    let mut known = Known::default();
+    if asking.is_empty() {
+        return Ok(known);
+    }
+    let lookups = || asking.iter().flat_map(|(_, question)| &question.lookups);
+    let entries = || lookups().flat_map(|lookup| lookup.hashes.iter().map(move |hash| (lookup, hash)));
+    let orders: Vec<_> = asking.iter().map(|(order_id, _)| *order_id).collect();
+    let aged = asking.iter().filter(|(_, question)| question.is_about_age());
+    let merchants: Vec<_> = aged.map(|(_, question)| question.merchant.as_str()).collect();
+    let listed: Params<'_> = &[
+        &entries().map(|(lookup, _)| lookup.list.as_str()).collect::<Vec<_>>(),
+        &entries().map(|(lookup, _)| lookup.kind.as_str()).collect::<Vec<_>>(),
+        &entries().map(|(_, hash)| hash.as_slice()).collect::<Vec<_>>(),
+    ];
+    let (begun_of, approved_of): (Params<'_>, Params<'_>) = (&[&orders], &[&merchants]);
+    let (begun, listed, approved) = futures_util::try_join!(
+        rows(client, WHAT, "SELECT order_id FROM gateway.attempts WHERE order_id = ANY ($1)", begun_of),
+        rows(
+            client,
+            WHAT,
+            "SELECT DISTINCT e.list, e.kind, e.value_hash FROM gateway.risk_entries e
+             JOIN unnest($1::text[], $2::text[], $3::bytea[]) AS t(list, kind, value_hash)
+                USING (list, kind, value_hash)",
+            listed
+        ),
+        rows(
+            client,
+            WHAT,
+            "SELECT merchant_id, coalesce(approved_at, created_at) FROM gateway.merchants WHERE merchant_id = ANY ($1)",
+            approved_of
+        ),
+    )?;
+    for row in &begun {
+        known.begun.insert(row.try_get(0).context(ReadSnafu)?);
+    }
+    for row in &listed {
+        let hash = key(row, 2)?;
+        known.listed.insert((row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?, hash));
+    }
+    for row in &approved {
+        known.approved.insert(row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?);
+    }
+    lock_windows(client, held, &mut known).await?;
+    Ok(known)
+}
+
+/// Makes windows that are not there yet and locks all of them, in one order for everybody.
+async fn lock_windows<C: GenericClient>(
+    client: &C,
+    held: &[&Begin],
+    known: &mut Known,
+) -> Result<(), StoreError> {
+    let mut days = BTreeMap::new();
+    for begin in held.iter().filter(|begin| !known.begun.contains(&begin.order_id)) {
+        for count in begin.risk.iter().flat_map(|question| question.windows(known)) {
+            let day = days.entry(count.key).or_insert(count.last_day);
+            *day = count.last_day.max(*day);
+        }
+    }
+    if days.is_empty() {
+        return Ok(());
+    }
+    // The clock is read when the row is locked, be it after a wait for another.
+    let sql = "INSERT INTO gateway.risk_windows AS w (window_key, last_day)
+         SELECT key, day FROM unnest($1::bytea[], $2::date[]) AS t(key, day) ORDER BY key
+         ON CONFLICT (window_key) DO UPDATE SET last_day = greatest(w.last_day, excluded.last_day)
+         RETURNING window_key, slices, floor(extract(epoch FROM clock_timestamp()))::bigint";
+    let params: Params<'_> =
+        &[&days.keys().map(Key::as_slice).collect::<Vec<_>>(), &days.values().collect::<Vec<_>>()];
+    for row in rows(client, WHAT, sql, params).await? {
+        // What cannot be read was not written by us: it counts from now on.
+        let slices = Slices::read(row.try_get(1).context(ReadSnafu)?).unwrap_or_default();
+        known.windows.insert(key(&row, 0)?, slices);
+        known.now_seconds = known.now_seconds.max(row.try_get(2).context(ReadSnafu)?);
+    }
+    Ok(())
+}
+
+fn key(row: &Row, column: usize) -> Result<Key, StoreError> {
+    let bytes: &[u8] = row.try_get(column).context(ReadSnafu)?;
+    let mut key = Key::default();
+    // The table holds them to this length.
+    if bytes.len() == key.len() {
+        key.copy_from_slice(bytes);
+    }
+    Ok(key)
+}
+
+/// What the policies say of an attempt; nothing where it is not the first that is tried.
+pub(super) fn verdicts(begin: &Begin, known: &Known) -> Vec<Hit> {
+    let asked = begin.risk.as_ref().filter(|_| !known.begun.contains(&begin.order_id));
+    asked.map(|question| question.verdicts(known)).unwrap_or_default()
+}
+
+/// Counts a payment that goes on.
+pub(super) fn count(begin: &Begin, known: &mut Known) {
+    if let Some(question) = begin.risk.as_ref().filter(|_| !known.begun.contains(&begin.order_id)) {
+        question.count(known);
+    }
+}
+
+/// Stores what was counted and matched, and fails the orders that are blocked. True: an app
+/// is to be told.
+pub(super) async fn write<C: GenericClient>(
+    client: &C,
+    known: &Known,
+    (passed, blocked): (&Matched<'_>, &Matched<'_>),
+) -> Result<bool, StoreError> {
+    store_windows(client, known).await?;
+    journal(client, passed.iter().chain(blocked)).await?;
+    let orders: BTreeSet<Uuid> = blocked.iter().map(|(begin, _)| begin.order_id).collect();
+    if orders.is_empty() {
+        return Ok(false);
+    }
+    let sql = format!(
+        "UPDATE gateway.orders SET status = 'Failed', failure_code = $2, completed_at = now(), next_check_at = NULL
+         WHERE order_id = ANY ($1) AND status = 'Processing' RETURNING {COLUMNS}"
+    );
+    let orders: Vec<_> = orders.into_iter().collect();
+    let failed = by_id(&rows(client, WHAT, &sql, &[&orders, &BLOCKED]).await?)?;
+    let events: Vec<_> = failed.iter().map(|(_, order)| event("payment.failed", order)).collect();
+    let told = try_join_all(events.iter().map(|event| publish(client, event))).await?;
+    Ok(told.contains(&true))
+}
+
+async fn store_windows<C: GenericClient>(client: &C, known: &Known) -> Result<(), StoreError> {
+    let counted: Vec<_> = known.counted.iter().filter_map(|key| known.windows.get_key_value(key)).collect();
+    if counted.is_empty() {
+        return Ok(());
+    }
+    let sql = "UPDATE gateway.risk_windows w SET slices = t.slices
+         FROM unnest($1::bytea[], $2::jsonb[]) AS t(key, slices) WHERE w.window_key = t.key";
+    let params: Params<'_> = &[
+        &counted.iter().map(|(key, _)| key.as_slice()).collect::<Vec<_>>(),
+        &counted.iter().map(|(_, slices)| slices.stored()).collect::<Vec<_>>(),
+    ];
+    execute(client, WHAT, sql, params).await?;
+    Ok(())
+}
+
+async fn journal<'a, C: GenericClient>(
+    client: &C,
+    matched: impl Iterator<Item = &'a (&'a Begin, Vec<Hit>)>,
+) -> Result<(), StoreError> {
+    let mut lines = vec![];
+    for (begin, hits) in matched {
+        let version = begin.risk.iter().map(|question| &question.version);
+        lines.extend(version.flat_map(|version| hits.iter().map(move |hit| (begin.order_id, version, hit))));
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO gateway.risk_journal
+            (order_id, policy, config_epoch, config_hash, mode, verdict, facts)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::jsonb[])";
+    let params: Params<'_> = &[
+        &lines.iter().map(|(order_id, _, _)| *order_id).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, _, hit)| hit.policy.name.as_str()).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, version, _)| version.epoch).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, version, _)| version.hash.as_str()).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, _, hit)| hit.policy.mode.as_str()).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, _, hit)| hit.policy.action.as_str()).collect::<Vec<_>>(),
+        &lines.iter().map(|(_, _, hit)| &hit.facts).collect::<Vec<_>>(),
+    ];
+    execute(client, WHAT, sql, params).await?;
+    Ok(())
+}
