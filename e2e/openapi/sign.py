@@ -70,6 +70,8 @@ def map_body(context, body):
     names = [body.get("merchantId"), body.get("method")]
     if all(isinstance(name, str) and re.fullmatch("[A-Za-z0-9._-]{1,32}", name) for name in names) and often(body):
         body["merchantId"], body["method"] = "M1", "card"
+        # No terminal is.
+        body.pop("terminal", None)
     return body
 
 
