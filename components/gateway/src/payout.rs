@@ -126,9 +126,8 @@ pub fn prepare(
     (number, amount): (&str, Money),
 ) -> Result<Prepared, PrepareError> {
     let failed = |why: &str| PrepareError { why: why.to_owned() };
-    if !channel.enabled {
-        return Err(failed("the channel takes nothing new any more"));
-    }
+    let asked = (payout.merchant_id.as_str(), amount);
+    route::payout::rules(&gateway.settings().value, channel, asked).map_err(failed)?;
     let sealed = payout.payee_sealed.as_deref();
     let opened = sealed.and_then(|sealed| gateway.data_keys.open(&whose(payout.payout_id), sealed));
     let payee = opened.and_then(|payee| serde_json::from_slice::<(String, String)>(&payee).ok());

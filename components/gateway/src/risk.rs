@@ -160,9 +160,9 @@ fn key(keys: &DataKeys, parts: &[&str]) -> [u8; 32] {
     keys.subject(parts).first().copied().unwrap_or_default()
 }
 
-/// Of no use any more: a day more than the zones of the earth are apart.
+/// Of no use after that: a day more, as a window does not end with a day.
 fn last_day(asked: &Asked<'_>, seconds: i64) -> Date {
-    let days = seconds.checked_div(DAY_SECONDS).unwrap_or(0).saturating_add(2);
+    let days = seconds.checked_div(DAY_SECONDS).unwrap_or(0).saturating_add(1);
     asked.local.date().saturating_add(days.days())
 }
 

@@ -5,6 +5,15 @@
 SET LOCAL lock_timeout = '5s';
 -- Of merchants from before it is not known: they are as old as their row.
 ALTER TABLE gateway.merchants ADD COLUMN approved_at timestamptz;
+-- A trigger, as pods of the release before this one approve, too, during an update.
+CREATE FUNCTION gateway.note_approval() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.approved_at := now();
+    RETURN NEW;
+END $$;
+CREATE TRIGGER approval_noted BEFORE UPDATE ON gateway.merchants FOR EACH ROW
+    WHEN (OLD.status = 'Applied' AND NEW.status = 'Active') EXECUTE FUNCTION gateway.note_approval();
 
 -- What went by in a window of time, of whomever a policy is about. It is locked by the
 -- transaction that begins an attempt, from its verdict to its commit.

@@ -12,8 +12,9 @@ use payplane_api::id::{MerchantId, TerminalId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::admin::{Subject, no_more, subject};
+use super::admin::{Subject, subject};
 use super::fields::Fields;
+use super::parameters::no_more;
 use super::path::Path;
 use super::problem::{Code, Problem};
 use super::read_body;

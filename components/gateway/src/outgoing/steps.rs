@@ -33,8 +33,7 @@ impl Outgoing {
         let transaction_id = match self.debit(gateway, (trace, patience)).await {
             Ok(transaction_id) => transaction_id,
             Err(SettleError::Owed { source: BooksError::Refused { reason, message } }) => {
-                // Not decided on the balance: something is wrong, and it waits for whoever
-                // mends it.
+                // Not what the books say again for ever: it waits for whoever mends it.
                 let Some(code) = refused_for(reason) else {
                     return Err(SettleError::Owed { source: BooksError::Refused { reason, message } });
                 };
@@ -186,11 +185,12 @@ impl Outgoing {
     }
 }
 
-/// The app's code of a debit that the books refuse for what the merchant has.
+/// The app's code of a debit that the books refuse for ever: under this key nothing is booked.
 fn refused_for(reason: RefusalReason) -> Option<&'static str> {
     match reason {
         RefusalReason::Insufficient => Some("InsufficientBalance"),
         RefusalReason::OverOriginal => Some("RefundExceedsPayment"),
+        RefusalReason::AccountNotOpen => Some("AccountNotOpen"),
         _ => None,
     }
 }

@@ -152,9 +152,12 @@ impl Question {
         by_name.into_values().collect()
     }
 
-    /// Counts the payment in all its windows.
-    pub fn count(&self, known: &mut Known) {
-        let about: Vec<_> = self.windows(known).map(|count| (count.key, count.span, count.adds)).collect();
+    /// Counts the payment in its windows. One that a policy in shadow would have blocked it does
+    /// not count, as it would not if it were enforced.
+    pub fn count(&self, known: &mut Known, hits: &[Hit]) {
+        let is_hit = |count: &&Count| !hits.iter().any(|hit| hit.policy.name == count.policy.name);
+        let about = self.windows(known).filter(is_hit);
+        let about: Vec<_> = about.map(|count| (count.key, count.span, count.adds)).collect();
         for (key, span, adds) in about {
             known.windows.entry(key).or_default().count(span.at(known.now_seconds), adds);
             known.counted.insert(key);

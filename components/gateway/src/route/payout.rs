@@ -30,7 +30,8 @@ pub fn choose<'a>(
     first.map(|(_, _, channel)| channel).ok_or_else(against)
 }
 
-fn rules<'a>(
+/// What the config says of such a payout over a channel; why it takes none, where it does not.
+pub fn rules<'a>(
     settings: &Settings,
     channel: &'a ChannelSettings,
     (merchant, amount): (&str, Money),

@@ -22,6 +22,11 @@ pub(super) const ADMITTED: &str = "JOIN gateway.merchants m ON m.merchant_id = t
                 AND x.acquirer_code = t.acquirer_code AND x.location = t.location
                 AND m.unified_social_credit_code = t.credit_code AND m.settlement_account = t.settlement_account))";
 
+/// Of an app that is bound to the merchant by his name: who may pay to everybody takes
+/// nobody's money.
+pub(super) const BY_NAME: &str = "EXISTS (SELECT FROM gateway.app_merchants b
+    WHERE b.app_id = t.app_id AND b.merchant_id = t.merchant_id)";
+
 /// Why no order is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

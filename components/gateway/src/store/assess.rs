@@ -122,10 +122,10 @@ pub(super) fn verdicts(begin: &Begin, known: &Known) -> Vec<Hit> {
     asked.map(|question| question.verdicts(known)).unwrap_or_default()
 }
 
-/// Counts a payment that goes on.
-pub(super) fn count(begin: &Begin, known: &mut Known) {
+/// Counts a payment that goes on, although some policies, which do not count it, matched it.
+pub(super) fn count(begin: &Begin, hits: &[Hit], known: &mut Known) {
     if let Some(question) = begin.risk.as_ref().filter(|_| !known.begun.contains(&begin.order_id)) {
-        question.count(known);
+        question.count(known, hits);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::risk::question::{self, Hit, Question};
 use crate::route::Decision;
 
 const WHAT: &str = "begin attempts";
+const BOUNDS: &str = "SET LOCAL idle_in_transaction_session_timeout = '2s'; SET LOCAL lock_timeout = '5s'";
 
 /// An attempt that is to begin.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ impl Store {
         }
         // Not all of them fit, or policies have to be asked: one after the other.
         let transaction = client.transaction().await.context(QuerySnafu { what: WHAT })?;
+        // Others wait for what it locks: should this process freeze, not for long.
+        transaction.batch_execute(BOUNDS).await.context(QuerySnafu { what: WHAT })?;
         let held = hold(&transaction, &all).await?;
         let held: Vec<_> = all.iter().filter(|begin| held.contains(&begin.order_id)).collect();
         let mut used = counters(&transaction, &all).await?;
@@ -82,7 +85,7 @@ impl Store {
             let payment = (begin.decision.channel.as_str(), begin.amount_minor);
             match limits::take(&mut used, &begin.limits, payment) {
                 Ok(()) => {
-                    assess::count(begin, &mut known);
+                    assess::count(begin, &hits, &mut known);
                     passed.push((begin, hits));
                     fit.push(begin);
                 }

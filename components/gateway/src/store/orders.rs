@@ -104,6 +104,11 @@ impl Order {
     }
 }
 
+/// Orders by their ids.
+pub(super) fn by_id(rows: &[Row]) -> Result<Vec<(Uuid, Order)>, StoreError> {
+    rows.iter().map(|row| Order::read(row).map(|order| (order.order_id, order))).collect()
+}
+
 /// What an unfinished order waits for.
 #[derive(Clone, Copy)]
 pub enum Awaited<'a> {

@@ -7,7 +7,7 @@ use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::admission::{self, ADMITTED, Refusal};
+use super::admission::{self, ADMITTED, BY_NAME, Refusal};
 use super::due::Table;
 use super::nonces::{self, Nonce};
 use super::outgoing::Told;
@@ -128,7 +128,7 @@ impl Store {
              FROM (SELECT $2::text AS app_id, $6::text AS merchant_id, NULL::text AS terminal_id,
                 NULL::text AS serial_number, NULL::text AS acquirer_code, NULL::text AS credit_code,
                 NULL::text AS settlement_account, NULL::text AS location) t
-             {ADMITTED}
+             {ADMITTED} AND {BY_NAME}
              ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
         );
         let params: super::Params<'_> = &[
@@ -155,7 +155,10 @@ impl Store {
                 Some(known) => CreatedPayout::Known(Box::new(known)),
                 None => {
                     let who = (new.app_id.as_str(), new.merchant_id.as_str());
-                    return Ok(CreatedPayout::Refused(admission::refusal(&transaction, who, None).await?));
+                    let why = admission::refusal(&transaction, who, None).await?;
+                    // Everything else was in order, and it is bound by the `*` alone.
+                    let why = if why == Refusal::UnknownTerminal { Refusal::NotBound } else { why };
+                    return Ok(CreatedPayout::Refused(why));
                 }
             },
         };

@@ -65,7 +65,7 @@ impl Store {
         let name = kind.as_str();
         let approved = match verb {
             // The database refuses it, too, should this ever let one pass.
-            Verb::Approve => ", approved_by = $4, approved_at = now()",
+            Verb::Approve => ", approved_by = $4",
             _ => "",
         };
         let another = match verb {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::ToSpan as _;
 use payplane_e2e::{books, env, kubectl, merchant, merchant::App, tenant};
 use serde_json::{Value, json};
 
@@ -77,12 +78,13 @@ fn payments_are_held_against_the_policies_of_the_tenant() {
     assert_eq!(books::sql(&app.tenant, &row).trim(), "Shadow");
 
     let alpha = kubectl::get(&["ptn", &app.tenant]).expect("it is there");
-    let _ = local(alpha["spec"]["timezone"].as_str().expect("a zone"));
+    let now = local(alpha["spec"]["timezone"].as_str().expect("a zone"));
+    let then = |minutes: i64| now.saturating_add(minutes.minutes()).strftime("%H:%M").to_string();
     let hours = |from: &str, to: &str| json!({"timeOfDay": {"from": from, "to": to, "currency": "CNY", "amountMinorMax": 300}});
-    in_force(&app, "TimeOfDay", &hours("00:00", "23:59"));
+    in_force(&app, "TimeOfDay", &hours(&then(-60), &then(60)));
     assert_eq!(pays(&app, "day", &[300, 301]), [true, false]);
-    in_force(&app, "TimeOfDay", &hours("23:59", "00:00"));
-    assert_eq!(pays(&app, "midnight", &[301]), [true]);
+    in_force(&app, "TimeOfDay", &hours(&then(120), &then(180)));
+    assert_eq!(pays(&app, "later", &[301]), [true]);
 
     let list = named("list");
     in_force(&app, "List", &json!({"list": {"name": list}}));

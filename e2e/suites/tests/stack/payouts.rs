@@ -92,7 +92,14 @@ async fn refused(stack: &Stack, app: &App) -> Result<()> {
     }
     let stored = app.payout(DATE, "poor").await?;
     assert_eq!((stored.status, stored.failure_code.as_deref()), (Failed, Some("InsufficientBalance")));
-    assert_eq!(code(stack.app("app2", 1)?.payout(DATE, "paid").await), "NotFound", "another app's");
+    let other = stack.app("app2", 1)?;
+    assert_eq!(code(other.payout(DATE, "paid").await), "NotFound", "another app's");
+    // Who may pay to everybody takes nobody's money.
+    stack.admin("admin-client", "DELETE", "/admin/v1/apps/app2/merchants/M1", &Value::Null).await?;
+    assert_eq!(code(other.pay_out(&payout("other", 10_000)).await), "NotBound");
+    stack.bind("app2", "*").await?;
+    assert_eq!(code(other.pay_out(&payout("other", 10_000)).await), "NotBound");
+    stack.bind("app2", "M1").await?;
 
     // Who is suspended is paid nothing; what was accepted before stays accepted.
     let merchant = |verb: &str| {
