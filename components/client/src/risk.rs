@@ -9,7 +9,7 @@ use crate::print::{self, Output};
 
 /// Whom an entry is about.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Kind {
+pub(crate) enum Kind {
     Payer,
     Device,
     Merchant,
@@ -17,7 +17,7 @@ pub enum Kind {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ListCommand {
+pub(crate) enum ListCommand {
     /// Add an entry, or say which one it is
     Add {
         list: String,

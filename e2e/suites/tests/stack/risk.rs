@@ -1,7 +1,9 @@
 //! Risk policies: each blocks and passes as documented, is edited live, tried in shadow, and
 //! leaves its line in a journal that nobody changes.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
 use jiff::{ToSpan, Zoned};
 use payplane_client::call::App;
 use payplane_client::message::Payment;
@@ -78,6 +80,7 @@ async fn each_policy_blocks_and_passes_as_documented() -> Result<()> {
     split_orders(&mut stack, &app).await?;
     shadows(&mut stack, &app).await?;
     append_only(&stack).await?;
+    purged(&stack).await?;
     let blocked =
         stack.count("SELECT count(*) FROM gateway.orders WHERE failure_code = 'RiskBlocked'").await?;
     let lines = "SELECT count(DISTINCT order_id) FROM gateway.risk_journal WHERE mode = 'Enforce'";
@@ -241,6 +244,22 @@ async fn shadows(stack: &mut Stack, app: &App) -> Result<()> {
     in_force(stack, json!([])).await?;
     assert_eq!(pays(app, "without", Some("q-1"), &[301, 301]).await?, [true; 2]);
     Ok(())
+}
+
+/// Windows that nobody looks at any more are deleted.
+async fn purged(stack: &Stack) -> Result<()> {
+    let postgres = stack.postgres.connect("postgres").await?;
+    let old = "INSERT INTO gateway.risk_windows (window_key, last_day)
+        SELECT sha256(n::text::bytea), current_date - n FROM generate_series(3, 4) n";
+    postgres.execute(old, &[]).await?;
+    let left = "SELECT count(*) FROM gateway.risk_windows WHERE last_day < current_date";
+    for _ in 0..600 {
+        if stack.count(left).await? == 1 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("{} are left", stack.count(left).await?)
 }
 
 async fn append_only(stack: &Stack) -> Result<()> {

@@ -1,10 +1,13 @@
 //! Lists of whom no payment is taken from: added to, looked at and taken from by the admin
 //! API, audited, bounded.
 
+use std::process::Command;
+
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::harness::Stack;
+use crate::process::binary;
 use crate::risk::{in_force, pays, pays_from, policy};
 
 const ENTRIES: &str = "/admin/v1/risk/lists/fraud/entries";
@@ -61,6 +64,7 @@ async fn who_is_listed_does_not_pay_until_taken_off() -> Result<()> {
     }
     assert_eq!(pays(&app, "free", Some("wx-1"), &[1]).await?, [true]);
     audited(&stack, &payer).await?;
+    by_command(&stack)?;
     refused(&stack).await?;
     bounded(&stack).await
 }
@@ -74,6 +78,26 @@ async fn audited(stack: &Stack, payer: &str) -> Result<()> {
     let clear =
         "SELECT count(*) FROM gateway.registry_audit a WHERE kind = 'risk-entry' AND a::text LIKE '%wx-%'";
     assert_eq!(stack.count(clear).await?, 0, "a payer's name lies in the audit");
+    Ok(())
+}
+
+/// As an administrator does it from a shell.
+fn by_command(stack: &Stack) -> Result<()> {
+    let identity = stack.postgres.pki.leaf("admin-client", &[])?;
+    let gateway = format!("https://localhost:{}", stack.ports[1]);
+    let run = |args: &[&str]| -> Result<String> {
+        let mut command = Command::new(binary()?);
+        command.args(["client", "risk-list"]).args(args).args(["--gateway", &gateway, "--ca"]);
+        command.arg(stack.postgres.pki.trust().join("ca.crt")).arg("--cert").arg(identity.join("tls.crt"));
+        let done = command.arg("--cert-key").arg(identity.join("tls.key")).output()?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Ok(String::from_utf8(done.stdout)?)
+    };
+    let said = run(&["add", "fraud", "payer", "wx-9", "--note", "case 9"])?;
+    let entry = said.split(' ').nth(1).unwrap_or_default();
+    assert_eq!(said, format!("entry {entry} of fraud is there\n"));
+    assert_eq!(run(&["add", "fraud", "payer", "wx-9"])?, said);
+    assert_eq!(run(&["remove", "fraud", entry])?, format!("entry {entry} of fraud is gone\n"));
     Ok(())
 }
 
