@@ -77,7 +77,9 @@ impl Shares {
     pub fn note_done(&self, now: Instant) {
         let mut held = self.held();
         let stood_still = held.done_at.is_some_and(|at| now.saturating_duration_since(at) >= LATELY);
-        if stood_still && held.requests.all() > BUSY_MAX {
+        // So many of one app are enough: the next of it would be refused for what was no fault
+        // of its own.
+        if stood_still && held.requests.all() > APP_MAX {
             held.worked_off_at = now.checked_add(WORKED_OFF);
         }
         held.done_at = Some(now);
@@ -132,10 +134,10 @@ mod tests {
         assert!(!shares.gets_done(start));
         shares.note_done(start);
         assert!(shares.gets_done(start) && !shares.gets_done(start + LATELY));
-        let held: Vec<_> = (0..=BUSY_MAX).map(|_| shares.take("a", false)).collect();
+        let held: Vec<_> = (0..=APP_MAX).map(|_| shares.take("a", false)).collect();
         let back = start + Duration::from_secs(9);
         shares.note_done(back);
-        assert!(!shares.gets_done(back));
+        assert!(!shares.gets_done(back), "one more of the app is not refused");
         let later = back + WORKED_OFF;
         for tenth in 0..50 {
             shares.note_done(back + Duration::from_millis(100) * tenth);
