@@ -136,10 +136,13 @@ fn time_of_day(rule: &TimeOfDayRule, asked: &Asked<'_>) -> Option<Value> {
     Some(json!({"time": time, "amountMinor": minor, "amountMinorMax": rule.amount_minor_max}))
 }
 
+/// Who may stand in a list.
+pub const LISTED: [RiskSubject; 4] =
+    [RiskSubject::Payer, RiskSubject::Device, RiskSubject::Merchant, RiskSubject::Terminal];
+
 /// Everybody whom the payment names may stand in the list.
 fn lookups(rule: &ListRule, policy: &RiskPolicyConfig, asked: &Asked<'_>, keys: &DataKeys) -> Vec<Lookup> {
-    let all = [RiskSubject::Payer, RiskSubject::Device, RiskSubject::Merchant, RiskSubject::Terminal];
-    let named = all.into_iter().filter_map(|kind| Some((kind, asked.subject(kind)?)));
+    let named = LISTED.into_iter().filter_map(|kind| Some((kind, asked.subject(kind)?)));
     let of = |(kind, value): (RiskSubject, &str)| Lookup {
         policy: policy.into(),
         list: rule.list.clone(),

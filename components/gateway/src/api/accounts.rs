@@ -10,7 +10,7 @@ use payplane_api::ledger::v1::{AccountEntry, Balance, Direction, ListEntriesRequ
 use serde_json::{Map, Value, json};
 use tokio::sync::SemaphorePermit;
 
-use super::app::reader_with;
+use super::app::{reader, reader_with};
 use super::id_of;
 use super::parameters::{Parameters, no_more};
 use super::path::Path;
@@ -28,8 +28,7 @@ pub(super) async fn balance(
     Path(merchant): Path<String>,
     request: Request,
 ) -> Result<Json<Value>, Problem> {
-    let (caller, parameters) = reader_with(&gateway, request).await?;
-    no_more(parameters)?;
+    let caller = reader(&gateway, request).await?;
     let merchant = of_caller(&gateway, &caller, merchant).await?;
     let codes = ACCOUNTS.iter().map(|account| code(&merchant, account)).collect();
     let _place = place(&gateway)?;

@@ -20,7 +20,7 @@ use super::problem::{Code, Problem};
 use super::read_body;
 use super::wire::{NAME_LENGTH_MAX, TEXT_CHARS_MAX, is_name};
 use crate::gateway::Gateway;
-use crate::risk::listed_as;
+use crate::risk::{LISTED, listed_as};
 use crate::store::risk_lists::{ENTRIES_MAX, Entry, NewEntry};
 
 const PAGE: i64 = 100;
@@ -52,8 +52,7 @@ async fn add(
     let (parts, body) = read_body(request).await?;
     let mut fields = Fields::parse(&body)?;
     let kind = fields.text("kind")?;
-    let kinds = [RiskSubject::Payer, RiskSubject::Device, RiskSubject::Merchant, RiskSubject::Terminal];
-    let kind = kinds.into_iter().find(|known| known.as_str() == kind);
+    let kind = LISTED.into_iter().find(|known| known.as_str() == kind);
     let kind = kind.ok_or_else(|| Problem::field("kind", "must be Payer, Device, Merchant or Terminal"))?;
     let value = fields.text("value")?;
     let good = match kind {
