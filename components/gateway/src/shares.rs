@@ -1,7 +1,7 @@
 //! How many requests are worked on: while work gets done, so many that those who are taken
 //! do not wait long, and of one app so many that others have room. While the database is
-//! away, and until what waited for it is done, many more wait; those who wait for a network
-//! or the ledger are not counted.
+//! away, until what waited for it is done, and where few come, many more wait; those who wait
+//! for a network or the ledger are not counted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,10 @@ const APP_MAX: usize = 160;
 const LATELY: Duration = Duration::from_millis(250);
 /// So long those who came while nothing got done are worked off.
 const WORKED_OFF: Duration = Duration::from_secs(5);
+/// A replica that is asked less than 250 times a second, a second's worth at once, has no
+/// more callers than it can bear: what slows it, a pod that starts beside it, passes.
+const FEW_APART: Duration = Duration::from_millis(4);
+const FEW_AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Verified requests that are worked on.
 #[derive(Clone, Default)]
@@ -34,6 +38,8 @@ struct Held {
     done_at: Option<Instant>,
     /// Until then nobody is refused.
     worked_off_at: Option<Instant>,
+    /// When as few as count as few would have come.
+    few_until: Option<Instant>,
 }
 
 /// One of an app's places, until it is dropped.
@@ -52,12 +58,12 @@ impl std::fmt::Debug for Share {
 }
 
 impl Shares {
-    /// None where as much is worked on as may be, of all or of the app. Whether work gets
-    /// done counts as of the request's arrival: who has waited is not refused for it.
+    /// None where as much is worked on as may be, of all or of the app. Whether that counts
+    /// is known since the request's arrival: who has waited is not refused for it.
     #[must_use]
-    pub fn take(&self, app: &str, gets_done: bool) -> Option<Share> {
+    pub fn take(&self, app: &str, is_bounded: bool) -> Option<Share> {
         let waiting = self.0.waiting.load(Ordering::Relaxed);
-        let most = if gets_done {
+        let most = if is_bounded {
             (BUSY_MAX.saturating_add(waiting), APP_MAX.saturating_add(waiting))
         } else {
             (usize::MAX, usize::MAX)
@@ -66,11 +72,13 @@ impl Shares {
         is_taken.then(|| Share { shares: self.clone(), app: app.to_owned() })
     }
 
+    /// A request came. Whether it may be refused: work gets done, and too many come for it.
     #[must_use]
-    pub fn gets_done(&self, now: Instant) -> bool {
-        let held = self.held();
+    pub fn bounds_one_more(&self, now: Instant) -> bool {
+        let mut held = self.held();
+        let are_few = held.are_few(now);
         let lately = held.done_at.is_some_and(|at| now.saturating_duration_since(at) < LATELY);
-        lately && held.worked_off_at.is_none_or(|until| now >= until)
+        lately && !are_few && held.worked_off_at.is_none_or(|until| now >= until)
     }
 
     /// A payment was brought as far as it goes.
@@ -96,6 +104,17 @@ impl Shares {
     }
 }
 
+impl Held {
+    fn are_few(&mut self, now: Instant) -> bool {
+        let until = self.few_until.map_or(now, |until| until.max(now));
+        let are_few = until.saturating_duration_since(now) < FEW_AT_ONCE;
+        if are_few {
+            self.few_until = until.checked_add(FEW_APART);
+        }
+        are_few
+    }
+}
+
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -111,6 +130,13 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// More than few have come just now.
+    fn crowded(now: Instant) -> Shares {
+        let shares = Shares::default();
+        shares.held().few_until = now.checked_add(FEW_AT_ONCE);
+        shares
+    }
 
     #[test]
     fn while_work_gets_done_an_app_has_its_share_and_gives_it_back() {
@@ -130,22 +156,38 @@ mod tests {
 
     #[test]
     fn those_who_waited_for_the_database_are_worked_off_before_others_are_refused() {
-        let (shares, start) = (Shares::default(), Instant::now());
-        assert!(!shares.gets_done(start));
+        let start = Instant::now();
+        let shares = crowded(start + Duration::from_secs(60));
+        assert!(!shares.bounds_one_more(start));
         shares.note_done(start);
-        assert!(shares.gets_done(start) && !shares.gets_done(start + LATELY));
+        assert!(shares.bounds_one_more(start) && !shares.bounds_one_more(start + LATELY));
         let held: Vec<_> = (0..=APP_MAX).map(|_| shares.take("a", false)).collect();
         let back = start + Duration::from_secs(9);
         shares.note_done(back);
-        assert!(!shares.gets_done(back), "one more of the app is not refused");
+        assert!(!shares.bounds_one_more(back), "one more of the app is not refused");
         let later = back + WORKED_OFF;
         for tenth in 0..50 {
             shares.note_done(back + Duration::from_millis(100) * tenth);
         }
-        assert!(shares.gets_done(later), "{}", held.len());
+        assert!(shares.bounds_one_more(later), "{}", held.len());
         // Nobody came meanwhile: it was idle.
         drop(held);
         shares.note_done(later + WORKED_OFF);
-        assert!(shares.gets_done(later + WORKED_OFF));
+        assert!(shares.bounds_one_more(later + WORKED_OFF));
+    }
+
+    #[test]
+    fn of_few_nobody_is_refused_however_slowly_they_are_worked_on() {
+        let (shares, start) = (Shares::default(), Instant::now());
+        let refused = |from: Instant, apart: u32| {
+            let came = (0..2_500).map(|number| {
+                let now = from + Duration::from_micros(1) * apart * number;
+                shares.note_done(now);
+                shares.bounds_one_more(now)
+            });
+            came.filter(|is_refused| *is_refused).count()
+        };
+        assert_eq!(refused(start, 4_000), 0, "250 a second for 10 s");
+        assert_eq!(refused(start + Duration::from_secs(20), 1_000), 2_500 - 250 - 625, "1,000 a second");
     }
 }

@@ -17,9 +17,9 @@ use crate::patience::{Patience, REQUEST_MAX};
 use crate::signature::{Claim, SignatureError, WINDOW_SECONDS, is_by_headers};
 use crate::store::nonces::Nonce;
 
-/// Did work get done when the request arrived?
+/// Whether the request may be refused for others that are worked on, as it stood on arrival.
 #[derive(Clone, Copy)]
-pub(super) struct GetsDone(pub(super) bool);
+pub(super) struct IsBounded(pub(super) bool);
 
 /// How much longer than its window a nonce is kept.
 const MARGIN_SECONDS: i64 = 10;
@@ -72,8 +72,8 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
         digest: claim.digest(),
         expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
     };
-    let gets_done = parts.extensions.get::<GetsDone>().is_some_and(|known| known.0);
-    let share = gateway.shares.take(app, gets_done);
+    let is_bounded = parts.extensions.get::<IsBounded>().is_some_and(|known| known.0);
+    let share = gateway.shares.take(app, is_bounded);
     let share = share.ok_or_else(|| Problem::overloaded("this replica has its hands full of this app"))?;
     let (trace, place) = (Trace::of(&parts.extensions), Arc::new((place(&parts)?, share)));
     let content = Content { body, parameters, idempotency: Key::of(&parts.headers) };
