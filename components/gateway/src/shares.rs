@@ -21,6 +21,10 @@ const WORKED_OFF: Duration = Duration::from_secs(5);
 /// more callers than it can bear: what slows it, a pod that starts beside it, passes.
 const FEW_APART: Duration = Duration::from_millis(4);
 const FEW_AT_ONCE: Duration = Duration::from_secs(1);
+/// For so long twice as many are worked on before others are refused: a short pause is no
+/// overload. It is over once there are so few again.
+const CROWDED_MAX: Duration = Duration::from_millis(300);
+const CALM: usize = APP_MAX / 2;
 
 /// Verified requests that are worked on.
 #[derive(Clone, Default)]
@@ -40,6 +44,8 @@ struct Held {
     worked_off_at: Option<Instant>,
     /// When as few as count as few would have come.
     few_until: Option<Instant>,
+    /// Since when more come than usual are worked on.
+    crowded_since: Option<Instant>,
 }
 
 /// One of an app's places, until it is dropped.
@@ -61,14 +67,21 @@ impl Shares {
     /// None where as much is worked on as may be, of all or of the app. Whether that counts
     /// is known since the request's arrival: who has waited is not refused for it.
     #[must_use]
-    pub fn take(&self, app: &str, is_bounded: bool) -> Option<Share> {
+    pub fn take(&self, app: &str, is_bounded: bool, now: Instant) -> Option<Share> {
         let waiting = self.0.waiting.load(Ordering::Relaxed);
-        let most = if is_bounded {
-            (BUSY_MAX.saturating_add(waiting), APP_MAX.saturating_add(waiting))
-        } else {
-            (usize::MAX, usize::MAX)
+        let most = |of: usize| {
+            (
+                waiting.saturating_add(BUSY_MAX.saturating_mul(of)),
+                waiting.saturating_add(APP_MAX.saturating_mul(of)),
+            )
         };
-        let is_taken = self.held().requests.take(app, most);
+        let mut held = self.held();
+        let is_taken = if is_bounded {
+            held.requests.take(app, most(1))
+                || (held.is_crowded_lately(now) && held.requests.take(app, most(2)))
+        } else {
+            held.requests.take(app, (usize::MAX, usize::MAX))
+        };
         is_taken.then(|| Share { shares: self.clone(), app: app.to_owned() })
     }
 
@@ -105,6 +118,12 @@ impl Shares {
 }
 
 impl Held {
+    /// One comes for whom there is no place. Is it the first for long?
+    fn is_crowded_lately(&mut self, now: Instant) -> bool {
+        let since = *self.crowded_since.get_or_insert(now);
+        now.saturating_duration_since(since) < CROWDED_MAX
+    }
+
     fn are_few(&mut self, now: Instant) -> bool {
         let until = self.few_until.map_or(now, |until| until.max(now));
         let are_few = until.saturating_duration_since(now) < FEW_AT_ONCE;
@@ -123,7 +142,12 @@ impl Drop for Waits<'_> {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.shares.held().requests.give_back(&self.app);
+        let waiting = self.shares.0.waiting.load(Ordering::Relaxed);
+        let mut held = self.shares.held();
+        held.requests.give_back(&self.app);
+        if held.requests.all().saturating_sub(waiting) < CALM {
+            held.crowded_since = None;
+        }
     }
 }
 
@@ -138,20 +162,45 @@ mod tests {
         shares
     }
 
+    /// The pause that a crowd is allowed is over.
+    fn crowd(shares: &Shares) -> Instant {
+        let now = Instant::now();
+        shares.held().crowded_since = Some(now);
+        now + CROWDED_MAX
+    }
+
     #[test]
     fn while_work_gets_done_an_app_has_its_share_and_gives_it_back() {
         let shares = Shares::default();
-        let held: Vec<_> = (0..APP_MAX).map(|_| shares.take("a", true)).collect();
-        assert!(held.iter().all(Option::is_some) && shares.take("a", true).is_none());
-        let others: Vec<_> = (APP_MAX..BUSY_MAX).map(|_| shares.take("b", true)).collect();
+        let now = crowd(&shares);
+        let held: Vec<_> = (0..APP_MAX).map(|_| shares.take("a", true, now)).collect();
+        assert!(held.iter().all(Option::is_some) && shares.take("a", true, now).is_none());
+        let others: Vec<_> = (APP_MAX..BUSY_MAX).map(|_| shares.take("b", true, now)).collect();
         assert!(others.iter().all(Option::is_some), "another app's are its own");
-        assert!(shares.take("c", true).is_none(), "all are as many as may be");
+        assert!(shares.take("c", true, now).is_none(), "all are as many as may be");
         let waits = shares.waits();
-        assert!(shares.take("c", true).is_some(), "one of them waits for a network");
+        assert!(shares.take("c", true, now).is_some(), "one of them waits for a network");
         drop(waits);
-        assert!(shares.take("a", false).is_some(), "while nothing gets done nobody is refused");
+        assert!(shares.take("a", false, now).is_some(), "while nothing gets done nobody is refused");
         drop((held, others));
         assert_eq!(shares.held().requests.all(), 0, "nothing is kept of who has none");
+    }
+
+    #[test]
+    fn a_crowd_is_worked_off_and_one_that_stays_is_refused() {
+        let (shares, now) = (Shares::default(), Instant::now());
+        let mut held: Vec<_> = (0..2 * APP_MAX).map(|_| shares.take("a", true, now)).collect();
+        assert!(held.iter().all(Option::is_some) && shares.take("a", true, now).is_none(), "twice as many");
+        held.truncate(APP_MAX + 1);
+        let later = now + CROWDED_MAX;
+        assert!(shares.take("a", true, later).is_none(), "it lasts");
+        held.truncate(CALM);
+        held.extend((CALM..APP_MAX).map(|_| shares.take("a", true, later)));
+        assert!(shares.take("a", true, later).is_none(), "it was never calm");
+        held.truncate(CALM - 1);
+        held.extend((CALM..=APP_MAX).map(|_| shares.take("a", true, later)));
+        held.push(shares.take("a", true, later));
+        assert!(held.iter().all(Option::is_some), "it was");
     }
 
     #[test]
@@ -161,7 +210,7 @@ mod tests {
         assert!(!shares.bounds_one_more(start));
         shares.note_done(start);
         assert!(shares.bounds_one_more(start) && !shares.bounds_one_more(start + LATELY));
-        let held: Vec<_> = (0..=APP_MAX).map(|_| shares.take("a", false)).collect();
+        let held: Vec<_> = (0..=APP_MAX).map(|_| shares.take("a", false, start)).collect();
         let back = start + Duration::from_secs(9);
         shares.note_done(back);
         assert!(!shares.bounds_one_more(back), "one more of the app is not refused");

@@ -1,6 +1,7 @@
 //! From a request to its verified sender.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::Request;
@@ -73,7 +74,7 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
         expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
     };
     let is_bounded = parts.extensions.get::<IsBounded>().is_some_and(|known| known.0);
-    let share = gateway.shares.take(app, is_bounded);
+    let share = gateway.shares.take(app, is_bounded, Instant::now());
     let share = share.ok_or_else(|| Problem::overloaded("this replica has its hands full of this app"))?;
     let (trace, place) = (Trace::of(&parts.extensions), Arc::new((place(&parts)?, share)));
     let content = Content { body, parameters, idempotency: Key::of(&parts.headers) };
