@@ -62,8 +62,12 @@ events! {
         at "the merchant's request", key "refund:<refund>", "The same, where the merchant has nothing left: he owes it.";
     REFUND_BY_TRANSFER = "refund by transfer" ("refund" of "sale"), [debit(MerchantAvailable, Amount), credit(RefundsInTransit, Amount)],
         at "the merchant's request", key "refund:<refund>", "The same, where the network takes nothing back: the bank transfers it.";
+    REFUND_PENDING_BY_TRANSFER = "refund by transfer from pending" ("refund" of "sale"), [debit(MerchantPending, Amount), credit(RefundsInTransit, Amount)],
+        at "the merchant's request", key "refund:<refund>", "The same, where the money was not released yet.";
+    REFUND_TRANSFER_FAILED = "refund by transfer failed" ("reversal" of "refund by transfer from pending"), [debit(RefundsInTransit, Amount), credit(MerchantPending, Amount)],
+        at "the merchant's request", key "refund-reversal:<refund>", "The bank refused: the refund is reversed, and its part may be refunded again.";
     REFUND_ARRIVED = "refund by transfer arrived" ("refund-arrived" of "refund by transfer"), [debit(RefundsInTransit, Amount), credit(BankClient, Amount)],
-        at "the bank's booking", key "refund-arrived:<bank line>", "The bank transferred it.";
+        at "the bank's booking", key "refund-arrived:<bank line>", "The bank transferred it, from whatever it was debited.";
     REFUND_FEE_RETURNED = "fee returned on refund" ("fee-returned" of "refund"), [debit(FeeIncome, Fee), debit(FeeVat, Vat), credit(MerchantPending, FeeAndVat)],
         at "the merchant's request", key "fee-returned:<refund>", "Where the contract says so, the merchant gets the fee of what was refunded back.";
     REFUND_FAILED = "refund failed" ("reversal" of "refund"), [debit(ChannelReceivable, Amount), credit(MerchantPending, Amount)],

@@ -29,6 +29,8 @@ const LIFE: &[(&Event, i64, &str, &str)] = &[
     (&events::COST_BILLED, 20, "", ""),
     (&events::REFUND, 1_000, "declined", "first"),
     (&events::REFUND_FAILED, 1_000, "", "declined"),
+    (&events::REFUND_PENDING_BY_TRANSFER, 1_000, "not-transferred", "first"),
+    (&events::REFUND_TRANSFER_FAILED, 1_000, "", "not-transferred"),
     (&events::REFUND, 500, "refunded", "first"),
     (&events::REFUND_FEE_RETURNED, 0, "returned", "refunded"),
     (&events::RELEASE, 9_000, "", ""),
@@ -70,6 +72,8 @@ const LIFE: &[(&Event, i64, &str, &str)] = &[
     (&events::PAYOUT_RETURNED, 2_000, "", "arrived"),
     (&events::REFUND_BY_TRANSFER, 100, "transfer", "second"),
     (&events::REFUND_ARRIVED, 100, "", "transfer"),
+    (&events::REFUND_PENDING_BY_TRANSFER, 100, "transferred", "second"),
+    (&events::REFUND_ARRIVED, 100, "", "transferred"),
     (&events::ROUNDING_GAINED, 1, "", ""),
     (&events::ROUNDING_LOST, 2, "", ""),
     (&events::CHANNEL_SETTLED, 11_000, "", ""),
@@ -123,13 +127,13 @@ async fn a_merchants_life_is_booked_by_the_table() {
         rows.iter().map(|row| (row.get(0), row.get(1))).filter(|(_, balance)| *balance != 0).collect();
     let expected = [
         (Account::ChannelReceivable, 1_300),
-        (Account::MerchantPending, 6_735),
+        (Account::MerchantPending, 6_635),
         (Account::MerchantAvailable, 5_800),
         (Account::Wallet, 100),
         (Account::FeeIncome, 61),
         (Account::ChannelCost, 20),
         (Account::BankOwn, 57),
-        (Account::BankClient, 11_318),
+        (Account::BankClient, 11_218),
         (Account::Rounding, -1),
     ];
     assert_eq!(found, expected.map(|(account, balance)| (account.code(WHO), balance)).into());

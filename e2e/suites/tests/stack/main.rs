@@ -34,3 +34,4 @@ mod signing;
 mod surpluses;
 mod terminals;
 mod traces;
+mod transfers;
