@@ -68,21 +68,30 @@ impl Shares {
     /// is known since the request's arrival: who has waited is not refused for it.
     #[must_use]
     pub fn take(&self, app: &str, is_bounded: bool, now: Instant) -> Option<Share> {
-        let waiting = self.0.waiting.load(Ordering::Relaxed);
-        let most = |of: usize| {
-            (
-                waiting.saturating_add(BUSY_MAX.saturating_mul(of)),
-                waiting.saturating_add(APP_MAX.saturating_mul(of)),
-            )
-        };
         let mut held = self.held();
         let is_taken = if is_bounded {
-            held.requests.take(app, most(1))
-                || (held.is_crowded_lately(now) && held.requests.take(app, most(2)))
+            held.requests.take(app, self.most(1))
+                || (held.is_crowded_lately(now) && held.requests.take(app, self.most(2)))
         } else {
             held.requests.take(app, (usize::MAX, usize::MAX))
         };
         is_taken.then(|| Share { shares: self.clone(), app: app.to_owned() })
+    }
+
+    /// Is there no room for one of the app, and has there been none for long? To be asked
+    /// before a signature is verified, which costs more than a refusal. Nothing is kept of it:
+    /// anybody may take an app's name in vain.
+    #[must_use]
+    pub fn is_full(&self, app: &str, now: Instant) -> bool {
+        let held = self.held();
+        let for_long = |since| now.saturating_duration_since(since) >= CROWDED_MAX;
+        held.crowded_since.is_some_and(for_long) && !held.requests.has_room(app, self.most(1))
+    }
+
+    fn most(&self, times: usize) -> (usize, usize) {
+        let waiting = self.0.waiting.load(Ordering::Relaxed);
+        let most = |of: usize| waiting.saturating_add(of.saturating_mul(times));
+        (most(BUSY_MAX), most(APP_MAX))
     }
 
     /// A request came. Whether it may be refused: work gets done, and too many come for it.
@@ -175,6 +184,7 @@ mod tests {
         let now = crowd(&shares);
         let held: Vec<_> = (0..APP_MAX).map(|_| shares.take("a", true, now)).collect();
         assert!(held.iter().all(Option::is_some) && shares.take("a", true, now).is_none());
+        assert!(shares.is_full("a", now) && !shares.is_full("b", now));
         let others: Vec<_> = (APP_MAX..BUSY_MAX).map(|_| shares.take("b", true, now)).collect();
         assert!(others.iter().all(Option::is_some), "another app's are its own");
         assert!(shares.take("c", true, now).is_none(), "all are as many as may be");
@@ -191,6 +201,7 @@ mod tests {
         let (shares, now) = (Shares::default(), Instant::now());
         let mut held: Vec<_> = (0..2 * APP_MAX).map(|_| shares.take("a", true, now)).collect();
         assert!(held.iter().all(Option::is_some) && shares.take("a", true, now).is_none(), "twice as many");
+        assert!(!shares.is_full("a", now), "not for long");
         held.truncate(APP_MAX + 1);
         let later = now + CROWDED_MAX;
         assert!(shares.take("a", true, later).is_none(), "it lasts");

@@ -57,6 +57,11 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
     let (parts, body) = read_body(request).await?;
     let (claim, body, parameters) = claim(&parts, body)?;
     let (app, key_id) = (claim.app.as_str(), &claim.key_id);
+    let is_bounded = parts.extensions.get::<IsBounded>().is_some_and(|known| known.0);
+    let busy = || Problem::overloaded("this replica has its hands full of this app");
+    if is_bounded && gateway.shares.is_full(app, Instant::now()) {
+        return Err(busy());
+    }
     let with = (&gateway.store, &gateway.data_keys);
     let key = patience.keep(|| gateway.keys.get(with, app, key_id)).await?;
     let key = key.ok_or_else(|| Problem::new(Code::UnknownKey, format!("key {app}/{key_id}")))?;
@@ -73,9 +78,7 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
         digest: claim.digest(),
         expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
     };
-    let is_bounded = parts.extensions.get::<IsBounded>().is_some_and(|known| known.0);
-    let share = gateway.shares.take(app, is_bounded, Instant::now());
-    let share = share.ok_or_else(|| Problem::overloaded("this replica has its hands full of this app"))?;
+    let share = gateway.shares.take(app, is_bounded, Instant::now()).ok_or_else(busy)?;
     let (trace, place) = (Trace::of(&parts.extensions), Arc::new((place(&parts)?, share)));
     let content = Content { body, parameters, idempotency: Key::of(&parts.headers) };
     Ok((Caller { nonce, trace, place, patience }, content))
