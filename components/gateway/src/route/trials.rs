@@ -13,9 +13,10 @@ use super::*;
 use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
 
+mod agreements;
 mod payouts;
 
-/// A network that nobody calls here. Does it pay out?
+/// A network that nobody calls here. Does it pay out, and have agreements?
 struct Nobody(bool);
 
 impl Channel for Nobody {
@@ -38,6 +39,9 @@ impl Channel for Nobody {
         unreachable!()
     }
     fn pays_out(&self) -> bool {
+        self.0
+    }
+    fn signs(&self) -> bool {
         self.0
     }
 }
@@ -83,7 +87,13 @@ fn cny(minor: i64) -> Money {
 }
 
 fn asked(order: u128, minor: i64) -> Asked<'static> {
-    Asked { order_id: Uuid::from_u128(order), merchant: "M1", method: "card", amount: cny(minor) }
+    Asked {
+        order_id: Uuid::from_u128(order),
+        merchant: "M1",
+        method: "card",
+        amount: cny(minor),
+        agreed: None,
+    }
 }
 
 fn names(decisions: &[Decision]) -> Vec<&str> {

@@ -29,6 +29,8 @@ pub struct Begin {
     pub decision: Decision,
     pub signed_at: Timestamp,
     pub amount_minor: i64,
+    /// By which it is made. One that is not active any more begins nothing.
+    pub agreement_id: Option<Uuid>,
     pub limits: Vec<Limit>,
     /// What risk policies ask, before an order's first attempt.
     pub risk: Option<Arc<Question>>,
@@ -190,15 +192,19 @@ async fn insert<C: GenericClient>(
             AND l.payments + s.ones <= s.payments_max), true) AS ok FROM sums s LEFT JOIN locked l USING (counter)),
          ids AS (SELECT order_id, array_agg(counter_id) AS counted
             FROM asked JOIN locked USING (counter) GROUP BY order_id),
+         -- Held until the commit: whoever ends one waits for those that begin by it, and is seen by the rest.
+         agreed AS (SELECT agreement_id FROM gateway.agreements
+            WHERE agreement_id = ANY ($14) AND status = 'Active' ORDER BY agreement_id FOR SHARE),
          made AS (INSERT INTO gateway.attempts (order_id, attempt_id, ordinal, channel, decision, fee_minor,
-                config_hash, config_epoch, signed_at, counted)
+                config_hash, config_epoch, signed_at, counted, agreement_id)
             SELECT order_id, t.attempt_id,
                 (SELECT count(*) + 1 FROM gateway.attempts a WHERE a.order_id = held.order_id)::smallint,
-                t.channel, t.decision, t.fee_minor, t.config_hash, t.config_epoch, t.signed_at, ids.counted
+                t.channel, t.decision, t.fee_minor, t.config_hash, t.config_epoch, t.signed_at, ids.counted, t.agreement_id
             FROM held JOIN unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::bigint[], $6::text[],
-                $7::bigint[], $8::timestamptz[]) AS t(order_id, attempt_id, channel, decision, fee_minor,
-                config_hash, config_epoch, signed_at) USING (order_id) LEFT JOIN ids USING (order_id)
-            WHERE $13 OR (SELECT ok FROM fits)
+                $7::bigint[], $8::timestamptz[], $14::uuid[]) AS t(order_id, attempt_id, channel, decision, fee_minor,
+                config_hash, config_epoch, signed_at, agreement_id) USING (order_id) LEFT JOIN ids USING (order_id)
+            WHERE ($13 OR (SELECT ok FROM fits))
+                AND (t.agreement_id IS NULL OR t.agreement_id IN (SELECT agreement_id FROM agreed))
             ON CONFLICT (attempt_id) DO NOTHING RETURNING attempt_id, order_id, counted),
          counts AS (SELECT c.id, sum(held.amount_minor)::bigint AS minor, count(*) AS ones
             FROM made JOIN held USING (order_id) CROSS JOIN LATERAL unnest(made.counted) AS c(id) GROUP BY c.id),
@@ -220,6 +226,7 @@ async fn insert<C: GenericClient>(
         &limits().map(|(_, limit)| limit.quota.amount_minor_max.unwrap_or(i64::MAX)).collect::<Vec<_>>(),
         &limits().map(|(_, limit)| limit.quota.payments_max.unwrap_or(i64::MAX)).collect::<Vec<_>>(),
         &(fit == Fit::Known),
+        &all.iter().map(|begin| begin.agreement_id).collect::<Vec<_>>(),
     ];
     let mut begun = vec![];
     for row in rows(client, WHAT, sql, params).await? {
