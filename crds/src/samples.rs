@@ -207,7 +207,7 @@ fn demo_unionpay() -> Sample {
 }
 
 fn demo_bankdirect() -> Sample {
-    let member = json!({ "participantId": "10002", "credentials": { "name": "bankdirect-credentials" } });
+    let member = json!({ "participantId": "10002", "agreements": true, "credentials": { "name": "bankdirect-credentials" } });
     let mut sample = sandbox("demo-bankdirect", "BankDirect", ("bankDirect", member), &["bank-account"]);
     sample.manifest["spec"]["payouts"] = json!([{ "currency": "CNY", "perPayoutMinorMax": 5_000_000 }]);
     sample

@@ -246,6 +246,9 @@ pub struct BankDirectNetwork {
     pub reach: Reach,
     /// As whom we speak: the id that the bank gave.
     pub participant_id: String,
+    /// Does the bank have agreements: sign, confirm, unsign?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub agreements: bool,
     /// PEM PKCS#8 of the ECDSA P-256 key that signs requests.
     pub merchant_key: KeyFile,
     /// PEM SubjectPublicKeyInfo of 1 to 4 keys that verify the bank's answers and notifications.

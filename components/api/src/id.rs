@@ -79,6 +79,10 @@ id!(
     /// A payout number, unique per app and order date; the app chooses it.
     PayoutNumber, "payout number", 64
 );
+id!(
+    /// An agreement's number, unique per app and agreement date; the app chooses it.
+    AgreementNumber, "agreement number", 64
+);
 
 #[cfg(test)]
 mod tests {

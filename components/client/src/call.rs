@@ -155,6 +155,20 @@ impl App {
         self.call(Method::GET, path, b"").await
     }
 
+    /// Posts whatever a path takes.
+    pub async fn send<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, CallError> {
+        self.call(Method::POST, path, &body(request)?).await
+    }
+
+    /// Posts to a path that takes nothing.
+    pub async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+        self.call(Method::POST, path, b"").await
+    }
+
     pub async fn pay_out(&self, request: &PayoutRequest) -> Result<Payout, CallError> {
         self.call(Method::POST, "/v1/payouts", &body(request)?).await
     }

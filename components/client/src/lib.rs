@@ -3,6 +3,7 @@
 //! signing or message code with the gateway.
 
 pub mod admin;
+mod agreement;
 mod burst;
 pub mod call;
 pub mod files;
@@ -56,6 +57,8 @@ enum Command {
     Payout(payout::PayoutArgs),
     /// Ask what became of a payout
     QueryPayout(payout::QueryArgs),
+    /// Ask a bank for an account owner's agreement to be debited
+    Sign(agreement::SignArgs),
     /// Send one payment many times at once, over many connections
     Burst(burst::BurstArgs),
     /// Put load on gateways, and keep a record of it
@@ -105,6 +108,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Refund(args) => order::refund(args).await.context(OrderSnafu),
         Command::Payout(args) => payout::pay_out(args).await.context(OrderSnafu),
         Command::QueryPayout(args) => payout::query(args).await.context(OrderSnafu),
+        Command::Sign(args) => agreement::sign(args).await.context(OrderSnafu),
         Command::Burst(args) => burst::run(args).await.context(OrderSnafu),
         Command::Load(args) => load::run(args).await.context(LoadSnafu),
         Command::Dial(args) => {

@@ -2,6 +2,7 @@
 
 mod accounts;
 pub mod admin;
+pub mod agreements;
 pub mod app;
 mod audit;
 pub mod control;

@@ -10,6 +10,7 @@
 //!   proved that it refused it unread.
 //! - Nothing is sent twice by itself: no redirects, no retries.
 
+pub mod agreement;
 pub mod alipay;
 pub mod bank;
 pub mod china;
@@ -23,6 +24,7 @@ pub mod simulator;
 pub mod unionpay;
 pub mod wechat;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +34,7 @@ use snafu::Snafu;
 
 use payplane_common::trace::Trace;
 
+use self::agreement::{Agreements, WrongCode};
 use self::notification::{Notification, Receipt, Unproven};
 
 #[derive(Debug, Snafu)]
@@ -178,6 +181,24 @@ pub trait Channel: Send + Sync {
     }
     fn prepare_payout(&self, _payout: &Payout<'_>) -> Result<Prepared, PrepareError> {
         Err(PrepareError { why: "this network pays nothing out".to_owned() })
+    }
+    /// Its agreements that an account be debited, where its kind has some.
+    fn agreements(&self) -> Option<&dyn Agreements> {
+        None
+    }
+    /// Does it take new ones, and payments by them? It is so configured.
+    fn signs(&self) -> bool {
+        false
+    }
+    /// Sends the one-time code that the payer of a payment was sent, once: where the network
+    /// answered `Processing` with the action `OneTimeCode`, which others never do.
+    fn confirm<'a>(
+        &'a self,
+        _sent: &'a Sent,
+        _code: &'a str,
+        _trace: Trace,
+    ) -> BoxFuture<'a, Result<Outcome, WrongCode>> {
+        async { Ok(Outcome::NotSent { why: "this network asks for no code".to_owned() }) }.boxed()
     }
     /// Reads what the network sent by itself. Nothing of it is believed before its
     /// signature verified, and it must be meant for this merchant.

@@ -7,11 +7,13 @@
 
 #![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::arithmetic_side_effects))]
 
+pub mod agreement;
 pub mod api;
 pub mod books;
 pub mod breaker;
 pub mod channel;
 pub mod close;
+pub mod confirm;
 mod counts;
 pub mod credit_code;
 pub mod data_key;

@@ -16,6 +16,7 @@ use crate::outgoing::{self, Outgoing, Turn};
 use crate::patience::{Patience, REQUEST_MAX as REST_MAX};
 use crate::pay::ending;
 use crate::settle::{self, SettleError};
+use crate::state::agreement::AgreementState;
 use crate::state::{AttemptState, OrderState};
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::refunds::Refund;
@@ -25,7 +26,7 @@ use crate::surplus;
 /// Why a notification is not taken. The network sends it again, for hours.
 #[derive(Debug, Snafu)]
 pub enum NotTaken {
-    #[snafu(display("the database or the ledger did not answer in time"))]
+    #[snafu(display("the database, the ledger or the network did not answer in time"))]
     Late,
     #[snafu(display("the network contradicts what was booked"))]
     Contradiction,
@@ -55,6 +56,7 @@ pub async fn take(
             About::Payment => take_payment(gateway, of, &notification, with).await,
             About::Refund => take_refund(gateway, of, &notification, with).await,
             About::Payout => take_payout(gateway, of, &notification, with).await,
+            About::Agreement => take_agreement(gateway, of, &notification, (trace, patience)).await,
         }
     };
     let taken = tokio::time::timeout_at(patience.until(), take).await.map_err(|_| NotTaken::Late)?;
@@ -193,6 +195,27 @@ async fn refund(
     };
     let order = patience.keep(|| gateway.store.order(refund.order_id)).await?;
     Ok(Some(Outgoing::refund(order, refund)))
+}
+
+/// How an agreement stands is believed once a query says it too. That it is over is asked for
+/// until it is: nobody else asks for one that is active.
+async fn take_agreement(
+    gateway: &Gateway,
+    (channel, id): (&str, Uuid),
+    notification: &Notification,
+    (trace, patience): (Trace, Patience),
+) -> Result<Option<()>, NotTaken> {
+    let found = patience.keep(|| gateway.store.known_agreement(id)).await?.filter(|a| a.channel == channel);
+    let Some(known) = found else { return Ok(None) };
+    if known.status.is_final() {
+        return Ok(Some(()));
+    }
+    gateway.resolve_agreement(known, (trace, patience)).await?;
+    let now = patience.keep(|| gateway.store.agreement(id)).await?;
+    if notification.outcome == Outcome::Closed && now.status == AgreementState::Active {
+        return Err(NotTaken::Late);
+    }
+    Ok(Some(()))
 }
 
 /// What a network says of a surplus that it was asked to give back.

@@ -9,6 +9,7 @@ use payplane_common::config::Loaded;
 use payplane_common::trace::Trace;
 use uuid::Uuid;
 
+use crate::agreement::payer::{self, ByAgreement};
 use crate::api::problem::{Code, Problem};
 use crate::api::wire::PayRequest;
 use crate::channel::{Outcome, Pay};
@@ -21,7 +22,9 @@ use crate::route::{self, Decision};
 use crate::settings::Settings;
 use crate::settle::{self, SettleError};
 use crate::state::AttemptState;
+use crate::state::agreement::AgreementState;
 use crate::store::admission::Refusal;
+use crate::store::agreements::Said;
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::begin::{Begin, Begun};
 use crate::store::orders::{Created, NewOrder, Order};
@@ -38,9 +41,17 @@ pub struct Paid {
     pub is_new: bool,
 }
 
+/// A payment as it is carried out.
+struct Asked {
+    request: PayRequest,
+    agreed: Option<ByAgreement>,
+}
+
 /// What came of one channel's turn.
 enum Called {
     Ended(Attempt),
+    /// Its agreement is to end, or the order has ended.
+    Over,
     LimitReached(Reached),
     /// By a risk policy: the order has failed.
     Blocked,
@@ -49,11 +60,15 @@ enum Called {
 }
 
 /// Takes a payment.
-pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -> Result<Paid, Problem> {
+pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayRequest) -> Result<Paid, Problem> {
     let settings = gateway.settings();
 
     // 1. Validate: the fields were read strictly; the rest depends on the tenant.
     let new = validate(gateway, &settings.value, caller, &request)?;
+    let agreed = match payer::of(gateway, caller, &mut request).await? {
+        Ok(agreed) => agreed,
+        Err(refusal) => return known_or(gateway, caller, &new, refusal).await,
+    };
 
     // 2. Route: which channels can take it, by the config of this moment.
     let asked = route::Asked {
@@ -62,15 +77,13 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
         method: &request.method,
         amount: request.amount,
         on: new.stored_date,
+        agreed: agreed.as_ref().map(|agreed| agreed.channel.as_str()),
     };
     let routes = route::choose(&settings.value, (&gateway.breakers, &gateway.rates), &asked);
     if routes.is_empty() {
-        // What was accepted before stays accepted, whatever the config says now.
-        let known = || gateway.store.find_order(&new.app_id, new.order_date, &new.order_number);
-        let known = caller.patience.keep(known).await?;
         let refusal =
             Problem::new(Code::NoChannel, "no enabled channel has this merchant, method, currency and limit");
-        return same_order(known.ok_or(refusal)?, &new);
+        return known_or(gateway, caller, &new, refusal).await;
     }
 
     let needs_payer = |decision: &Decision| {
@@ -97,7 +110,8 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
     // From here on it goes on also when the caller hangs up.
     let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
     let span = tracing::info_span!("payment", %order_id);
-    let rest = async move { work.carry_out(&settings, order, &request, &routes, (trace, patience)).await };
+    let asked = Asked { request, agreed };
+    let rest = async move { work.carry_out(&settings, order, &asked, &routes, (trace, patience)).await };
     let order = match settle::work_for(gateway, caller, (order_id, span), rest).await {
         Some(order) => {
             gateway.shares.note_done(std::time::Instant::now());
@@ -115,20 +129,21 @@ impl Gateway {
         &self,
         settings: &Loaded<Settings>,
         order: Order,
-        request: &PayRequest,
+        asked: &Asked,
         routes: &[Decision],
         (trace, patience): (Trace, Patience),
     ) -> Result<Order, SettleError> {
         // 4. Assess risk: what the policies ask is answered, once, in the transaction that
         // begins the first attempt, before anything leaves.
-        let mut question = self.risk_of(&order, request);
+        let mut question = self.risk_of(&order, &asked.request);
 
         // 5. Call the channel, and store what came of it.
-        let (mut attempt, mut attempts, mut reached) = (None, 0_usize, vec![]);
+        let (mut attempt, mut attempts, mut reached, mut is_over) = (None, 0_usize, vec![], false);
         for decision in routes {
             let (decision, times) = (decision.after(&reached), (trace, patience));
-            match self.call_channel(&settings.value, (&order, request, &question), &decision, times).await? {
+            match self.call_channel(&settings.value, (&order, asked, &question), &decision, times).await? {
                 Called::NotBegun => {}
+                Called::Over => is_over = true,
                 Called::LimitReached(limit) => reached.push(limit),
                 Called::Blocked => return Ok(patience.keep(|| self.store.order(order.order_id)).await?),
                 Called::Ended(ended) => {
@@ -148,7 +163,11 @@ impl Gateway {
         match attempt {
             Some(attempt) => settle::finish(self, order, attempt, (trace, patience)).await,
             None => {
-                let code = if reached.is_empty() { "ChannelUnavailable" } else { "LimitReached" };
+                let code = match (asked.agreed.is_some() && is_over, reached.is_empty()) {
+                    (true, _) => "AgreementEnded",
+                    (false, true) => "ChannelUnavailable",
+                    (false, false) => "LimitReached",
+                };
                 let routing = routes.first().map(|first| route::explain(&first.explanation, &reached));
                 let fail = || self.store.fail_unsent(order.order_id, code, routing.as_ref());
                 Ok(patience.keep(fail).await?)
@@ -160,7 +179,7 @@ impl Gateway {
     async fn call_channel(
         &self,
         settings: &Settings,
-        (order, request, question): (&Order, &PayRequest, &Option<Arc<Question>>),
+        (order, Asked { request, agreed }, question): (&Order, &Asked, &Option<Arc<Question>>),
         decision: &Decision,
         (trace, patience): (Trace, Patience),
     ) -> Result<Called, SettleError> {
@@ -172,7 +191,7 @@ impl Gateway {
             amount: request.amount,
             method: &order.method,
             description: order.description.as_deref().unwrap_or(&order.order_number),
-            payer: request.payer_id.as_deref(),
+            payer: agreed.as_ref().map(|agreed| agreed.token.as_str()).or(request.payer_id.as_deref()),
             expires_at: order.expires_at,
         };
         let prepared = match channel.client.prepare_pay(&pay) {
@@ -188,6 +207,7 @@ impl Gateway {
             decision: decision.clone(),
             signed_at: prepared.signed_at,
             amount_minor: request.amount.minor(),
+            agreement_id: agreed.as_ref().map(|agreed| agreed.agreement_id),
             limits: self.limits_on(&channel.name, (order, request), prepared.signed_at),
             risk: question.clone(),
         };
@@ -198,7 +218,7 @@ impl Gateway {
                 self.note_hits(&hits);
                 return Ok(Called::Blocked);
             }
-            None => return Ok(Called::NotBegun),
+            None => return Ok(Called::Over),
         }
         // A channel that was disabled or deleted meanwhile takes nothing new. It is
         // looked at after the attempt is stored: whoever counts a deleted channel's
@@ -213,6 +233,11 @@ impl Gateway {
             Outcome::NotSent { why: "the channel takes no payments any more".to_owned() }
         };
         let ending = ending(&channel.name, attempt_id, outcome);
+        if let (Some(agreed), Some("AgreementEnded")) = (agreed, ending.code.as_deref()) {
+            // Its owner ended it at the bank: so it ends here.
+            let (id, said) = (agreed.agreement_id, Said::default());
+            patience.keep(|| self.store.move_agreement(id, AgreementState::Ending, &said)).await?;
+        }
         let counted =
             crate::metrics::Outcome { channel: channel.name.clone(), outcome: ending.status.as_str() };
         self.metrics.attempts.get_or_create(&counted).inc();
@@ -351,6 +376,17 @@ pub fn refused(why: Refusal, (app, merchant): (&str, &str), claim: Option<&Claim
             ..Problem::new(Code::TerminalDiffers, format!("is not what terminal {terminal} is bound by"))
         },
     }
+}
+
+/// What was accepted before stays accepted, whatever speaks against it now.
+async fn known_or(
+    gateway: &Gateway,
+    caller: &Caller,
+    new: &NewOrder,
+    refusal: Problem,
+) -> Result<Paid, Problem> {
+    let known = || gateway.store.find_order(&new.app_id, new.order_date, &new.order_number);
+    same_order(caller.patience.keep(known).await?.ok_or(refusal)?, new)
 }
 
 /// A known order answers the same request; another one is refused.

@@ -50,7 +50,7 @@ fn whose(id: Uuid) -> String {
 }
 
 /// Enough of an account to recognize it by.
-fn masked(account: &str) -> String {
+pub fn masked(account: &str) -> String {
     let hidden = account.len().checked_sub(SHOWN).filter(|_| account.len() >= SHOWN_OF_MIN);
     let shown = hidden.and_then(|hidden| account.get(hidden..)).unwrap_or_default();
     format!("****{shown}")

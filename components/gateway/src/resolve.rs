@@ -25,7 +25,7 @@ use crate::store::refunds::Refund;
 use crate::surplus;
 use crate::works::Works;
 
-/// Orders, refunds, payouts and surpluses, each, taken in one look.
+/// Orders, refunds, payouts, surpluses and agreements, each, taken in one look.
 const TAKEN_MAX: usize = 8;
 /// Worked on at once by one replica. A channel that has this share of it gets no more:
 /// a network that says nothing leaves the others their places.
@@ -83,6 +83,13 @@ async fn take(works: &mut Works, gateway: &Arc<Gateway>) -> Result<bool, SettleE
     for surplus in surpluses {
         let (id, channel, gateway) = (surplus.attempt_id, surplus.channel.clone(), gateway.clone());
         works.start(channel, async move { log(id, surplus::advance(&gateway, surplus, Trace::new()).await) });
+    }
+    let agreements = gateway.store.claim_agreements(most(works), &works.busy()).await?;
+    taken = taken.max(agreements.len());
+    for agreement in agreements {
+        let (id, channel, gateway) = (agreement.agreement_id, agreement.channel.clone(), gateway.clone());
+        let times = (Trace::new(), Patience::of(PATIENCE));
+        works.start(channel, async move { log(id, gateway.resolve_agreement(agreement, times).await) });
     }
     Ok(taken >= limit)
 }

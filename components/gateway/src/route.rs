@@ -1,5 +1,6 @@
 //! Routing: which channels can take a payment, in which order, and why.
 
+pub mod agreement;
 pub mod payout;
 
 use std::cmp::Reverse;
@@ -40,6 +41,8 @@ pub struct Asked<'a> {
     pub amount: Money,
     /// The order's day in the tenant's calendar: its fee goes by the rules of that day.
     pub on: Date,
+    /// The channel of the agreement by which it is made.
+    pub agreed: Option<&'a str>,
 }
 
 /// A channel that can take it.
@@ -162,6 +165,14 @@ fn candidate(
     asked: &Asked<'_>,
 ) -> Result<Terms, &'static str> {
     open_to(settings, channel, asked.merchant)?;
+    if let Some(agreed) = asked.agreed {
+        if agreed != channel.name {
+            return Err("OtherAgreement");
+        }
+        if !channel.client.signs() {
+            return Err("AgreementsMissing");
+        }
+    }
     let (method, amount) = (asked.method, asked.amount);
     let rules = channel.method(method).ok_or("MethodMissing")?;
     let limit = channel.limits(method, amount.currency());

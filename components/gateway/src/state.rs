@@ -131,6 +131,7 @@ states!(
     }
 );
 
+pub mod agreement;
 pub mod registry;
 
 /// From one state to another, and what causes it.

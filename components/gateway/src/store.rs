@@ -2,6 +2,7 @@
 //! transaction; nothing here calls a network.
 
 pub mod admission;
+pub mod agreements;
 pub mod assess;
 pub mod attempts;
 pub mod audit;

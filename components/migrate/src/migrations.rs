@@ -42,6 +42,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V24__gateway_payouts",
     "V25__gateway_risk",
     "V26__gateway_risk_lists",
+    "V27__gateway_agreements",
     "V29__gateway_transfers",
 ];
 

@@ -1,6 +1,7 @@
 //! The core of a bank, by the contract in docs/bank-direct.md: accounts are debited at
 //! once, or later where the amount asks for it.
 
+mod agreement;
 mod answer;
 mod auth;
 mod body;
@@ -20,6 +21,7 @@ use http::{Request, StatusCode};
 
 use self::answer::{Answer, Refused};
 use self::auth::Claimed;
+use crate::book::agreements::{CONFIRM, ONE_TIME_CODE};
 use crate::book::entries::Entry;
 use crate::book::{Asked, Key, NetworkName};
 use crate::details::Details;
@@ -67,9 +69,13 @@ async fn dispatch(
         "/bank/v1/pay" => pay(sandbox, participant, content).await,
         "/bank/v1/refund" => refund(sandbox, participant, content).await,
         "/bank/v1/payout" => payout(sandbox, participant, content).await,
+        "/bank/v1/sign" => agreement::sign(sandbox, participant, content).await,
+        "/bank/v1/confirm" => agreement::confirm(sandbox, &participant, content).await,
+        "/bank/v1/unsign" => agreement::unsign(sandbox, &participant, content).await,
         "/bank/v1/query" => {
             let asked: body::Number = body::read(content)?;
             asked.check()?;
+            sandbox.book.lapse(&participant, &asked.number).await?;
             let key = Key::order(NetworkName::BankDirect, &participant, &asked.number);
             Ok(Answer::entry(&sandbox.book.find(&key).await?.payment).into())
         }
@@ -90,10 +96,11 @@ async fn pay(sandbox: &Arc<Sandbox>, participant: String, content: &[u8]) -> Res
     let decided = match before(amount) {
         _ if pay.is_over() => (State::Declined, Some("Expired")),
         Before::Decline => (State::Declined, Some("InsufficientFunds")),
-        _ if waits(amount) => (State::Processing, None),
+        _ if waits(amount) || steps_up(amount) => (State::Processing, None),
         _ => (State::Succeeded, None),
     };
     let (asked, details) = pay.asked();
+    let details = if steps_up(amount) { details.with(CONFIRM, ONE_TIME_CODE) } else { details };
     enter(sandbox, (participant, pay.number), (asked, details), amount, decided).await
 }
 
@@ -128,6 +135,11 @@ fn waits(amount_minor: i64) -> bool {
     matches!(amount_minor.checked_rem(10_000), Some(9002 | 9008..=9012))
 }
 
+/// Does the bank ask the payer of this amount for a one-time code?
+fn steps_up(amount_minor: i64) -> bool {
+    amount_minor.checked_rem(10_000) == Some(9016)
+}
+
 async fn enter(
     sandbox: &Arc<Sandbox>,
     (participant, number): (String, String),
@@ -135,7 +147,18 @@ async fn enter(
     amount_minor: i64,
     decided: (State, Option<&'static str>),
 ) -> Result<Outcome, Refused> {
-    match before(amount_minor) {
+    enter_with(sandbox, (participant, number), (asked, details), (amount_minor, amount_minor), decided).await
+}
+
+/// The same where something else than the amount asks for faults.
+async fn enter_with(
+    sandbox: &Arc<Sandbox>,
+    (participant, number): (String, String),
+    (asked, details): (Asked, Details),
+    (amount_minor, fault): (i64, i64),
+    decided: (State, Option<&'static str>),
+) -> Result<Outcome, Refused> {
+    match before(fault) {
         Before::Go | Before::Decline => {}
         Before::Silence => return Ok(Outcome::Silence),
         Before::ServerError => return Err(Answer::internal().into()),
@@ -151,8 +174,9 @@ async fn enter(
     if taken.new && taken.payment.state == State::Processing {
         match taken.payment.asked {
             Asked::Pay { .. } => payer::expect_payment(sandbox, taken.payment),
+            Asked::Sign => {}
             _ => payer::expect_refund(sandbox, taken.payment),
         }
     }
-    Ok(Outcome::Answer(answer, after(amount_minor)))
+    Ok(Outcome::Answer(answer, after(fault)))
 }

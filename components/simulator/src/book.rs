@@ -2,6 +2,7 @@
 //! book decides in memory, in the order in which the journal writes.
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects)]
 
+pub mod agreements;
 pub mod entries;
 pub mod orders;
 mod pages;

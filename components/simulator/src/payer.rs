@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::book::agreements;
 use crate::book::orders::CREATED;
 use crate::book::{Asked, BookError, NetworkName, Payment};
 use crate::details::Details;
@@ -26,13 +27,17 @@ pub fn resume(sandbox: &Arc<Sandbox>) {
         match payment.asked {
             Asked::Pay { .. } => expect_payment(sandbox, payment),
             Asked::Refund { .. } | Asked::Payout { .. } => expect_refund(sandbox, payment),
-            Asked::Close => {}
+            Asked::Sign | Asked::Close => {}
         }
     }
 }
 
 /// The payer of a new order pays when its amount says so.
 pub fn expect_payment(sandbox: &Arc<Sandbox>, payment: Payment) {
+    // This one is waited for otherwise.
+    if agreements::awaits_code(&payment) {
+        return;
+    }
     if let Payer::After(wait) = script::payer(payment.amount_minor, sandbox.payer_after) {
         end_after(sandbox, payment, wait);
     }
@@ -113,7 +118,7 @@ fn details(payment: &Payment) -> Details {
 }
 
 /// Tells the merchant what happened, where it wants to be told.
-fn tell(sandbox: &Arc<Sandbox>, payment: Payment) {
+pub fn tell(sandbox: &Arc<Sandbox>, payment: Payment) {
     let mail = match payment.network {
         NetworkName::Simulator => None,
         NetworkName::WechatPay => wechat::notice::mail(sandbox, payment),

@@ -93,6 +93,11 @@ pub struct BankDirect {
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[A-Za-z0-9._-]+$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("participantId is immutable: make another Channel"))]
     pub participant_id: String,
+    /// Whether the bank has agreements: an account's owner agrees once, by a one-time code, and
+    /// is debited without one from then on (`POST /v1/agreements` of the gateway). False takes
+    /// no new ones, and no payments by those that are there; they can still be ended.
+    #[serde(default)]
+    pub agreements: bool,
     /// The keys to speak with the bank.
     pub credentials: CredentialsName,
 }

@@ -104,6 +104,13 @@ impl App {
         self.call("query-payout", &format!("{}/ca.crt", self.folder), &of)
     }
 
+    /// Asks a bank for an agreement of an account's owner.
+    pub fn sign(&self, agreement: &str) -> Result<Value, String> {
+        let of = ["--agreement-date", PAYOUT_DATE, "--agreement-number", agreement, "--merchant", "M1"];
+        let by = ["--account-number", "6222020200112233445", "--account-name", "Li Hua"];
+        self.call("sign", &format!("{}/ca.crt", self.folder), &[&of[..], &by].concat())
+    }
+
     fn call(&self, verb: &str, ca: &str, args: &[&str]) -> Result<Value, String> {
         let (gateway, key) = (self.gateway(8443), format!("{}/app.key", self.folder));
         let identity = ["client", verb, "--gateway", &gateway, "--ca", ca, "--app", &self.app, "--key", &key];

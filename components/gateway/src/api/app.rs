@@ -1,4 +1,4 @@
-//! The app API: pay, query, close, refund, pay out. Every request is signed.
+//! The app API: pay, query, close, confirm, refund, pay out, sign. Every request is signed.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use payplane_api::id::{OrderNumber, RefundNumber};
 
 use super::accounts;
+use super::agreements;
 use super::fields;
 use super::id_of;
 use super::idempotency::Key;
@@ -32,16 +33,22 @@ use crate::store::orders::Order;
 
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let order = "/v1/payments/{order_date}/{order_number}";
+    let agreement = "/v1/agreements/{agreement_date}/{agreement_number}";
     Router::new()
         .route("/v1/payments", post(pay))
         .route(order, get(query))
         .route(&format!("{order}/close"), post(close))
+        .route(&format!("{order}/confirm"), post(confirm))
         .route(&format!("{order}/refunds"), post(refund))
         .route(&format!("{order}/refunds/{{refund_number}}"), get(query_refund))
         .route("/v1/merchants/{merchant_id}/balance", get(accounts::balance))
         .route("/v1/merchants/{merchant_id}/statement", get(accounts::statement))
         .route("/v1/payouts", post(payouts::pay_out))
         .route("/v1/payouts/{order_date}/{payout_number}", get(payouts::query))
+        .route("/v1/agreements", post(agreements::sign))
+        .route(agreement, get(agreements::query))
+        .route(&format!("{agreement}/confirm"), post(agreements::confirm))
+        .route(&format!("{agreement}/end"), post(agreements::end))
         .route("/v1/openapi.json", get(openapi::answer))
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::not_allowed)
@@ -58,10 +65,14 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
     let operation = match (request.method().as_str(), path.as_deref()) {
         ("POST", Some("/v1/payments")) => "pay",
         ("POST", Some("/v1/payouts")) => "payout",
+        ("POST", Some("/v1/agreements")) => "sign",
         ("POST", Some(path)) if path.ends_with("/close") => "close",
+        ("POST", Some(path)) if path.ends_with("/confirm") => "confirm",
+        ("POST", Some(path)) if path.ends_with("/end") => "end",
         ("POST", Some(_)) => "refund",
         ("GET", Some(path)) if path.ends_with("{refund_number}") => "query_refund",
         ("GET", Some(path)) if path.ends_with("{payout_number}") => "query_payout",
+        ("GET", Some(path)) if path.ends_with("{agreement_number}") => "query_agreement",
         ("GET", Some("/v1/openapi.json")) => "openapi",
         ("GET", Some(path)) if path.ends_with("/balance") => "balance",
         ("GET", Some(path)) if path.ends_with("/statement") => "statement",
@@ -114,6 +125,17 @@ async fn close(
     idempotency.names(&format!("{date}/{number}"))?;
     let order = order(&gateway, &caller, &date, &number).await?;
     Ok(Json(crate::close::close(&gateway, &caller, order).await?.into()))
+}
+
+async fn confirm(
+    State(gateway): State<Arc<Gateway>>,
+    Path((date, number)): Path<(String, String)>,
+    request: Request,
+) -> Result<Json<Payment>, Problem> {
+    let (caller, code) = agreements::code_of(&gateway, request, &format!("{date}/{number}")).await?;
+    let order = order(&gateway, &caller, &date, &number).await?;
+    let Some(code) = code else { return Ok(Json(order.into())) };
+    Ok(Json(crate::confirm::confirm(&gateway, &caller, order, code).await?.into()))
 }
 
 async fn refund(

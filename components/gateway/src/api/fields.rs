@@ -85,6 +85,10 @@ impl Fields {
         }
     }
 
+    pub(super) fn optional_object(&mut self, name: &str) -> Result<Option<Self>, Problem> {
+        Ok(self.nullable_object(name)?.flatten())
+    }
+
     /// Here null is not as good as absent: some of it is none.
     pub(super) fn nullable_object(&mut self, name: &str) -> Result<Option<Option<Self>>, Problem> {
         match self.0.remove(name) {

@@ -28,7 +28,7 @@ pub fn document(currencies: &[String]) -> Value {
         "info": {
             "title": "payplane gateway",
             "version": "v1",
-            "description": "Payments, refunds, payouts and their states. Amounts are whole minor units. \
+            "description": "Payments, refunds, payouts, agreements and their states. Amounts are whole minor units. \
                 Unknown, repeated, missing and ill-typed fields are refused by name.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -64,7 +64,7 @@ fn paths(currency: &Value) -> Value {
         query("limit", false, limit),
     ];
     let payout = [path("orderDate", date()), path("payoutNumber", id(64))];
-    json!({
+    let mut paths = json!({
         "/v1/payments": {
             "post": operation("pay", "Pay. The same request again is answered with the same order.",
                 &[], Some("PayRequest"), &made("Payment")),
@@ -92,12 +92,41 @@ fn paths(currency: &Value) -> Value {
                 "The entries of one of a merchant's accounts, oldest first, about a second after they are booked.",
                 &[merchant.as_slice(), &pages].concat(), None, &found("Statement")),
         },
+        "/v1/payments/{orderDate}/{orderNumber}/confirm": {
+            "post": operation("confirm", "Bring the one-time code that the bank sent the payer (action OneTimeCode).",
+                &order, Some("OneTimeCode"), &found("Payment")),
+        },
         "/v1/payouts": {
             "post": operation("payOut", "Pay out of what a merchant has to an account.",
                 &[], Some("PayoutRequest"), &made("Payout")),
         },
         "/v1/payouts/{orderDate}/{payoutNumber}": {
             "get": operation("queryPayout", "What became of a payout.", &payout, None, &found("Payout")),
+        },
+    });
+    if let (Some(all), Value::Object(more)) = (paths.as_object_mut(), agreements()) {
+        all.extend(more);
+    }
+    paths
+}
+
+fn agreements() -> Value {
+    let agreement = [path("agreementDate", date()), path("agreementNumber", id(64))];
+    json!({
+        "/v1/agreements": {
+            "post": operation("sign", "Ask a bank for an account owner's agreement to be debited.",
+                &[], Some("AgreementRequest"), &made("Agreement")),
+        },
+        "/v1/agreements/{agreementDate}/{agreementNumber}": {
+            "get": operation("queryAgreement", "How an agreement stands.", &agreement, None, &found("Agreement")),
+        },
+        "/v1/agreements/{agreementDate}/{agreementNumber}/confirm": {
+            "post": operation("confirmAgreement", "Bring the one-time code that the bank sent the account's owner.",
+                &agreement, Some("OneTimeCode"), &found("Agreement")),
+        },
+        "/v1/agreements/{agreementDate}/{agreementNumber}/end": {
+            "post": operation("endAgreement", "No payment begins by the agreement any more; the bank ends it.",
+                &agreement, None, &found("Agreement")),
         },
     })
 }
@@ -147,7 +176,7 @@ fn responses() -> Value {
         "400": problem("A field is not valid; `field` says which."),
         "401": problem("The signature, its key, its time or its nonce."),
         "403": problem("The app may not do that: it is suspended, closed, or not bound to this merchant."),
-        "404": problem("This app has no such order, refund, payout or merchant."),
+        "404": problem("This app has no such order, refund, payout, agreement or merchant."),
         "409": problem("The number is another request's."),
         "422": problem("It is well-formed, and refused."),
         "500": problem("It went wrong on our side; it is logged."),

@@ -27,6 +27,10 @@ pub enum Code {
     TerminalDiffers,
     NoChannel,
     NoEndpoint,
+    UnknownAgreement,
+    AgreementNotActive,
+    TooManyAgreements,
+    WrongCode,
     RefundExceedsPayment,
     InsufficientBalance,
     Overloaded,
@@ -57,6 +61,10 @@ impl Code {
         Self::TerminalDiffers,
         Self::NoChannel,
         Self::NoEndpoint,
+        Self::UnknownAgreement,
+        Self::AgreementNotActive,
+        Self::TooManyAgreements,
+        Self::WrongCode,
         Self::RefundExceedsPayment,
         Self::InsufficientBalance,
         Self::Overloaded,
@@ -85,6 +93,10 @@ impl Code {
             | Self::TerminalDiffers
             | Self::NoChannel
             | Self::NoEndpoint
+            | Self::UnknownAgreement
+            | Self::AgreementNotActive
+            | Self::TooManyAgreements
+            | Self::WrongCode
             | Self::RefundExceedsPayment
             | Self::InsufficientBalance => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Overloaded | Self::DatabaseUnreachable | Self::DatabaseReadOnly => {
@@ -115,6 +127,10 @@ impl Code {
             Self::TerminalNotActive => "The terminal is suspended or closed",
             Self::TerminalDiffers => "The terminal is bound otherwise",
             Self::NoChannel => "No channel can take this payment",
+            Self::UnknownAgreement => "No such agreement was signed",
+            Self::AgreementNotActive => "No payment can be made by this agreement",
+            Self::TooManyAgreements => "Too many agreements were asked for about this account",
+            Self::WrongCode => "The bank sent the payer another code",
             Self::NoEndpoint => "The app has no notification address",
             Self::RefundExceedsPayment => "Refunds would exceed the payment",
             Self::InsufficientBalance => "The merchant's balance does not cover it",

@@ -3,16 +3,17 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use payplane_api::id::{MerchantId, OrderNumber, RefundNumber};
+use payplane_api::id::{AgreementNumber, MerchantId, OrderNumber, RefundNumber};
 use payplane_api::money::Money;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::fields::Fields;
+use super::fields::{self, Fields};
 use super::payouts::{PAYEE, payee};
 use super::problem::Problem;
 use super::terminals;
+use crate::agreement::payer::PREFIX;
 use crate::payee::Payee;
 use crate::state::{OrderState, OutgoingState};
 use crate::store::orders::Order;
@@ -36,12 +37,35 @@ pub struct PayRequest {
     pub description: Option<String>,
     /// Who pays, by the network's name for the payer.
     pub payer_id: Option<String>,
+    /// By which agreement he pays, in place of that.
+    pub agreement: Option<AgreementName>,
     /// The device on which it is paid, by the app's name for it.
     pub device_id: Option<String>,
     /// How long it can be paid.
     pub expires_in_seconds: Option<i16>,
     /// Where it is made, and what that terminal says of itself.
     pub terminal: Option<Claim>,
+}
+
+/// An agreement, as its app named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgreementName {
+    pub date: Date,
+    pub number: AgreementNumber,
+}
+
+impl AgreementName {
+    fn parse(fields: &mut Fields) -> Result<Option<Self>, Problem> {
+        let Some(mut inner) = fields.optional_object("agreement")? else { return Ok(None) };
+        let inside = |problem: Problem| Problem {
+            field: problem.field.map(|field| format!("agreement.{field}")),
+            ..problem
+        };
+        let date = inner.text("date").and_then(|text| fields::date("date", &text)).map_err(inside)?;
+        let number = inner.id("number").map_err(inside)?;
+        inner.end().map_err(inside)?;
+        Ok(Some(Self { date, number }))
+    }
 }
 
 impl PayRequest {
@@ -55,12 +79,20 @@ impl PayRequest {
             amount: fields.money("amountMinor", "currency")?,
             description: fields.optional_free_text("description", TEXT_CHARS_MAX)?,
             payer_id: name(&mut fields, "payerId")?,
+            agreement: AgreementName::parse(&mut fields)?,
             device_id: name(&mut fields, "deviceId")?,
             expires_in_seconds: fields.optional_number("expiresInSeconds", EXPIRES_IN_SECONDS)?,
             terminal: terminals::claim(&mut fields)?,
         };
         payplane_api::id::check("method", &request.method, 32)
             .map_err(|e| Problem::field("method", e.to_string()))?;
+        if request.payer_id.as_deref().is_some_and(|payer| payer.starts_with(PREFIX)) {
+            let why = format!("{} stands for accounts of agreements: name the agreement", PREFIX);
+            return Err(Problem::field("payerId", why));
+        }
+        if request.agreement.is_some() && request.payer_id.is_some() {
+            return Err(Problem::field("payerId", "the agreement says who pays: leave it out"));
+        }
         fields.end()?;
         Ok(request)
     }
@@ -84,6 +116,8 @@ impl PayRequest {
         ];
         // Named, and only where they are given: an older request hashes as it did.
         parts.extend(self.payer_id.iter().flat_map(|payer| ["payerId", payer]));
+        let agreement = self.agreement.as_ref().map(|name| (name.date.to_string(), name.number.as_str()));
+        parts.extend(agreement.iter().flat_map(|(date, number)| ["agreement", date, number]));
         parts.extend(self.device_id.iter().flat_map(|device| ["deviceId", device]));
         parts.extend(seconds.iter().flat_map(|seconds| ["expiresInSeconds", seconds]));
         if let Some(claim) = &self.terminal {
@@ -278,6 +312,41 @@ impl RefundView {
             channel: refund.payee_masked.is_some().then_some(refund.channel),
             payee_account: refund.payee_masked,
             created_at: refund.created_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = r#"{"orderDate":"2026-11-24","orderNumber":"o1","merchantId":"M1","method":"bank-account",
+        "amountMinor":100,"currency":"CNY","agreement":{"date":"2026-11-23","number":"a1"}}"#;
+
+    fn parse(body: &str) -> Result<PayRequest, Problem> {
+        PayRequest::parse(body.as_bytes())
+    }
+
+    #[test]
+    fn an_agreement_takes_the_place_of_a_payer() {
+        let first = parse(BODY).unwrap();
+        assert_eq!(first.agreement.as_ref().map(|name| name.number.as_str()), Some("a1"));
+        for (from, to, field) in [
+            ("{\"orderDate", "{\"payerId\":\"6222\",\"orderDate", "payerId"),
+            ("11-23", "11-31", "agreement.date"),
+            ("\"a1\"", "\"a 1\"", "agreement.number"),
+            (",\"number\":\"a1\"", "", "agreement.number"),
+            ("\"a1\"", "\"a1\",\"token\":\"t\"", "agreement.token"),
+        ] {
+            let bad = BODY.replacen(from, to, 1);
+            assert_eq!(parse(&bad).unwrap_err().field.as_deref(), Some(field), "{bad}");
+        }
+        let absent = BODY.replacen(",\"agreement\":{\"date\":\"2026-11-23\",\"number\":\"a1\"}", "", 1);
+        let null = BODY.replacen("{\"date\":\"2026-11-23\",\"number\":\"a1\"}", "null", 1);
+        assert_eq!(parse(&absent).unwrap(), parse(&null).unwrap());
+        let others = [absent, BODY.replacen("11-23", "11-22", 1), BODY.replacen("\"a1\"", "\"a2\"", 1)];
+        for other in others {
+            assert_ne!(parse(&other).unwrap().hash(), first.hash(), "{other}");
         }
     }
 }

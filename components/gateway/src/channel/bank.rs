@@ -1,6 +1,7 @@
 //! Bank direct: the core of a bank, by the contract in docs/bank-direct.md. JSON over https,
 //! signed on both sides; an account is debited at once, or later.
 
+mod agreement;
 mod codes;
 mod message;
 mod notification;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 use self::message::{Entry, NumberBody, PayBody, PayoutBody, RefundBody};
 use self::sign::{BankKeys, Lines, OwnKey, Said};
+use super::agreement::{Agreements, WrongCode};
 use super::connection::{Answer, Connection, Silence};
 use super::credentials::{SetupError, identity, parse, roots};
 use super::endpoint::DeniedNetworks;
@@ -46,6 +48,8 @@ const DESCRIPTION_CHARS_MAX: usize = 128;
 /// A connection to a bank for one participant of it.
 pub struct BankDirect {
     participant: String,
+    /// Does the bank have agreements?
+    agreements: bool,
     notify_url: String,
     key: OwnKey,
     bank: BankKeys,
@@ -81,6 +85,7 @@ impl BankDirect {
         let identity = identity(folder, config.client.as_ref())?;
         Ok(Self {
             participant: config.participant_id.clone(),
+            agreements: config.agreements,
             notify_url: config.reach.notify_url.clone(),
             key,
             bank,
@@ -266,7 +271,24 @@ impl Channel for BankDirect {
     }
 
     fn closed_at(&self, sent: &Sent) -> Timestamp {
-        sent.signed_at.saturating_add(WINDOW.saturating_add(STORED_MAX)).unwrap_or(Timestamp::MAX)
+        self.sign_closed_at(sent.signed_at)
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        sent: &'a Sent,
+        code: &'a str,
+        trace: Trace,
+    ) -> BoxFuture<'a, Result<Outcome, WrongCode>> {
+        self.confirm_payment(sent, code, trace).boxed()
+    }
+
+    fn agreements(&self) -> Option<&dyn Agreements> {
+        Some(self)
+    }
+
+    fn signs(&self) -> bool {
+        self.agreements
     }
 
     fn needs_payer(&self, _method: &str) -> bool {

@@ -1,4 +1,5 @@
-//! What a network sends by itself: the outcome of a payment, a refund or a payout.
+//! What a network sends by itself: the outcome of a payment, a refund or a payout, or that an agreement
+//! stands otherwise.
 
 use payplane_api::currency::Currency;
 use snafu::Snafu;
@@ -11,6 +12,8 @@ pub enum About {
     Payment,
     Refund,
     Payout,
+    /// The network is asked how it stands.
+    Agreement,
 }
 
 /// A notification that verified.

@@ -13,10 +13,11 @@ use super::*;
 use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
 
+mod agreements;
 mod fees;
 mod payouts;
 
-/// A network that nobody calls here. Does it pay out?
+/// A network that nobody calls here. Does it pay out, and have agreements?
 struct Nobody(bool);
 
 impl Channel for Nobody {
@@ -39,6 +40,9 @@ impl Channel for Nobody {
         unreachable!()
     }
     fn pays_out(&self) -> bool {
+        self.0
+    }
+    fn signs(&self) -> bool {
         self.0
     }
 }
@@ -86,7 +90,14 @@ fn cny(minor: i64) -> Money {
 
 fn asked(order: u128, minor: i64) -> Asked<'static> {
     let on = Date::constant(2026, 11, 30);
-    Asked { order_id: Uuid::from_u128(order), merchant: "M1", method: "card", amount: cny(minor), on }
+    Asked {
+        order_id: Uuid::from_u128(order),
+        merchant: "M1",
+        method: "card",
+        amount: cny(minor),
+        on,
+        agreed: None,
+    }
 }
 
 fn names(decisions: &[Decision]) -> Vec<&str> {

@@ -188,6 +188,7 @@ impl Store {
              + (SELECT count(*) FROM gateway.refunds WHERE channel = $1 AND next_check_at IS NOT NULL)
              + (SELECT count(*) FROM gateway.payouts WHERE channel = $1 AND next_check_at IS NOT NULL)
              + (SELECT count(*) FROM gateway.surpluses WHERE channel = $1 AND next_check_at IS NOT NULL)
+             + (SELECT count(*) FROM gateway.agreements WHERE channel = $1 AND next_check_at IS NOT NULL)
              + (SELECT count(*) FROM gateway.orders o JOIN gateway.attempts a USING (order_id)
                 WHERE o.status = 'Processing' AND a.status = 'Succeeded' AND a.channel = $1),
             (SELECT count(*) FROM gateway.attempts WHERE channel = $1 AND status = 'Unknown')";

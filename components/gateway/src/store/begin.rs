@@ -18,7 +18,9 @@ use crate::risk::question::{self, Hit, Question};
 use crate::route::Decision;
 
 const WHAT: &str = "begin attempts";
-const BOUNDS: &str = "SET LOCAL idle_in_transaction_session_timeout = '2s'; SET LOCAL lock_timeout = '5s'";
+/// For transactions that others wait for.
+pub(super) const BOUNDS: &str =
+    "SET LOCAL idle_in_transaction_session_timeout = '2s'; SET LOCAL lock_timeout = '5s'";
 
 /// An attempt that is to begin.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Begin {
     pub decision: Decision,
     pub signed_at: Timestamp,
     pub amount_minor: i64,
+    /// By which it is made. One that is not active any more begins nothing.
+    pub agreement_id: Option<Uuid>,
     pub limits: Vec<Limit>,
     /// What risk policies ask, before an order's first attempt.
     pub risk: Option<Arc<Question>>,
@@ -72,7 +76,9 @@ impl Store {
         // Others wait for what it locks: should this process freeze, not for long.
         transaction.batch_execute(BOUNDS).await.context(QuerySnafu { what: WHAT })?;
         let held = hold(&transaction, &all).await?;
-        let held: Vec<_> = all.iter().filter(|begin| held.contains(&begin.order_id)).collect();
+        let agreed = agreed(&transaction, &all).await?;
+        let holds = |begin: &&Begin| begin.agreement_id.is_none_or(|id| agreed.contains(&id));
+        let held: Vec<_> = all.iter().filter(|begin| held.contains(&begin.order_id)).filter(holds).collect();
         let mut used = counters(&transaction, &all).await?;
         let mut known = assess::read(&transaction, &held).await?;
         let (mut fit, mut reached, mut passed, mut blocked) = (vec![], vec![], vec![], vec![]);
@@ -128,6 +134,19 @@ async fn hold<C: GenericClient>(client: &C, all: &[Begin]) -> Result<HashSet<Uui
     ];
     let held = rows(client, WHAT, sql, params).await?;
     held.iter().map(|row| row.try_get("order_id").context(ReadSnafu)).collect()
+}
+
+/// Those of the agreements that are active, until the commit: what would begin by another one is
+/// counted nowhere.
+async fn agreed<C: GenericClient>(client: &C, all: &[Begin]) -> Result<HashSet<Uuid>, StoreError> {
+    let ids: Vec<_> = all.iter().filter_map(|begin| begin.agreement_id).collect();
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sql = "SELECT agreement_id FROM gateway.agreements
+         WHERE agreement_id = ANY ($1) AND status = 'Active' ORDER BY agreement_id FOR SHARE";
+    let agreed = rows(client, WHAT, sql, &[&ids]).await?;
+    agreed.iter().map(|row| row.try_get(0).context(ReadSnafu)).collect()
 }
 
 /// Locks the counters, in one order, and reads what they count.
@@ -190,15 +209,19 @@ async fn insert<C: GenericClient>(
             AND l.payments + s.ones <= s.payments_max), true) AS ok FROM sums s LEFT JOIN locked l USING (counter)),
          ids AS (SELECT order_id, array_agg(counter_id) AS counted
             FROM asked JOIN locked USING (counter) GROUP BY order_id),
+         -- Held until the commit: whoever ends one waits for those that begin by it, and is seen by the rest.
+         agreed AS (SELECT agreement_id FROM gateway.agreements
+            WHERE agreement_id = ANY ($14) AND status = 'Active' ORDER BY agreement_id FOR SHARE),
          made AS (INSERT INTO gateway.attempts (order_id, attempt_id, ordinal, channel, decision, fee_minor,
-                config_hash, config_epoch, signed_at, counted)
+                config_hash, config_epoch, signed_at, counted, agreement_id)
             SELECT order_id, t.attempt_id,
                 (SELECT count(*) + 1 FROM gateway.attempts a WHERE a.order_id = held.order_id)::smallint,
-                t.channel, t.decision, t.fee_minor, t.config_hash, t.config_epoch, t.signed_at, ids.counted
+                t.channel, t.decision, t.fee_minor, t.config_hash, t.config_epoch, t.signed_at, ids.counted, t.agreement_id
             FROM held JOIN unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::bigint[], $6::text[],
-                $7::bigint[], $8::timestamptz[]) AS t(order_id, attempt_id, channel, decision, fee_minor,
-                config_hash, config_epoch, signed_at) USING (order_id) LEFT JOIN ids USING (order_id)
-            WHERE $13 OR (SELECT ok FROM fits)
+                $7::bigint[], $8::timestamptz[], $14::uuid[]) AS t(order_id, attempt_id, channel, decision, fee_minor,
+                config_hash, config_epoch, signed_at, agreement_id) USING (order_id) LEFT JOIN ids USING (order_id)
+            WHERE ($13 OR (SELECT ok FROM fits))
+                AND (t.agreement_id IS NULL OR t.agreement_id IN (SELECT agreement_id FROM agreed))
             ON CONFLICT (attempt_id) DO NOTHING RETURNING attempt_id, order_id, counted),
          counts AS (SELECT c.id, sum(held.amount_minor)::bigint AS minor, count(*) AS ones
             FROM made JOIN held USING (order_id) CROSS JOIN LATERAL unnest(made.counted) AS c(id) GROUP BY c.id),
@@ -220,6 +243,7 @@ async fn insert<C: GenericClient>(
         &limits().map(|(_, limit)| limit.quota.amount_minor_max.unwrap_or(i64::MAX)).collect::<Vec<_>>(),
         &limits().map(|(_, limit)| limit.quota.payments_max.unwrap_or(i64::MAX)).collect::<Vec<_>>(),
         &(fit == Fit::Known),
+        &all.iter().map(|begin| begin.agreement_id).collect::<Vec<_>>(),
     ];
     let mut begun = vec![];
     for row in rows(client, WHAT, sql, params).await? {

@@ -18,21 +18,41 @@ pub struct Nonce {
 /// Expired nonces deleted in one go.
 const PURGE_MAX: i64 = 5_000;
 
+/// What a nonce that is stored says of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Never,
+    /// The same request.
+    Before,
+    /// Another one.
+    Other,
+}
+
 /// Stores the nonce. False where it was used for other content.
 pub(super) async fn guard<C: GenericClient>(client: &C, nonce: &Nonce) -> Result<bool, StoreError> {
+    Ok(store(client, nonce).await? != Seen::Other)
+}
+
+async fn store<C: GenericClient>(client: &C, nonce: &Nonce) -> Result<Seen, StoreError> {
     let insert = "INSERT INTO gateway.nonces (app_id, nonce, request_digest, expires_at)
         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     let digest = nonce.digest.as_slice();
     let params: super::Params<'_> = &[&nonce.app, &nonce.nonce, &digest, &nonce.expires_at];
     if execute(client, "store the nonce", insert, params).await? == 1 {
-        return Ok(true);
+        return Ok(Seen::Never);
     }
     let select = "SELECT request_digest = $3 FROM gateway.nonces WHERE app_id = $1 AND nonce = $2";
     let row = one(client, "read the nonce", select, &[&nonce.app, &nonce.nonce, &digest]).await?;
-    row.try_get(0).context(ReadSnafu)
+    let is_same: bool = row.try_get(0).context(ReadSnafu)?;
+    Ok(if is_same { Seen::Before } else { Seen::Other })
 }
 
 impl Store {
+    /// Guards a request that is not carried out a second time.
+    pub async fn guard_once(&self, nonce: &Nonce) -> Result<Seen, StoreError> {
+        store(&self.client().await?, nonce).await
+    }
+
     /// Guards a request that writes nothing else. Should the database lose the
     /// row in a crash, a read or a closing could be repeated, which changes nothing;
     /// so the commit does not wait for the disk.

@@ -106,7 +106,9 @@ impl Store {
         };
         let Told { kind, app, payload } = match table {
             Table::Payouts => payouts::told(&row)?,
-            Table::Refunds | Table::Surpluses => refunds::told(&transaction, &row).await?,
+            Table::Refunds | Table::Surpluses | Table::Agreements => {
+                refunds::told(&transaction, &row).await?
+            }
         };
         let told = publish(&transaction, &Event { kind, app: &app, subject: id, payload }).await?;
         transaction.commit().await.context(QuerySnafu { what })?;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::auth::{Claimed, body_digest};
-use crate::book::{Asked, BookError, Payment};
+use crate::book::{Asked, BookError, Payment, agreements};
 use crate::journal::JournalError;
 use crate::message::State;
 use crate::networks::Bank;
@@ -79,6 +79,10 @@ impl Answer {
         Self::refuse(StatusCode::TOO_MANY_REQUESTS, "Busy", "too much at once: come again")
     }
 
+    pub(super) fn wrong_code() -> Self {
+        Self::refuse(StatusCode::UNPROCESSABLE_ENTITY, "WrongCode", "this is not the code that the payer got")
+    }
+
     pub(super) fn internal() -> Self {
         Self::refuse(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "ask for the number")
     }
@@ -87,9 +91,11 @@ impl Answer {
 /// An entry as answers and notifications tell it.
 pub(super) fn entry(payment: &Payment) -> Value {
     let kind = match payment.asked {
+        Asked::Close if payment.details.get(agreements::ENDED).is_some() => "Sign",
         Asked::Pay { .. } | Asked::Close => "Pay",
         Asked::Refund { .. } => "Refund",
         Asked::Payout { .. } => "Payout",
+        Asked::Sign => "Sign",
     };
     let state = match payment.state {
         State::Processing => "Processing",
@@ -99,14 +105,22 @@ pub(super) fn entry(payment: &Payment) -> Value {
     };
     let mut told = json!({"number": payment.number, "kind": kind, "state": state});
     let Some(fields) = told.as_object_mut() else { return told };
-    if payment.asked != Asked::Close {
+    if !matches!(payment.asked, Asked::Close | Asked::Sign) {
         fields.insert("amountMinor".to_owned(), payment.amount_minor.into());
         fields.insert("currency".to_owned(), payment.details.text("currency").into());
+    }
+    if payment.asked != Asked::Close {
         fields.insert("bankId".to_owned(), payment.network_id.clone().into());
+    }
+    if agreements::awaits_code(payment) {
+        fields.insert("confirm".to_owned(), payment.details.text(agreements::CONFIRM).into());
     }
     match (payment.state, &payment.code) {
         (State::Succeeded, _) => {
             fields.insert("bookedAt".to_owned(), payment.network_time.to_string().into());
+            let of_agreement = [agreements::TOKEN, agreements::ENDED].into_iter();
+            let known = of_agreement.filter_map(|name| Some((name, payment.details.get(name)?)));
+            fields.extend(known.map(|(name, value)| (name.to_owned(), value.into())));
         }
         (State::Declined, Some(code)) if code != CLOSED => {
             fields.insert("code".to_owned(), code.clone().into());

@@ -60,7 +60,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Answer> {
     })
 }
 
-fn is_number(text: &str) -> bool {
+pub(super) fn is_number(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
@@ -68,20 +68,20 @@ fn is_currency(text: &str) -> bool {
     text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-fn is_account(text: &str) -> bool {
+pub(super) fn is_account(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn is_text(text: &str) -> bool {
+pub(super) fn is_text(text: &str) -> bool {
     (1..=128).contains(&text.chars().count()) && !text.contains(char::is_control)
 }
 
-fn is_notify_url(url: &str) -> bool {
+pub(super) fn is_notify_url(url: &str) -> bool {
     is_https(url, 255) && !url.contains('?')
 }
 
 /// Names the first field that is not what it must be.
-fn check(fields: &[(&str, bool)]) -> Result<(), Answer> {
+pub(super) fn check(fields: &[(&str, bool)]) -> Result<(), Answer> {
     match fields.iter().find(|(_, good)| !good) {
         Some((field, _)) => Err(Answer::invalid_field(&format!("{field} is out of its range"))),
         None => Ok(()),

@@ -91,8 +91,10 @@ impl Book {
 
 impl Pages {
     fn decide(&self, entry: &Entry) -> (State, Option<&'static str>) {
-        let Asked::Refund { original_number } = &entry.asked else { return entry.decided };
         let declined = |code| (State::Declined, Some(code));
+        let Asked::Refund { original_number } = &entry.asked else {
+            return self.token_refused(&entry.participant, &entry.details).map_or(entry.decided, declined);
+        };
         let original = Key::order(NetworkName::BankDirect, &entry.participant, original_number);
         let Some(payment) = self.payments.get(&original) else { return declined("OriginalNotFound") };
         let Asked::Pay { currency, .. } = &payment.asked else { return declined("OriginalNotFound") };

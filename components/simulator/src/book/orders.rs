@@ -108,6 +108,15 @@ impl Book {
         details: Details,
         paid_minor: i64,
     ) -> Result<Option<Payment>, BookError> {
+        let over = {
+            let pages = self.pages();
+            pages.payments.get(key).and_then(|known| pages.token_refused(&key.merchant_id, &known.details))
+        };
+        if let Some(code) = over.filter(|_| key.network == NetworkName::BankDirect) {
+            // By an agreement that ended meanwhile.
+            let declined = |key| Event::Declined(Change::now(key, details).because(code));
+            return self.end(key, State::Processing, declined).await;
+        }
         self.end(key, State::Processing, |key| Event::Completed(Change::now(key, details).paid(paid_minor)))
             .await
     }

@@ -17,6 +17,9 @@ pub(super) enum Event {
     Taken(Payment),
     Completed(Change),
     Closed(Change),
+    Declined(Change),
+    /// More is known of it, and its state is as before.
+    Noted(Change),
 }
 
 /// A payment that came to its end, and what became known of it then.
@@ -31,15 +34,22 @@ pub(super) struct Change {
     /// What the payer paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     paid_minor: Option<i64>,
+    /// Why it was declined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
 }
 
 impl Change {
     pub(super) fn now(key: Key, details: Details) -> Self {
-        Self { key, network_time: Timestamp::now(), details, paid_minor: None }
+        Self { key, network_time: Timestamp::now(), details, paid_minor: None, code: None }
     }
 
     pub(super) fn paid(self, minor: i64) -> Self {
         Self { paid_minor: Some(minor), ..self }
+    }
+
+    pub(super) fn because(self, code: &str) -> Self {
+        Self { code: Some(code.to_owned()), ..self }
     }
 }
 
@@ -76,15 +86,23 @@ impl Pages {
                     payment.details.shrink();
                 }
             }
-            Event::Closed(change) => {
+            Event::Closed(change) => self.decline(change.because(CLOSED)),
+            Event::Declined(change) => self.decline(change),
+            Event::Noted(change) => {
                 if let Some(payment) = self.payments.get_mut(&change.key) {
-                    payment.state = State::Declined;
-                    payment.code = Some(CLOSED.to_owned());
-                    payment.network_time = change.network_time;
                     payment.details.extend(&change.details);
-                    payment.details.shrink();
                 }
             }
+        }
+    }
+
+    fn decline(&mut self, change: Change) {
+        if let Some(payment) = self.payments.get_mut(&change.key) {
+            payment.state = State::Declined;
+            payment.code = change.code;
+            payment.network_time = change.network_time;
+            payment.details.extend(&change.details);
+            payment.details.shrink();
         }
     }
 

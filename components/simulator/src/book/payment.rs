@@ -48,6 +48,8 @@ pub enum Asked {
     Payout {
         currency: String,
     },
+    /// An account's owner agrees that it be debited.
+    Sign,
     /// A pay that was closed before it came.
     Close,
 }

@@ -188,6 +188,101 @@ fn what_is_closed_takes_no_money_also_before_it_came() {
     });
 }
 
+fn sign(bank: &Participant, number: &str, account: &str) -> Value {
+    json!({"number": number, "account": account, "holderName": "Li", "description": "rent",
+        "notifyUrl": bank.stage.hook("/told")})
+}
+
+#[test]
+fn an_agreement_holds_from_its_code_to_its_end() {
+    runtime().block_on(async {
+        let mut bank = Participant::new().await;
+        let confirm = async |bank: &Participant, number: &str, code: &str| {
+            bank.ask("confirm", &json!({"number": number, "code": code})).await
+        };
+        let pay = |bank: &Participant, number: &str, token: &str| {
+            let mut pay = soon(bank.pay(number, 100));
+            pay["payerAccount"] = token.into();
+            pay
+        };
+        let asked = sign(&bank, "S1", "6222020200110018");
+        let waits = bank.ask("sign", &asked).await;
+        assert_eq!((state(&waits), &waits.1["confirm"]), ((200, "Processing", ""), &json!("OneTimeCode")));
+        assert_eq!((&waits.1["kind"], waits.1.get("amountMinor")), (&json!("Sign"), None));
+        assert_eq!(bank.ask("sign", &asked).await, waits, "again");
+        let other = sign(&bank, "S1", "6222020200110026");
+        assert_eq!(state(&bank.ask("sign", &other).await), (409, "", "NumberConflict"));
+        assert_eq!(
+            state(&bank.ask("pay", &pay(&bank, "P1", "agr.S1")).await),
+            (200, "Declined", "AccountUnknown")
+        );
+        assert_eq!(state(&confirm(&bank, "S1", "901234").await), (422, "", "WrongCode"));
+        let signed = confirm(&bank, "S1", "801234").await;
+        assert_eq!((state(&signed), &signed.1["token"]), ((200, "Succeeded", ""), &json!("agr.S1")));
+        assert_eq!(confirm(&bank, "S1", "901234").await, signed, "it needs none any more");
+        let told = bank.stage.told("/told", 1).await;
+        assert_eq!(serde_json::from_str::<Value>(&told[0].body).unwrap(), signed.1);
+        let paid = pay(&bank, "P2", "agr.S1");
+        assert_eq!(state(&bank.ask("pay", &paid).await), (200, "Succeeded", ""));
+
+        // The same after a crash; ended once, and no payment by its token after that.
+        bank.stage.kill_and_restart().await;
+        let unsign =
+            async |bank: &Participant, number: &str| bank.ask("unsign", &json!({"number": number})).await;
+        assert_eq!(bank.ask("query", &json!({"number": "S1"})).await, signed);
+        let ended = unsign(&bank, "S1").await;
+        assert!(ended.1["endedAt"].is_string() && state(&ended) == (200, "Succeeded", ""), "{}", ended.1);
+        assert_eq!(unsign(&bank, "S1").await, ended);
+        assert_eq!(
+            state(&bank.ask("pay", &pay(&bank, "P3", "agr.S1")).await),
+            (200, "Declined", "AgreementEnded")
+        );
+        assert_eq!(state(&bank.ask("pay", &paid).await), (200, "Succeeded", ""), "it was booked before");
+
+        // Ended before it was confirmed, and before it came.
+        bank.ask("sign", &sign(&bank, "S2", "6222020200110018")).await;
+        let closed = unsign(&bank, "S2").await;
+        assert_eq!((state(&closed), &closed.1["kind"]), ((200, "Closed", ""), &json!("Sign")));
+        assert_eq!(state(&confirm(&bank, "S2", "801234").await), (200, "Closed", ""));
+        assert_eq!(state(&unsign(&bank, "S3").await), (200, "Closed", ""));
+        let late = bank.ask("sign", &sign(&bank, "S3", "6222020200110018")).await;
+        assert_eq!((state(&late), &late.1["kind"]), ((200, "Closed", ""), &json!("Sign")));
+
+        // Wrong codes end it, and what waits for none is told as it is.
+        bank.ask("sign", &sign(&bank, "S4", "6222020200110018")).await;
+        for _ in 0..4 {
+            assert_eq!(state(&confirm(&bank, "S4", "901234").await), (422, "", "WrongCode"));
+        }
+        assert_eq!(state(&confirm(&bank, "S4", "901234").await), (200, "Declined", "NotConfirmed"));
+        assert_eq!(state(&confirm(&bank, "S9", "801234").await), (404, "", "NotFound"));
+        assert_eq!(state(&confirm(&bank, "P2", "801234").await), (200, "Succeeded", ""));
+        assert_eq!(state(&unsign(&bank, "P2").await), (200, "Succeeded", ""), "a payment goes on");
+        assert_eq!(state(&confirm(&bank, "S4", "80").await), (400, "", "InvalidField"));
+        let declined = bank.ask("sign", &sign(&bank, "S5", "6222020200119001")).await;
+        assert_eq!(state(&declined), (200, "Declined", "AccountUnknown"));
+    });
+}
+
+#[test]
+fn a_payer_who_is_asked_for_a_code_pays_with_it() {
+    runtime().block_on(async {
+        let bank = Participant::new().await;
+        let asked = bank.ask("pay", &soon(bank.pay("P1", 19_016))).await;
+        assert_eq!((state(&asked), &asked.1["confirm"]), ((200, "Processing", ""), &json!("OneTimeCode")));
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        assert_eq!(bank.ask("query", &json!({"number": "P1"})).await, asked, "nobody pays it without");
+        let paid = bank.ask("confirm", &json!({"number": "P1", "code": "801234"})).await;
+        assert_eq!((state(&paid), paid.1.get("confirm")), ((200, "Succeeded", ""), None));
+        let mut over = bank.pay("P2", 29_016);
+        let soon = Timestamp::now().saturating_add(jiff::SignedDuration::from_secs(1)).unwrap();
+        over["expiresAt"] = soon.to_string().into();
+        assert_eq!(state(&bank.ask("pay", &over).await), (200, "Processing", ""));
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        let late = bank.ask("confirm", &json!({"number": "P2", "code": "801234"})).await;
+        assert_eq!(state(&late), (200, "Declined", "Expired"));
+    });
+}
+
 #[test]
 fn the_end_is_told_and_faults_have_the_effect_that_they_should() {
     runtime().block_on(async {

@@ -88,3 +88,21 @@ fn payouts_go_by_what_the_channels_say() {
         let _ = kubectl::ok(&["delete", "pch", name, "-n", NAMESPACE, "--timeout=60s"]);
     }
 }
+
+#[test]
+fn agreements_are_signed_where_the_bank_has_them() {
+    if !env::cluster() {
+        return;
+    }
+    let app = ready(TENANT, 60);
+    let name = "bank-agreed";
+    apply("demo-bankdirect", "bankDirect", "bankdirect", name);
+    let signed = app.sign(&format!("yes-{}", env::seed())).expect("it is asked for");
+    assert_eq!((&signed["status"], &signed["channel"]), (&json!("AwaitingCode"), &json!(name)), "{signed}");
+    let none = json!({"spec": {"bankDirect": {"agreements": false}}});
+    kubectl::patch(&["pch", name, "-n", NAMESPACE], &none).expect("patched");
+    tenant::await_condition(&["pch", name, "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
+    let refused = app.sign(&format!("no-{}", env::seed())).expect_err("the bank has none");
+    assert!(refused.contains("NoChannel") && refused.contains("AgreementsMissing"), "{refused}");
+    let _ = kubectl::ok(&["delete", "pch", name, "-n", NAMESPACE, "--timeout=60s"]);
+}

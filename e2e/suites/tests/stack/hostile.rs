@@ -191,6 +191,16 @@ async fn hostile_requests_are_refused_and_write_nothing() -> Result<()> {
     let kinds =
         ["orderDate", "payoutNumber", "merchantId", "amountMinor", "currency", "payeeAccount", "payeeName"];
     odd_fields(&mut enemy, "/v1/payouts", &pay_out, &kinds.map(|name| (name, name))).await?;
+    let sign = crate::agreement_stage::request("evil", "6228");
+    let kinds = [
+        ("agreementDate", "orderDate"),
+        ("agreementNumber", "payoutNumber"),
+        ("merchantId", "merchantId"),
+        ("method", "method"),
+        ("accountNumber", "payeeAccount"),
+        ("accountName", "payeeName"),
+    ];
+    odd_fields(&mut enemy, "/v1/agreements", &sign, &kinds).await?;
     bodies(&mut enemy, &pay.to_string()).await?;
     paths(&mut enemy).await?;
     signatures(&mut enemy, pay.to_string().as_bytes()).await?;
@@ -221,6 +231,7 @@ pub(crate) async fn written(postgres: &Postgres) -> Result<Vec<i64>> {
         "gateway.registry_audit",
         "gateway.surpluses",
         "gateway.payouts",
+        "gateway.agreements",
         "gateway.risk_entries",
         "gateway.risk_journal",
         "gateway.risk_windows",

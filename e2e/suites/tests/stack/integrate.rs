@@ -29,7 +29,7 @@ fn programs(folder: &Path) -> Result<()> {
         std::fs::write(folder.join(name), format!("{program}\n"))?;
         count += 1;
     }
-    ensure!(count == 6, "{count} programs");
+    ensure!(count == 7, "{count} programs");
     Ok(())
 }
 
@@ -110,6 +110,8 @@ async fn a_shop_is_integrated_by_the_page() -> Result<()> {
         let said = shop.said(shop.program("python3", &["payout.py", payout, amount])).await?;
         assert_eq!(said, format!("payout {end}\n"));
     }
+    let said = shop.said(shop.program("python3", &["agree.py", "a1"])).await?;
+    assert_eq!(said, "agreement Active\npayment Succeeded\nagreement Ended\n");
     stack.check_agreement().await
 }
 

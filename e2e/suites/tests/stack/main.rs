@@ -3,6 +3,10 @@
 //! no cluster is needed.
 
 mod accounts;
+mod agreement_deaths;
+mod agreement_ends;
+mod agreement_stage;
+mod agreements;
 mod bank;
 mod chaos;
 mod closing;
@@ -29,8 +33,10 @@ mod risk;
 mod risk_lists;
 mod risk_races;
 mod routing;
+mod secrets;
 mod shut;
 mod signing;
+mod step_up;
 mod surpluses;
 mod terminals;
 mod traces;

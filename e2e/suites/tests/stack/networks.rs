@@ -123,6 +123,7 @@ impl Network {
         let methods: Vec<_> = self.methods.iter().map(method).collect();
         let mut channel = json!({"name": self.name, "enabled": true, "methods": methods, "network": network});
         if self.record == "BankDirect" {
+            channel["network"]["agreements"] = true.into();
             channel["payouts"] = json!([{"currency": "CNY", "priority": 0, "perPayoutMinorMax": 5_000_000}]);
         }
         Ok(channel)

@@ -183,6 +183,7 @@ fn bank_direct(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<BankDi
         // A bank has no address that everybody knows.
         reach: reach(spec, None, files)?,
         participant_id: bank.participant_id.clone(),
+        agreements: bank.agreements,
         merchant_key: key(files, ".key")?,
         network_key: key(files, ".pub")?,
         client: key(files, ".client-crt")

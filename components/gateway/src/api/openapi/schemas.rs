@@ -4,11 +4,13 @@ use payplane_api::money::AMOUNT_MINOR_MAX;
 use serde_json::{Map, Value, json};
 
 use crate::api::accounts::ACCOUNTS;
+use crate::api::agreements::{CODE_LENGTH, PURPOSE_CHARS_MAX};
 use crate::api::payouts::{NAME_CHARS_MAX, PAYEE, PAYEE_LENGTH_MAX};
 use crate::api::problem::Code;
 use crate::api::terminals::{ACCOUNT_LENGTH_MAX, ACQUIRER_LENGTH_MAX, LOCATION_CHARS_MAX, SERIAL_LENGTH_MAX};
 use crate::api::wire::{EXPIRES_IN_DEFAULT, EXPIRES_IN_SECONDS, NAME_LENGTH_MAX, TEXT_CHARS_MAX};
 use crate::state::OrderState;
+use crate::state::agreement::AgreementState;
 
 pub(super) fn all(currencies: &[String]) -> Value {
     let currency = one_of(currencies);
@@ -21,6 +23,9 @@ pub(super) fn all(currencies: &[String]) -> Value {
         "Statement": statement(),
         "PayoutRequest": payout_request(&currency),
         "Payout": payout(),
+        "AgreementRequest": agreement_request(),
+        "Agreement": agreement(),
+        "OneTimeCode": one_time_code(),
         "Problem": problem(),
     })
 }
@@ -44,11 +49,15 @@ fn pay_request(currency: &Value) -> Value {
     let optional = [
         ("description", text()),
         ("payerId", name.clone()),
+        ("agreement", agreement_name()),
         ("deviceId", name),
         ("expiresInSeconds", seconds),
         ("terminal", terminal()),
     ];
-    closed(object(&required, &optional))
+    let mut request = closed(object(&required, &optional));
+    let both = json!({"payerId": {"type": "string"}, "agreement": {"type": "object"}});
+    request["not"] = json!({"required": ["payerId", "agreement"], "properties": both});
+    request
 }
 
 /// The five elements, and which terminal it is.
@@ -196,6 +205,54 @@ fn payout() -> Value {
         ("completedAt", time()),
     ];
     object(&required, &optional)
+}
+
+/// By which a payment is made, in place of `payerId`.
+fn agreement_name() -> Value {
+    let mut name = closed(object(&[("date", date()), ("number", id(64))], &[]));
+    name["type"] = json!(["object", "null"]);
+    name
+}
+
+fn agreement_request() -> Value {
+    let account = json!({"type": "string", "pattern": format!("^[!-~]{{1,{PAYEE_LENGTH_MAX}}}$")});
+    let name = json!({"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX, "pattern": FREE});
+    let purpose =
+        json!({"type": ["string", "null"], "minLength": 1, "maxLength": PURPOSE_CHARS_MAX, "pattern": FREE});
+    let required = [
+        ("agreementDate", date()),
+        ("agreementNumber", id(64)),
+        ("merchantId", id(32)),
+        ("method", id(32)),
+        ("accountNumber", account),
+        ("accountName", name),
+    ];
+    closed(object(&required, &[("description", purpose)]))
+}
+
+fn agreement() -> Value {
+    let states: Vec<_> = AgreementState::ALL.iter().map(|state| state.as_str()).collect();
+    let required = [
+        ("agreementId", uuid()),
+        ("agreementDate", date()),
+        ("agreementNumber", id(64)),
+        ("merchantId", id(32)),
+        ("method", id(32)),
+        ("status", json!({"type": "string", "enum": states})),
+        ("channel", json!({"type": "string"})),
+        ("accountNumber", json!({"type": "string", "description": "Its end alone."})),
+        (
+            "payerId",
+            json!({"type": "string", "description": "What limits and risk policies know its account by."}),
+        ),
+        ("createdAt", time()),
+    ];
+    object(&required, &[("failureCode", json!({"type": "string"})), ("endedAt", time())])
+}
+
+fn one_time_code() -> Value {
+    let pattern = format!("^[A-Za-z0-9]{{{},{}}}$", CODE_LENGTH.start(), CODE_LENGTH.end());
+    closed(object(&[("code", json!({"type": "string", "pattern": pattern}))], &[]))
 }
 
 /// RFC 9457.

@@ -17,6 +17,8 @@ const DECLINED: &[&str] = &[
     "OriginalNotFound",
     "OriginalNotSucceeded",
     "RefundExceedsOriginal",
+    "NotConfirmed",
+    "AgreementEnded",
     "Declined",
 ];
 

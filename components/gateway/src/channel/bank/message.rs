@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use payplane_api::currency::Currency;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::codes;
+use crate::channel::agreement::Standing;
 use crate::channel::{Kind, Outcome, Sent, storable};
 
 #[derive(Serialize)]
@@ -42,6 +44,22 @@ pub(super) struct PayoutBody<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SignBody<'a> {
+    pub number: &'a str,
+    pub account: &'a str,
+    pub holder_name: &'a str,
+    pub description: String,
+    pub notify_url: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct ConfirmBody<'a> {
+    pub number: &'a str,
+    pub code: &'a str,
+}
+
+#[derive(Serialize)]
 pub(super) struct NumberBody<'a> {
     pub number: &'a str,
 }
@@ -51,6 +69,7 @@ pub(super) enum EntryKind {
     Pay,
     Refund,
     Payout,
+    Sign,
 }
 
 impl EntryKind {
@@ -83,7 +102,14 @@ pub(super) struct Entry {
     bank_id: Option<String>,
     booked_at: Option<Timestamp>,
     code: Option<String>,
+    confirm: Option<String>,
+    token: Option<String>,
+    ended_at: Option<Timestamp>,
 }
+
+/// The payer was sent a one-time code, which `confirm` brings back.
+const ONE_TIME_CODE: &str = "OneTimeCode";
+const TOKEN_LENGTH_MAX: usize = 128;
 
 impl Entry {
     pub(super) fn read(body: &[u8]) -> Option<Self> {
@@ -105,10 +131,50 @@ impl Entry {
                 }
                 code => unknown(format!("declined with code {:?}", code.map(storable))),
             },
-            State::Processing => Outcome::Processing { network_id: network_id.map(storable), action: None },
-            // Refunds and payouts are not closed.
+            State::Processing => Outcome::Processing {
+                network_id: network_id.map(storable),
+                action: self.awaits_code().then(|| json!({"type": ONE_TIME_CODE})),
+            },
+            // Nothing else is closed.
             State::Closed if self.kind == EntryKind::Pay => Outcome::Closed,
             State::Closed => unknown(format!("a {:?} that is Closed", self.kind)),
+        }
+    }
+
+    /// Is it an agreement that was ended?
+    pub(super) fn is_over(&self) -> bool {
+        self.ended_at.is_some()
+    }
+
+    fn awaits_code(&self) -> bool {
+        self.confirm.as_deref() == Some(ONE_TIME_CODE)
+    }
+
+    /// How the agreement with this number stands.
+    pub(super) fn standing_of(self, number: &str) -> Standing {
+        let unknown = |why: &str| Standing::Unknown { why: why.to_owned() };
+        if self.number != number || self.kind != EntryKind::Sign {
+            return unknown("an answer about something else");
+        }
+        let is_token = |token: &String| {
+            (1..=TOKEN_LENGTH_MAX).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic())
+        };
+        let network_id = self.bank_id.as_deref().filter(|id| !id.is_empty()).map(storable);
+        match self.state {
+            State::Processing if self.awaits_code() => Standing::AwaitsCode { network_id },
+            State::Processing => unknown("an agreement under way that awaits no code"),
+            State::Succeeded if self.is_over() => Standing::Ended,
+            State::Succeeded => match (network_id, self.token.filter(is_token)) {
+                (Some(network_id), Some(token)) => Standing::Active { network_id, token },
+                _ => unknown("an agreement without bankId or token"),
+            },
+            State::Declined => match self.code {
+                Some(code) if codes::is_decline(&code) => Standing::Declined { code },
+                code => Standing::Unknown {
+                    why: format!("declined with code {:?}", code.as_deref().map(storable)),
+                },
+            },
+            State::Closed => Standing::Ended,
         }
     }
 

@@ -10,6 +10,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::channel::agreement::{Sign, Standing};
 use crate::channel::notification::About;
 
 const NUMBER: &str = "01936f7e8f2b7c3a9d412f6a5b7c8d9e";
@@ -39,6 +40,7 @@ fn rig() -> Rig {
             notify_url: "https://pay.example/v1/channels/bank/notifications".into(),
         },
         participant_id: "10002".into(),
+        agreements: true,
         merchant_key: file("b.key", &own.serialize_pem()),
         network_key: file("b.pub", &(bank.public_key_pem() + &next.public_key_pem())),
         client: None,
@@ -206,7 +208,8 @@ fn a_notification_says_what_it_is_about() {
     assert_eq!((told.number.as_str(), told.about), (NUMBER, About::Payment));
     assert_eq!(told.currency, Some(Currency::parse("CNY").unwrap()));
     assert!(matches!(told.outcome.of(money(12_799, "CNY")), Outcome::Unknown { .. }));
-    for (kind, about) in [("Refund", About::Refund), ("Payout", About::Payout)] {
+    let others = [("Refund", About::Refund), ("Payout", About::Payout), ("Sign", About::Agreement)];
+    for (kind, about) in others {
         assert_eq!(read("notification", &with("kind", kind.into())).unwrap().about, about);
     }
     assert!(read("answer\n200", &booked()).is_err(), "an answer is no notification");
@@ -220,6 +223,12 @@ fn every_state_means_one_thing() {
     assert_eq!(outcome(&booked()), Outcome::succeeded("B1", at, Some(12_800)));
     let processing = Outcome::Processing { network_id: Some("B1".into()), action: None };
     assert_eq!(outcome(&with("state", "Processing".into())), processing);
+    let mut asked = with("state", "Processing".into());
+    asked["confirm"] = "OneTimeCode".into();
+    let action = Some(json!({"type": "OneTimeCode"}));
+    assert_eq!(outcome(&asked), Outcome::Processing { network_id: Some("B1".into()), action });
+    asked["confirm"] = "Fingerprint".into();
+    assert_eq!(outcome(&asked), processing, "the bank asks its payer itself");
     assert_eq!(outcome(&json!({"number": NUMBER, "kind": "Pay", "state": "Closed"})), Outcome::Closed);
     let declined = json!({"number": NUMBER, "kind": "Pay", "state": "Declined", "code": "InsufficientFunds"});
     assert!(matches!(outcome(&declined), Outcome::Declined { code, .. } if code == "InsufficientFunds"));
@@ -266,9 +275,77 @@ fn every_code_stands_in_the_document() {
     let document = include_str!("../../../../../docs/bank-direct.md");
     let listed = |code: &str| document.contains(&format!("`{code}`"));
     assert!(codes::all().all(listed), "{:?}", codes::all().find(|code| !listed(code)));
-    for path in [PAY, REFUND, PAYOUT, QUERY, CLOSE] {
+    assert!(listed("WrongCode") && listed("OneTimeCode"));
+    for path in [PAY, REFUND, PAYOUT, QUERY, CLOSE, agreement::SIGN, agreement::CONFIRM, agreement::UNSIGN] {
         assert!(document.contains(&format!("| `{path}` |")), "{path}");
     }
+}
+
+fn signed_entry() -> Value {
+    json!({"number": NUMBER, "kind": "Sign", "state": "Succeeded", "bankId": "B1",
+        "bookedAt": "2026-11-30T01:00:00Z", "token": "T1"})
+}
+
+/// What an agreement's entry says, as one word, and what comes with it.
+fn standing(entry: &Value) -> String {
+    match agreement::standing(NUMBER, entry.to_string().as_bytes()) {
+        Standing::AwaitsCode { network_id } => format!("awaits {}", network_id.unwrap_or_default()),
+        Standing::Active { network_id, token } => format!("active {network_id} {token}"),
+        Standing::Declined { code } => format!("declined {code}"),
+        Standing::Ended => "ended".to_owned(),
+        Standing::Unknown { .. } => "unknown".to_owned(),
+        Standing::NotFound { .. } | Standing::NotSent { .. } => "no answer".to_owned(),
+    }
+}
+
+#[test]
+fn an_agreement_is_asked_for_with_whose_account_it_is() {
+    let rig = rig();
+    let agreements = rig.channel.agreements().unwrap();
+    assert!(rig.channel.signs());
+    let sign = Sign { number: NUMBER, account: "6222", holder_name: "\u{674e}", description: "rent" };
+    let Ok(prepared) = agreements.prepare_sign(&sign) else { panic!("it can be signed") };
+    let said: Value = serde_json::from_slice(prepared.request.body().unwrap().as_bytes().unwrap()).unwrap();
+    let notify_url = "https://pay.example/v1/channels/bank/notifications";
+    let wanted = json!({"number": NUMBER, "account": "6222", "holderName": "\u{674e}", "description": "rent",
+        "notifyUrl": notify_url});
+    assert_eq!((said, prepared.request.url().path()), (wanted, "/bank/v1/sign"));
+    let at = |seconds| Timestamp::from_second(seconds).unwrap();
+    assert_eq!(agreements.sign_closed_at(at(0)), at(70));
+}
+
+#[test]
+fn every_state_of_an_agreement_means_one_thing() {
+    let with = |changes: &[(&str, Value)]| {
+        let mut entry = signed_entry();
+        for (field, value) in changes {
+            entry[field] = value.clone();
+        }
+        standing(&entry)
+    };
+    let state = |state: &str| ("state", Value::from(state));
+    assert_eq!(with(&[]), "active B1 T1");
+    assert_eq!(with(&[state("Processing"), ("confirm", "OneTimeCode".into())]), "awaits B1");
+    assert_eq!(with(&[state("Declined"), ("code", "NotConfirmed".into())]), "declined NotConfirmed");
+    assert_eq!(with(&[("endedAt", "2026-11-30T02:00:00Z".into())]), "ended");
+    assert_eq!(with(&[state("Closed")]), "ended");
+    for odd in [
+        vec![("number", json!("other"))],
+        vec![("kind", json!("Pay"))],
+        vec![("token", Value::Null)],
+        vec![("token", json!(""))],
+        vec![("token", json!("a b"))],
+        vec![("token", json!("x".repeat(129)))],
+        vec![("bankId", json!(""))],
+        vec![state("Processing")],
+        vec![state("Declined"), ("code", json!("Sorry"))],
+        vec![state("Ended")],
+    ] {
+        assert_eq!(with(&odd), "unknown", "{odd:?}");
+    }
+    // No payment is taken for one, and the other way round.
+    assert!(matches!(read(&payment(), signed_entry().to_string().as_bytes()), Outcome::Unknown { .. }));
+    assert_eq!(standing(&booked()), "unknown");
 }
 
 proptest! {
@@ -278,6 +355,8 @@ proptest! {
         let unknown = matches!(outcome, Outcome::Unknown { .. });
         prop_assert!(unknown, "{:?}", outcome);
         prop_assert!(notification::read(&body).is_err());
+        let unknown = matches!(agreement::standing(NUMBER, &body), Standing::Unknown { .. });
+        prop_assert!(unknown);
         let _ = message::code(&body);
     }
 

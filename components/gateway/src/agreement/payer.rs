@@ -1,0 +1,91 @@
+//! Who pays by an agreement: to the bank the token, to limits and risk policies what stands
+//! for the account.
+
+use uuid::Uuid;
+
+use super::steps::whose;
+use crate::api::problem::{Code, Problem};
+use crate::api::wire::{AgreementName, PayRequest};
+use crate::data_key::DataKeys;
+use crate::gateway::{Caller, Gateway};
+use crate::state::agreement::AgreementState;
+use crate::store::agreements::Agreement;
+
+/// Begins what stands for an account; no app names a payer so.
+pub const PREFIX: &str = "agreement.";
+
+/// What a payment by an agreement goes by. It has no Debug: a token is a secret.
+pub struct ByAgreement {
+    pub agreement_id: Uuid,
+    pub channel: String,
+    pub token: String,
+    /// What limits and risk policies know the account by.
+    pub payer: String,
+}
+
+/// What an account is known by: the same for every agreement about it, and nobody reads the
+/// account from it.
+#[must_use]
+pub fn known_as(keys: &DataKeys, account: &str) -> String {
+    let hash = keys.subject(&["agreement", account]).first().copied().unwrap_or_default();
+    format!("{PREFIX}{}", hex::encode(hash))
+}
+
+/// The agreement that a payment names, if any, as it stands now; the refusal, where it takes no
+/// payment. From here on the payment names its payer.
+pub async fn of(
+    gateway: &Gateway,
+    caller: &Caller,
+    request: &mut PayRequest,
+) -> Result<Result<Option<ByAgreement>, Problem>, Problem> {
+    let Some(AgreementName { date, number }) = &request.agreement else { return Ok(Ok(None)) };
+    let find = || gateway.store.find_agreement(caller.app(), *date, number.as_str());
+    let found = caller.patience.keep(find).await?;
+    Ok(usable(gateway, found, request).map(|by| {
+        request.payer_id = Some(by.payer.clone());
+        Some(by)
+    }))
+}
+
+fn usable(gateway: &Gateway, found: Option<Agreement>, request: &PayRequest) -> Result<ByAgreement, Problem> {
+    let wrong = |why: &str| Problem {
+        field: Some("agreement".to_owned()),
+        ..Problem::new(Code::UnknownAgreement, why)
+    };
+    let agreement = found.ok_or_else(|| wrong("names none of this app's agreements"))?;
+    if agreement.merchant_id != request.merchant_id.as_str() {
+        return Err(wrong("was signed for another merchant"));
+    }
+    if agreement.method != request.method {
+        return Err(wrong("was signed for another method"));
+    }
+    if agreement.status != AgreementState::Active {
+        let detail = format!("agreement {} is {}", agreement.agreement_number, agreement.status);
+        return Err(Problem::new(Code::AgreementNotActive, detail));
+    }
+    let (id, sealed) = (agreement.agreement_id, agreement.token_sealed.as_deref());
+    let opened = sealed.and_then(|sealed| gateway.data_keys.open(&whose(id), sealed));
+    let token = opened.and_then(|token| String::from_utf8(token).ok()).ok_or_else(|| {
+        tracing::error!(%id, "a token does not open: the Secret data-key has to keep former keys");
+        Problem::new(Code::Internal, "it is logged")
+    })?;
+    Ok(ByAgreement { agreement_id: id, channel: agreement.channel, token, payer: agreement.payer })
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn an_account_is_known_by_the_same_and_by_no_other() {
+        let keys = |byte| DataKeys::parse(&STANDARD.encode([byte; 32])).unwrap();
+        let one = known_as(&keys(1), "6222020200112233445");
+        assert_eq!(one, known_as(&keys(1), "6222020200112233445"));
+        assert_ne!(one, known_as(&keys(1), "6222020200112233446"));
+        assert_ne!(one, known_as(&keys(2), "6222020200112233445"));
+        assert!(one.len() <= 128 && !one.contains("6222"));
+    }
+}

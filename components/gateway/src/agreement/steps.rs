@@ -1,0 +1,181 @@
+//! What the bank says of an agreement, stored: by the request that asked, or by the resolver.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::channel::agreement::{Agreements, PreparedSign, Standing, WrongCode};
+use crate::gateway::Gateway;
+use crate::outgoing::Times;
+use crate::settings::Settings;
+use crate::settle::{self, SettleError};
+use crate::state::agreement::AgreementState;
+use crate::store::Store;
+use crate::store::agreements::{Agreement, Said};
+use crate::store::due::Table;
+
+/// An agreement that ends waits in steps of this for payments that are on their way.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// What a one-time code came to.
+pub(super) enum Coded {
+    /// The bank did not call it wrong.
+    Taken,
+    Wrong,
+}
+
+/// What a token is sealed for.
+pub(super) fn whose(agreement_id: Uuid) -> String {
+    format!("agreement/{agreement_id}")
+}
+
+fn agreements<'a>(settings: &'a Settings, channel: &str) -> Result<&'a dyn Agreements, SettleError> {
+    let missing = || SettleError::Channel { why: format!("channel {channel} has no agreements") };
+    settle::channel(settings, channel)?.client.agreements().ok_or_else(missing)
+}
+
+impl Gateway {
+    /// Sends the request that was signed before the agreement was stored.
+    pub(super) async fn send_sign(
+        &self,
+        agreement: &Agreement,
+        prepared: PreparedSign,
+        (trace, patience): Times,
+    ) -> Result<(), SettleError> {
+        let settings = self.settings();
+        let standing = match settings.value.channel(&agreement.channel).filter(|now| now.enabled) {
+            Some(_) => {
+                let _waits = self.shares.waits();
+                agreements(&settings.value, &agreement.channel)?.send_sign(prepared, trace).await
+            }
+            None => Standing::NotSent { why: "the channel takes nothing any more".to_owned() },
+        };
+        self.take_standing(agreement, standing, (trace, patience)).await
+    }
+
+    /// Sends a one-time code, once. What became of it where no answer says so, a query does.
+    pub(super) async fn confirm_agreement(
+        &self,
+        agreement: &Agreement,
+        code: &str,
+        (trace, patience): Times,
+    ) -> Result<Coded, SettleError> {
+        let settings = self.settings();
+        let (bank, number) =
+            (agreements(&settings.value, &agreement.channel)?, Store::number(agreement.agreement_id));
+        let waits = self.shares.waits();
+        let standing = match bank.confirm(&number, code, trace).await {
+            Err(WrongCode) => return Ok(Coded::Wrong),
+            Ok(Standing::Unknown { why }) => {
+                tracing::info!(why, "not known what became of a code");
+                bank.ask(&number, trace).await
+            }
+            Ok(said) => said,
+        };
+        drop(waits);
+        self.take_standing(agreement, standing, (trace, patience)).await?;
+        Ok(Coded::Taken)
+    }
+
+    /// Asks the bank to end it, once no payment by it is on its way: none begins any more.
+    pub(super) async fn end_agreement(
+        &self,
+        agreement_id: Uuid,
+        (trace, patience): Times,
+    ) -> Result<(), SettleError> {
+        let agreement = patience.keep(|| self.store.agreement(agreement_id)).await?;
+        if agreement.status != AgreementState::Ending {
+            return Ok(());
+        }
+        while patience.keep(|| self.store.sending_by(&agreement)).await? > 0 {
+            if !patience.outlasts(WAIT) {
+                return Ok(patience.keep(|| self.store.postpone(Table::Agreements, agreement_id)).await?);
+            }
+            tokio::time::sleep(WAIT).await;
+        }
+        let (settings, number) = (self.settings(), Store::number(agreement_id));
+        if settings.value.channel(&agreement.channel).is_none() {
+            // Nothing is paid by it any more, here: that is what an end is about.
+            tracing::error!(id = %agreement_id, channel = agreement.channel,
+                "an agreement ends whose Channel is gone: tell the bank");
+            return self.take_standing(&agreement, Standing::Ended, (trace, patience)).await;
+        }
+        let waits = self.shares.waits();
+        let standing = agreements(&settings.value, &agreement.channel)?.unsign(&number, trace).await;
+        drop(waits);
+        self.take_standing(&agreement, standing, (trace, patience)).await
+    }
+
+    /// Asks the bank how it stands, or to end it.
+    pub async fn resolve_agreement(&self, agreement: Agreement, times: Times) -> Result<(), SettleError> {
+        if agreement.status == AgreementState::Ending {
+            return self.end_agreement(agreement.agreement_id, times).await;
+        }
+        let (settings, number) = (self.settings(), Store::number(agreement.agreement_id));
+        let bank = agreements(&settings.value, &agreement.channel)?;
+        let standing = match bank.ask(&number, times.0).await {
+            // That the query was not sent says nothing.
+            Standing::NotSent { why } => Standing::Unknown { why },
+            said => said,
+        };
+        self.take_standing(&agreement, standing, times).await
+    }
+
+    /// Stores what the bank says of it.
+    async fn take_standing(
+        &self,
+        agreement: &Agreement,
+        standing: Standing,
+        (_, patience): Times,
+    ) -> Result<(), SettleError> {
+        let (id, store) = (agreement.agreement_id, &self.store);
+        let closed = |at: Timestamp| {
+            let bank = self.settings().value.channel(&agreement.channel).map(|c| c.client.clone());
+            bank.is_some_and(|c| c.agreements().is_some_and(|a| at > a.sign_closed_at(agreement.signed_at)))
+        };
+        let token;
+        let (to, said) = match &standing {
+            Standing::AwaitsCode { network_id } => {
+                (AgreementState::AwaitingCode, Said { network_id: network_id.as_deref(), ..Said::default() })
+            }
+            Standing::Active { network_id, token: plain } => {
+                token = self.data_keys.seal(&whose(id), plain.as_bytes());
+                let failed = || SettleError::Channel { why: "the token cannot be sealed".to_owned() };
+                let token = token.as_deref().ok_or_else(failed)?;
+                let said =
+                    Said { network_id: Some(network_id), token_sealed: Some(token), failure_code: None };
+                (AgreementState::Active, said)
+            }
+            Standing::Declined { code } => {
+                (AgreementState::Failed, Said { failure_code: Some(code), ..Said::default() })
+            }
+            Standing::NotSent { why } => {
+                tracing::info!(%id, why, "not sent");
+                let code = "ChannelUnavailable";
+                (AgreementState::Failed, Said { failure_code: Some(code), ..Said::default() })
+            }
+            Standing::NotFound { at } if agreement.status != AgreementState::Processing => {
+                tracing::error!(%id, %at, "the bank forgot an agreement that it knew");
+                return Ok(patience.keep(|| store.postpone(Table::Agreements, id)).await?);
+            }
+            Standing::NotFound { at } if closed(*at) => {
+                (AgreementState::Failed, Said { failure_code: Some("NotReceived"), ..Said::default() })
+            }
+            Standing::Ended => (AgreementState::Ended, Said::default()),
+            Standing::NotFound { .. } | Standing::Unknown { .. } => {
+                if let Standing::Unknown { why } = &standing {
+                    tracing::info!(%id, why, "not known how an agreement stands");
+                }
+                return Ok(patience.keep(|| store.postpone(Table::Agreements, id)).await?);
+            }
+        };
+        // One that is to end has ended where it never held.
+        let over = agreement.status == AgreementState::Ending && to == AgreementState::Failed;
+        let (to, said) = if over { (AgreementState::Ended, Said::default()) } else { (to, said) };
+        if !patience.keep(|| store.move_agreement(id, to, &said)).await? {
+            patience.keep(|| store.postpone(Table::Agreements, id)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! An agreement is ended while payments by it are made as fast as they go, at both replicas:
+//! once its end is answered, none is sent to the bank any more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use payplane_client::call::{App, CallError};
+use serde_json::Value;
+
+use crate::agreement_stage::{active, at_bank, by_agreement, end, pay, status};
+use crate::harness::Stack;
+use crate::payout_stage::bank;
+
+const PAYERS: usize = 16;
+const BEFORE: Duration = Duration::from_secs(2);
+const ROUNDS: u32 = 3;
+
+/// Pays until the agreement takes no payment, and a little longer.
+async fn payer(app: Arc<App>, (agreement, payer): (String, usize), over: Arc<AtomicBool>) -> Result<u32> {
+    let (mut paid, mut last) = (0, 0);
+    for n in 0.. {
+        let was_over = over.load(Ordering::SeqCst);
+        let answer = pay(&app, &by_agreement(&format!("{agreement}-{payer}-{n}"), 100, &agreement)).await;
+        match answer {
+            Ok(answer) if status(&answer) == "Succeeded" => {
+                ensure!(!was_over, "paid by an agreement that had ended: {answer}");
+                paid += 1;
+            }
+            // It was taken just before, and not begun.
+            Ok(answer) => ensure!(answer["failureCode"] == "AgreementEnded", "{answer}"),
+            Err(CallError::Refused { problem, .. }) if problem.code == "AgreementNotActive" => last += 1,
+            Err(error) => return Err(error.into()),
+        }
+        if last >= 5 {
+            break;
+        }
+    }
+    Ok(paid)
+}
+
+async fn round(stack: &Stack, number: &str) -> Result<()> {
+    let app = Arc::new(stack.app("app1", 8)?);
+    active(&app, number).await?;
+    let over = Arc::new(AtomicBool::new(false));
+    let payers = (0..PAYERS).map(|n| tokio::spawn(payer(app.clone(), (number.to_owned(), n), over.clone())));
+    let payers: Vec<_> = payers.collect();
+    tokio::time::sleep(BEFORE).await;
+    let ended = end(&app, number).await?;
+    let answered = Timestamp::now();
+    over.store(true, Ordering::SeqCst);
+    ensure!(status(&ended) == "Ended", "{ended}");
+    let mut paid = 0;
+    for one in try_join_all(payers).await? {
+        paid += one?;
+    }
+    ensure!(paid >= 100, "only {paid} payments were made: nothing is proven");
+    let (signed, by_token) = at_bank(stack, &ended).await?;
+    ensure!(signed["details"]["endedAt"].is_string(), "{signed}");
+    for entry in &by_token {
+        let created: Timestamp = entry["details"]["createdAt"].as_str().context("no time")?.parse()?;
+        ensure!(created <= answered, "sent after the end was answered: {entry}");
+        // It waited for those that were on their way.
+        ensure!(entry["state"] == "Succeeded", "sent after the bank had ended it: {entry}");
+    }
+    let succeeded = by_token.iter().filter(|entry: &&Value| entry["state"] == "Succeeded").count();
+    ensure!(succeeded == usize::try_from(paid)?, "{succeeded} at the bank, {paid} told");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_payment_is_sent_by_an_agreement_after_its_end_was_answered() -> Result<()> {
+    let stack = bank().await?;
+    for n in 0..ROUNDS {
+        round(&stack, &format!("end{n}")).await?;
+    }
+    let open = "SELECT count(*) FROM gateway.orders WHERE status = 'Processing'";
+    ensure!(stack.count(open).await? == 0, "one has no end");
+    stack.check_channel("bankdirect", "BankDirect").await
+}
