@@ -81,3 +81,36 @@ async fn no_payment_is_sent_by_an_agreement_after_its_end_was_answered() -> Resu
     ensure!(stack.count(open).await? == 0, "one has no end");
     stack.check_channel("bankdirect", "BankDirect").await
 }
+
+/// It was looked up while the agreement was active, and would begin after its end: the
+/// statement that begins it sees that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_that_waited_through_the_end_is_not_begun() -> Result<()> {
+    let stack = bank().await?;
+    let app = Arc::new(stack.app("app1", 2)?);
+    active(&app, "a1").await?;
+    // New orders of the app wait.
+    let holder = stack.postgres.connect("postgres").await?;
+    holder.batch_execute("BEGIN; SELECT gateway.begin_change('test', 'app', 'app1')").await?;
+    let waits = tokio::spawn({
+        let app = app.clone();
+        async move { pay(&app, &by_agreement("late", 100, "a1")).await }
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+         WHERE usename = 'gateway' AND wait_event_type = 'Lock' AND wait_event = 'advisory'";
+    for _ in 0..200 {
+        if stack.count(waiting).await? > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    ensure!(stack.count(waiting).await? > 0, "it does not wait");
+    let ended = end(&app, "a1").await?;
+    ensure!(status(&ended) == "Ended", "{ended}");
+    holder.batch_execute("ROLLBACK").await?;
+    let late = waits.await??;
+    ensure!(status(&late) == "Failed" && late["failureCode"] == "AgreementEnded", "{late}");
+    let (_, by_token) = at_bank(&stack, &ended).await?;
+    ensure!(by_token.is_empty(), "it was sent: {by_token:?}");
+    Ok(())
+}
