@@ -106,7 +106,7 @@ pub enum CreatedAgreement {
 
 /// Agreements that are asked for about an account within a day, by all apps: each lets
 /// somebody guess a few codes, and sends a stranger a message.
-pub const PER_DAY_MAX: i64 = 10;
+pub const PER_DAY_MAX: i64 = 20;
 
 /// Where an agreement goes, and what became known with it.
 #[derive(Clone, Default)]

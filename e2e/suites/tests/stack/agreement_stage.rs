@@ -88,7 +88,9 @@ pub(crate) async fn at_bank(stack: &Stack, agreement: &Value) -> Result<(Value, 
     let number = agreement["agreementId"].as_str().context("an id")?.replace('-', "");
     let record = stack.record().await?;
     let signed = record.iter().find(|entry| entry["number"] == number.as_str()).cloned();
-    let token = format!("agr.{number}");
-    let paid = record.into_iter().filter(|entry| entry["details"]["payerAccount"] == token.as_str());
+    let token = format!("agr.{number}.");
+    let paid = record.into_iter().filter(|entry| {
+        entry["details"]["payerAccount"].as_str().is_some_and(|account| account.starts_with(&token))
+    });
     Ok((signed.unwrap_or(Value::Null), paid.collect()))
 }

@@ -81,6 +81,7 @@ async fn refused(stack: &Stack) -> Result<()> {
     };
     for (payment, why) in [
         (with("payerId", json!("6222")), "InvalidField"),
+        (with("payerId", json!("agreement.00")), "InvalidField"),
         (with("merchantId", json!("M2")), "UnknownAgreement"),
         (with("method", json!("card")), "UnknownAgreement"),
         (with("agreement", json!({"date": "2026-11-24", "number": "a2"})), "UnknownAgreement"),
@@ -158,6 +159,20 @@ async fn what_became_of_an_agreement_is_asked_for_and_never_guessed() -> Result<
     }
     let open = "SELECT count(*) FROM gateway.agreements WHERE status NOT IN ('Active', 'Ended', 'Failed')";
     assert_eq!(stack.count(open).await?, 0);
+    // Codes can be guessed, and strangers be sent messages, so often a day and account.
+    let mut asked = 0;
+    let refused = loop {
+        let signed = sign(&app, &format!("often{asked}"), ACCOUNT).await;
+        match signed {
+            Ok(signed) if asked < 20 => assert_eq!(
+                status(&end(&app, signed["agreementNumber"].as_str().unwrap_or_default()).await?),
+                "Ended"
+            ),
+            other => break code(other),
+        }
+        asked += 1;
+    };
+    assert_eq!(refused, "TooManyAgreements");
     let all: Vec<_> = ["9001", "9003", "9004", "9005", "9006"].map(account).into();
     let all = all.iter().map(String::as_str).chain([ACCOUNT, "80QX9003", "80QX9004", "90QZ9004"]);
     nowhere(&stack, &all.collect::<Vec<_>>()).await

@@ -8,7 +8,7 @@ use payplane_client::call::App;
 use payplane_client::message::PaymentStatus::{Failed, Processing, Succeeded};
 use serde_json::json;
 
-use crate::agreement_stage::{CODE, WRONG, active, by_agreement, confirm_payment, pay, status};
+use crate::agreement_stage::{CODE, WRONG, active, by_agreement, confirm_payment, end, pay, status};
 use crate::harness::{DATE, Stack, code};
 use crate::networks::NETWORKS;
 use crate::payout_stage::bank;
@@ -67,10 +67,22 @@ async fn a_payment_that_the_bank_steps_up_succeeds_by_its_code() -> Result<()> {
     let paid = pay(&app, &by_agreement("agreed", ASKED, "a1")).await?;
     assert_eq!(paid["action"], json!({"type": "OneTimeCode"}));
     assert_eq!(status(&confirm_payment(&app, "agreed", CODE).await?), "Succeeded");
+    not_agreed(&app).await?;
     not_awaited(&stack, &app).await?;
     once_told(&stack).await?;
     nowhere(&stack, &[CODE, WRONG, "80QX9003", "80QX9004", "80QX9006"]).await?;
     stack.check_channel("bankdirect", "BankDirect").await
+}
+
+/// Nothing is debited by an agreement once its end was answered, whatever code is brought.
+async fn not_agreed(app: &App) -> Result<()> {
+    active(app, "a2").await?;
+    assert_eq!(status(&pay(app, &by_agreement("over", ASKED, "a2")).await?), "Processing");
+    assert_eq!(status(&end(app, "a2").await?), "Ended");
+    assert_eq!(code(confirm_payment(app, "over", CODE).await), "AgreementNotActive");
+    let closed = app.close(DATE, "over").await?;
+    assert_eq!((closed.status, closed.failure_code.as_deref()), (Failed, Some("Closed")));
+    Ok(())
 }
 
 async fn not_awaited(stack: &Stack, app: &App) -> Result<()> {
