@@ -5,6 +5,7 @@
 mod accounts;
 mod agreement_deaths;
 mod agreement_ends;
+mod agreement_owner;
 mod agreement_stage;
 mod agreements;
 mod bank;
