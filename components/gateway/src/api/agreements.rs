@@ -1,6 +1,7 @@
 //! Agreements in the app API. Whose account one is about, no answer tells.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -182,7 +183,18 @@ pub(super) async fn code_of(
         return Err(Problem::field("code", format!("must be {least} to {most} of A-Z a-z 0-9")));
     }
     content.idempotency.names(write)?;
-    match caller.patience.keep(|| gateway.store.guard_once(&caller.nonce)).await? {
+    let (store, nonce, asked) = (&gateway.store, &caller.nonce, AtomicBool::new(false));
+    let guard = || {
+        let again = asked.swap(true, Ordering::Relaxed);
+        async move {
+            // What a lost answer hid may be our own: it is better sent twice than never.
+            Ok(match store.guard_once(nonce).await? {
+                Seen::Before if again => Seen::Never,
+                seen => seen,
+            })
+        }
+    };
+    match caller.patience.keep(guard).await? {
         Seen::Never => Ok((caller, Some(code))),
         Seen::Before => Ok((caller, None)),
         Seen::Other => Err(nonce_used()),
