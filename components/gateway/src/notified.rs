@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::channel::Outcome;
 use crate::channel::notification::{About, Notification};
+use crate::decide::Kind;
 use crate::gateway::{Gateway, Place};
 use crate::outgoing::{self, Outgoing, Turn};
 use crate::patience::{Patience, REQUEST_MAX as REST_MAX};
@@ -18,6 +19,7 @@ use crate::pay::ending;
 use crate::settle::{self, SettleError};
 use crate::state::{AttemptState, OrderState};
 use crate::store::attempts::{Attempt, Ending};
+use crate::store::contradictions::Said;
 use crate::store::{Store, StoreError};
 use crate::surplus;
 
@@ -107,7 +109,12 @@ async fn take_other_amount(
     let Some(attempt) = attempt else { return Ok(()) };
     tracing::info!(attempt_id = %id, now = %attempt.status, "a notification says another amount");
     match attempt.status {
-        AttemptState::Succeeded => Err(NotTaken::Contradiction),
+        AttemptState::Succeeded => {
+            let said =
+                Said { what: "OtherAmount", network_id: said.network_id.as_deref(), at: said.network_time };
+            let kept = patience.keep(|| gateway.store.contradict((Kind::Payment, id), said)).await?;
+            kept.then_some(()).ok_or(NotTaken::Contradiction)
+        }
         AttemptState::OtherAmount => Ok(()),
         _ if attempt.has_ended_unpaid() => {
             Ok(patience.keep(|| gateway.store.note_surplus(&attempt, said)).await?)
@@ -190,7 +197,14 @@ async fn take_surplus(
     };
     let outcome = said(notification, surplus::amount(&known)?);
     // The resolver does what follows.
-    surplus::take(gateway, &known, outcome).await?;
+    let succeeded = matches!(outcome, Outcome::Succeeded { .. });
+    let taken = surplus::take(gateway, &known, outcome).await?;
+    if taken.is_none() && succeeded {
+        // What is income by now was given back all the same.
+        let said = Said { what: "Succeeded", network_id: None, at: None };
+        let about = (Kind::Surplus, known.attempt_id);
+        patience.keep(|| gateway.store.contradict(about, said)).await?;
+    }
     Ok(Some(()))
 }
 

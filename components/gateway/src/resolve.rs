@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::channel::{Found, Outcome};
+use crate::contradiction;
 use crate::gateway::Gateway;
 use crate::outgoing::{self, Outgoing, Turn};
 use crate::patience::Patience;
@@ -83,6 +84,12 @@ async fn take(works: &mut Works, gateway: &Arc<Gateway>) -> Result<bool, SettleE
     for surplus in surpluses {
         let (id, channel, gateway) = (surplus.attempt_id, surplus.channel.clone(), gateway.clone());
         works.start(channel, async move { log(id, surplus::advance(&gateway, surplus, Trace::new()).await) });
+    }
+    let contradictions = gateway.store.claim_contradictions(most(works), &works.busy()).await?;
+    taken = taken.max(contradictions.len());
+    for one in contradictions {
+        let (id, channel, gateway) = (one.contradiction_id, one.channel.clone(), gateway.clone());
+        works.start(channel, async move { log(id, contradiction::book(&gateway, one, Trace::new()).await) });
     }
     Ok(taken >= limit)
 }
@@ -195,6 +202,16 @@ async fn chores(gateway: &Gateway) {
             gateway.metrics.surpluses_held.set(held);
         }
         Err(error) => tracing::info!(error = chain(&error), "surpluses not counted"),
+    }
+    if let Err(error) = gateway.store.lapse_decisions().await {
+        tracing::info!(error = chain(&error), "decisions not lapsed");
+    }
+    match gateway.store.count_open_items().await {
+        Ok((open, oldest_seconds)) => {
+            gateway.metrics.open_items.set(open);
+            gateway.metrics.open_items_oldest_seconds.set(oldest_seconds);
+        }
+        Err(error) => tracing::info!(error = chain(&error), "what is open for persons is not counted"),
     }
     gateway.metrics.config_epoch.set(gateway.settings().value.epoch_signed());
 }

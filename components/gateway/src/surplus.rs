@@ -58,7 +58,11 @@ pub async fn advance(gateway: &Gateway, mut surplus: Surplus, trace: Trace) -> R
                 let posted = post(gateway, &surplus, postings::given_back, trace).await?;
                 return Ok(gateway.store.refund_surplus(id, posted).await?);
             }
-            SurplusState::Refunded | SurplusState::Held => return Ok(()),
+            SurplusState::Forfeiting => {
+                let posted = post(gateway, &surplus, postings::kept, trace).await?;
+                return Ok(gateway.store.forfeit_surplus(id, posted).await?);
+            }
+            SurplusState::Refunded | SurplusState::Held | SurplusState::Forfeited => return Ok(()),
         };
         // What was sent and not settled has its next turn at the next look.
         let asked = matches!(surplus.status, SurplusState::Booked | SurplusState::Sending);

@@ -1,5 +1,6 @@
 //! The tables in docs/gateway.md and docs/openapi.json are those in the code. UPDATE=1 rewrites them.
 
+use payplane_gateway::state::decision::{ContradictionState, DecisionState};
 use payplane_gateway::state::registry::RegistryState;
 use payplane_gateway::state::{
     AttemptState, DeliveryState, OrderState, OutgoingState, SurplusState, Transition,
@@ -27,6 +28,8 @@ fn the_documented_states_are_those_of_the_code() {
         table("attempt", AttemptState::transitions()),
         table("refund or payout", OutgoingState::transitions()),
         table("surplus", SurplusState::transitions()),
+        table("decision", DecisionState::transitions()),
+        table("contradiction", ContradictionState::transitions()),
         table("notification", DeliveryState::transitions()),
         table("merchant, app or terminal", RegistryState::transitions()),
     ];

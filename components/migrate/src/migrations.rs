@@ -42,6 +42,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V24__gateway_payouts",
     "V25__gateway_risk",
     "V26__gateway_risk_lists",
+    "V28__gateway_decisions",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

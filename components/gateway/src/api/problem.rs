@@ -18,6 +18,7 @@ pub enum Code {
     OrderConflict,
     StateConflict,
     OwnApplication,
+    OwnProposal,
     UnknownMerchant,
     AppNotActive,
     NotBound,
@@ -48,6 +49,7 @@ impl Code {
         Self::OrderConflict,
         Self::StateConflict,
         Self::OwnApplication,
+        Self::OwnProposal,
         Self::UnknownMerchant,
         Self::AppNotActive,
         Self::NotBound,
@@ -72,9 +74,11 @@ impl Code {
             Self::BadSignature | Self::UnknownKey | Self::StaleRequest | Self::ReplayedNonce => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Forbidden | Self::OwnApplication | Self::AppNotActive | Self::NotBound => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Forbidden
+            | Self::OwnApplication
+            | Self::OwnProposal
+            | Self::AppNotActive
+            | Self::NotBound => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OrderConflict | Self::StateConflict => StatusCode::CONFLICT,
@@ -107,6 +111,7 @@ impl Code {
             Self::OrderConflict => "The number is taken by another request",
             Self::StateConflict => "Its state does not allow this",
             Self::OwnApplication => "Nobody approves an application of his own",
+            Self::OwnProposal => "A decision takes two persons",
             Self::UnknownMerchant => "The merchant is not registered",
             Self::AppNotActive => "The app is suspended or closed",
             Self::NotBound => "The app may not pay to this merchant",

@@ -1,5 +1,5 @@
-//! What is looked at again and again until it has an end: refunds, payouts and surpluses,
-//! each in a table with the same columns for it.
+//! What is looked at again and again until it has an end: refunds, payouts, surpluses and
+//! contradictions, each in a table with the same columns for it.
 
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -12,6 +12,8 @@ pub enum Table {
     Refunds,
     Payouts,
     Surpluses,
+    /// Those whose posting is owed.
+    Contradictions,
 }
 
 impl Table {
@@ -21,6 +23,7 @@ impl Table {
             Self::Refunds => ("gateway.refunds", "refund_id"),
             Self::Payouts => ("gateway.payouts", "payout_id"),
             Self::Surpluses => ("gateway.surpluses", "attempt_id"),
+            Self::Contradictions => ("gateway.contradictions", "contradiction_id"),
         }
     }
 }

@@ -1,0 +1,129 @@
+//! A network that says, after two persons decided, that it was otherwise: nothing is
+//! overwritten, and the books have what the network says.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use payplane_client::message::PaymentStatus::{Failed, Processing};
+use serde_json::{Value, json};
+
+use crate::decision_stage::{MAKER, proposal};
+use crate::harness::{DATE, Stack, ended};
+use crate::networks::{NETWORKS, SOON, stack_with};
+use crate::payout_stage::{BANK, bank, fund, paid_out, payout, sale};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payment_decided_as_failed_that_was_made_after_all_goes_back() -> Result<()> {
+    let stack = stack_with(&NETWORKS[..1]).await?;
+    let (app, network) = (stack.app("app1", 4)?, &NETWORKS[0]);
+    // Paid at once, and told five seconds later.
+    let order = network.order("told-late", 19_012);
+    ensure!(app.pay(&order).await?.status == Processing);
+    let began = Instant::now();
+    while !stack.record().await?.iter().any(|e| e["amountMinor"] == 19_012 && e["state"] == "Succeeded") {
+        ensure!(began.elapsed() < Duration::from_secs(4), "its payer does not pay");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stack.simulator.signal("STOP")?;
+    stack.an_hour_later().await?;
+    let item = stack.only("Payment").await?;
+    let decision = stack.decide(&proposal(&item, "Failed")).await?;
+    let end = ended(&app, &order.order_number, SOON).await?;
+    ensure!((end.status, end.failure_code.as_deref()) == (Failed, Some("Declined")), "{end:?}");
+
+    stack.simulator.signal("CONT")?;
+    let said = contradiction(&stack).await?;
+    ensure!((&said["stored"], &said["said"]) == (&json!("Declined"), &json!("Succeeded")), "{said}");
+    ensure!((&said["decisionId"], &said["itemId"]) == (&decision["decisionId"], &item["itemId"]), "{said}");
+    stack.until("SELECT count(*) FROM gateway.surpluses WHERE status = 'Refunded'", 1).await?;
+    ensure!(stack.balance("suspense:long").await? == 0, "it went back to its payer");
+    ensure!(app.payment(DATE, &order.order_number).await?.status == Failed, "the order keeps its end");
+    stack.check_channel(network.name, network.record).await?;
+    resolve(&stack).await?;
+    held(&stack).await
+}
+
+/// The network does not give a surplus back, and persons say that it did, by other means.
+async fn held(stack: &Stack) -> Result<()> {
+    let app = stack.app("app1", 1)?;
+    let end = NETWORKS[0].pay(&app, "not-given-back", 19_015, SOON).await?;
+    ensure!(end.failure_code.as_deref() == Some("OtherAmount"), "{end:?}");
+    stack.until("SELECT count(*) FROM gateway.surpluses WHERE status = 'Held'", 1).await?;
+    let mut body = proposal(&stack.only("Surplus").await?, "Refunded");
+    body["networkId"] = "paper-1".into();
+    body["networkTime"] = jiff::Timestamp::now().to_string().into();
+    ensure!(stack.balance("suspense:long").await? == 19_001);
+    stack.decide(&body).await?;
+    stack.until("SELECT count(*) FROM gateway.surpluses WHERE status = 'Refunded'", 2).await?;
+    ensure!(stack.balance("suspense:long").await? == 0);
+    let told = "SELECT count(*) FROM gateway.outbox WHERE kind = 'payment.returned'";
+    ensure!(stack.count(told).await? == 2);
+
+    // Nobody may claim another one any more.
+    NETWORKS[0].pay(&app, "unclaimed", 19_015, SOON).await?;
+    stack.until("SELECT count(*) FROM gateway.surpluses WHERE status = 'Held'", 1).await?;
+    stack.decide(&proposal(&stack.only("Surplus").await?, "TakeToIncome")).await?;
+    stack.until("SELECT count(*) FROM gateway.surpluses WHERE status = 'Forfeited'", 1).await?;
+    ensure!((stack.balance("suspense:long").await?, stack.balance("income:other").await?) == (0, 19_001));
+    ensure!(stack.count(told).await? == 2, "nobody was given anything back");
+    ensure!(stack.open("Surplus").await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payout_decided_as_failed_that_was_paid_after_all_is_in_suspense() -> Result<()> {
+    let stack = bank().await?;
+    let app = stack.app("app1", 4)?;
+    fund(&stack, &sale("M1", 1_000_000)).await?;
+    // Paid after two seconds, and told.
+    ensure!(app.pay_out(&payout("later", 19_002)).await?.status == Processing);
+    stack.simulator.signal("STOP")?;
+    stack.an_hour_later().await?;
+    let item = stack.only("Payout").await?;
+    stack.decide(&proposal(&item, "Failed")).await?;
+    ensure!(paid_out(&app, "later", SOON).await?.status == Failed);
+    ensure!(stack.balance("merchant:M1:available").await? == 1_000_000, "the merchant has it back");
+
+    stack.simulator.signal("CONT")?;
+    let said = contradiction(&stack).await?;
+    ensure!((&said["kind"], &said["said"]) == (&json!("Payout"), &json!("Succeeded")), "{said}");
+    ensure!(said["ledgerTransactionId"].is_string(), "{said}");
+    ensure!(paid_out(&app, "later", SOON).await?.status == Failed, "it keeps its end");
+    // The books have what the bank paid; whose loss it is, a person finds out.
+    ensure!(stack.balance("transit:payouts").await? == 19_002);
+    ensure!(stack.balance("suspense:short").await? == -19_002);
+    ensure!(stack.balance("merchant:M1:available").await? == 1_000_000);
+    stack.check_channel(BANK.0, BANK.1).await?;
+    // However often the bank says it, and whoever posts it again.
+    let owner = stack.postgres.connect("postgres").await?;
+    owner
+        .batch_execute(
+            "UPDATE gateway.contradictions SET status = 'Noted', ledger_transaction_id = NULL, next_check_at = now()",
+        )
+        .await?;
+    ensure!(contradiction(&stack).await?["contradictionId"] == said["contradictionId"]);
+    ensure!(stack.balance("suspense:short").await? == -19_002, "once");
+    let error = "a person has to look";
+    let logs = ["gateway-0.log", "gateway-1.log"].map(|log| stack.folder.path().join(log));
+    let mut errors = 0;
+    for log in logs {
+        errors += std::fs::read_to_string(log)?.matches(error).count();
+    }
+    ensure!(errors == 1, "{errors} times");
+    resolve(&stack).await
+}
+
+/// Waits for the only contradiction, booked where it is to be.
+async fn contradiction(stack: &Stack) -> Result<Value> {
+    stack.until("SELECT count(*) FROM gateway.contradictions WHERE status = 'Open'", 1).await?;
+    let (_, all) = stack.admin(MAKER, "GET", "/admin/v1/contradictions", &Value::Null).await?;
+    Ok(all["contradictions"][0].clone())
+}
+
+/// Two persons say that it is dealt with; then nobody has to look any more.
+async fn resolve(stack: &Stack) -> Result<()> {
+    let item = stack.only("Contradiction").await?;
+    stack.decide(&proposal(&item, "Resolved")).await?;
+    ensure!(stack.open("Contradiction").await?.is_empty());
+    Ok(())
+}
