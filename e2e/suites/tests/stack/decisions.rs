@@ -192,6 +192,7 @@ async fn unknown_refunds_and_payouts_are_ended_by_two_persons() -> Result<()> {
         ensure!(status == Processing, "nobody knows");
     }
     stack.an_hour_later().await?;
+    stack.ledger.signal("STOP")?;
     for kind in ["Payout", "Refund"] {
         let items = stack.open(kind).await?;
         ensure!(items.len() == 2, "{kind}: {items:?}");
@@ -201,6 +202,8 @@ async fn unknown_refunds_and_payouts_are_ended_by_two_persons() -> Result<()> {
             stack.decide(&body).await?;
         }
     }
+    unreversed(&stack).await?;
+    stack.ledger.signal("CONT")?;
     for (number, end) in [("taken", Succeeded), ("lost", Failed)] {
         ensure!(paid_out(&app, number, SOON).await?.status == end, "{number}");
     }
@@ -211,5 +214,22 @@ async fn unknown_refunds_and_payouts_are_ended_by_two_persons() -> Result<()> {
     stack.simulator.signal("CONT")?;
     agree(&stack, BANK, 1_000_000).await?;
     ensure!(stack.open("Contradiction").await?.is_empty());
+    Ok(())
+}
+
+/// What the ledger does not give back is listed, and is nobody's to decide.
+async fn unreversed(stack: &Stack) -> Result<()> {
+    let items = stack.open("Reversal").await?;
+    ensure!(items.len() == 2, "{items:?}");
+    let body = proposal(&items[0], "Failed");
+    let (status, problem) = stack.admin(MAKER, "POST", "/admin/v1/decisions", &body).await?;
+    ensure!((status, &problem["field"]) == (400, &json!("outcome")), "{problem}");
+    // One page after the other.
+    let path =
+        format!("/admin/v1/open-items?kind=Reversal&after={}", items[0]["itemId"].as_str().unwrap_or("-"));
+    let (_, rest) = stack.admin(MAKER, "GET", &path, &Value::Null).await?;
+    ensure!(rest["items"] == json!([items[1]]), "{rest}");
+    let path = "/admin/v1/open-items?kind=Reversal&olderThanSeconds=86400";
+    ensure!(stack.admin(MAKER, "GET", path, &Value::Null).await?.1["items"] == json!([]));
     Ok(())
 }
