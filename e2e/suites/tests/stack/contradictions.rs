@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use payplane_client::message::PaymentStatus::{Failed, Processing};
+use payplane_client::message::PaymentStatus::{Failed, Processing, Succeeded};
 use serde_json::{Value, json};
 
-use crate::decision_stage::{MAKER, proposal};
-use crate::harness::{DATE, Stack, ended};
+use crate::decision_stage::{CHECKER, MAKER, proposal};
+use crate::harness::{DATE, Stack, ended, refund};
 use crate::networks::{NETWORKS, SOON, stack_with};
 use crate::payout_stage::{BANK, bank, fund, paid_out, payout, sale};
 
@@ -111,6 +111,64 @@ async fn a_payout_decided_as_failed_that_was_paid_after_all_is_in_suspense() -> 
     }
     ensure!(errors == 1, "{errors} times");
     resolve(&stack).await
+}
+
+/// Two persons take for done what the network, whose answer is under way, never did.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_as_succeeded_and_never_was_is_in_suspense() -> Result<()> {
+    let stack = bank().await?;
+    let app = stack.app("app1", 8)?;
+    let funds = sale("M1", 1_000_000);
+    fund(&stack, &funds).await?;
+    // None of them has an effect.
+    let (order, out, back) =
+        (NETWORKS[3].order("lost", 19_003), payout("lost", 29_003), refund("lost", 39_003));
+    let silence = async {
+        let sending = "SELECT (SELECT count(*) FROM gateway.attempts WHERE status = 'Sending')
+            + (SELECT count(*) FROM gateway.refunds WHERE status = 'Sending')
+            + (SELECT count(*) FROM gateway.payouts WHERE status = 'Sending')";
+        stack.until(sending, 3).await?;
+        stack.falls_silent().await
+    };
+    let (a, b, c, silent) = tokio::join!(
+        app.pay(&order),
+        app.pay_out(&out),
+        app.refund(DATE, &funds.order_number, &back),
+        silence
+    );
+    ensure!([a?.status, b?.status, c?.status] == [Processing; 3] && silent.is_ok());
+    stack.an_hour_later().await?;
+    let mut decisions = vec![];
+    for kind in ["Payment", "Payout", "Refund"] {
+        let mut body = proposal(&stack.only(kind).await?, "Succeeded");
+        body["networkId"] = "wrong-line".into();
+        body["networkTime"] = jiff::Timestamp::now().to_string().into();
+        decisions.push(stack.proposed(MAKER, &body).await?);
+    }
+    let owner = stack.postgres.connect("postgres").await?;
+    for (table, open) in [("orders", "status = 'Processing'"), ("payouts", "true"), ("refunds", "true")] {
+        let ask = format!(
+            "UPDATE gateway.{table} SET next_check_at = now() WHERE next_check_at IS NOT NULL AND {open}"
+        );
+        owner.batch_execute(&ask).await?;
+    }
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    for decision in &decisions {
+        ensure!(stack.judge((0, CHECKER), "approve", decision).await?.0 == 200);
+    }
+    stack.simulator.signal("CONT")?;
+    let said = "SELECT count(*) FROM gateway.contradictions
+        WHERE said = 'Failed' AND stored = 'Succeeded' AND status = 'Open' AND ledger_transaction_id IS NOT NULL";
+    stack.until(said, 3).await?;
+    // Nothing is overwritten; what the bank owes, and what is on its way, is what the bank says.
+    ensure!(ended(&app, &order.order_number, SOON).await?.status == Succeeded);
+    ensure!(paid_out(&app, "lost", SOON).await?.status == Succeeded);
+    ensure!(app.refund_of(DATE, &funds.order_number, "lost").await?.status == Succeeded);
+    ensure!(stack.balance("channel:bankdirect:receivable").await? == -(funds.amount_minor + 1));
+    ensure!(stack.balance("transit:payouts").await? == 0);
+    ensure!(stack.balance("suspense:short").await? == -19_003);
+    ensure!(stack.balance("suspense:long").await? == 29_003 + 39_003);
+    Ok(())
 }
 
 /// Waits for the only contradiction, booked where it is to be.
