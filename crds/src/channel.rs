@@ -15,7 +15,7 @@ mod payout;
 pub use network::{Alipay, BankDirect, Network, Sandbox, UnionPay, UnionPaySignMethod, WechatPay};
 
 pub use limit::{Allowance, Limit, Quota};
-pub use method::{Fee, Method};
+pub use method::{Fee, FeeChange, Method};
 pub use payout::Payout;
 
 /// A connection to a payment network, in the namespace of a tenant. What it
@@ -134,6 +134,14 @@ pub struct ChannelSpec {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["currency".to_owned()]))]
     pub payouts: Vec<Payout>,
+
+    /// So many days after a payment the network gives money back, 0 to 400: 0 says that it
+    /// never does. A refund that comes later, or after the network declined one of the same
+    /// payment, is paid out to the account that the refund names (`payeeAccount`), over a
+    /// Channel with `payouts`. Left out, the network is asked for every refund.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 400))]
+    pub refund_days: Option<u16>,
 
     /// How a real network and the gateway reach each other.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@
 
 pub mod channel;
 pub mod condition;
+mod dates;
 pub mod generate;
 mod labels;
 pub mod quantity;

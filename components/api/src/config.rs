@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::currency::Currency;
 use crate::id::MerchantId;
 use crate::settlement::CalendarConfig;
+use jiff::civil::Date;
 
 /// Is the money real?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,9 @@ pub struct ChannelConfig {
     /// The currencies in which it pays out; empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub payouts: Vec<PayoutConfig>,
+    /// So many days after a payment the network gives it back: 0: never; absent: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_days: Option<u16>,
     pub network: NetworkConfig,
 }
 
@@ -299,10 +303,42 @@ pub struct PayoutConfig {
 #[serde(rename_all = "camelCase")]
 pub struct FeeConfig {
     pub currency: Currency,
+    #[serde(flatten)]
+    pub rule: FeeRule,
+    /// What takes the rule's place, by the day from which on it does; in any order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FeeChange>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeeRule {
     pub basis_points: i64,
     pub fixed_minor: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_minor: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeeChange {
+    pub from: Date,
+    #[serde(flatten)]
+    pub rule: FeeRule,
+}
+
+impl FeeConfig {
+    /// The rule on a day of the tenant's calendar, and since when it has been in force.
+    #[must_use]
+    pub fn on(&self, day: Date) -> (&FeeRule, Option<Date>) {
+        let changed =
+            self.changes.iter().filter(|change| change.from <= day).max_by_key(|change| change.from);
+        changed.map_or((&self.rule, None), |change| (&change.rule, Some(change.from)))
+    }
+
+    pub fn rules(&self) -> impl Iterator<Item = &FeeRule> {
+        std::iter::once(&self.rule).chain(self.changes.iter().map(|change| &change.rule))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,13 +23,18 @@ pub struct PayRequest {
     pub expires_in_seconds: Option<i64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// It has no Debug: whose account it is, no log tells.
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefundRequest {
     pub refund_number: String,
     pub amount_minor: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payee_account: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payee_name: Option<String>,
 }
 
 /// It has no Debug: whose account it is, no log tells.
@@ -92,6 +97,9 @@ pub struct Refund {
     pub status: PaymentStatus,
     pub ledger_transaction_id: Option<String>,
     pub failure_code: Option<String>,
+    /// Where it is transferred: over which channel, and the end of the payee's account alone.
+    pub channel: Option<String>,
+    pub payee_account: Option<String>,
     pub created_at: Timestamp,
 }
 

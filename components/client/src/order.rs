@@ -85,6 +85,11 @@ pub(crate) struct RefundArgs {
     amount_minor: i64,
     #[arg(long)]
     reason: Option<String>,
+    /// Whom it is transferred to, where the network gives nothing back
+    #[arg(long, requires = "payee_name")]
+    payee_account: Option<String>,
+    #[arg(long, requires = "payee_account")]
+    payee_name: Option<String>,
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -155,6 +160,8 @@ pub(crate) async fn refund(args: RefundArgs) -> Result<(), OrderError> {
         refund_number: args.refund_number,
         amount_minor: args.amount_minor,
         reason: args.reason,
+        payee_account: args.payee_account,
+        payee_name: args.payee_name,
     };
     let date = args.order_date.to_string();
     let refund = app.refund(&date, &args.order_number, &request).await.context(CallSnafu)?;

@@ -85,6 +85,10 @@ impl std::fmt::Debug for Followed<ClientConfig> {
 /// A statement of a few rows is never worth a plan of its own.
 const KEPT_PLANS: &str = "-c plan_cache_mode=force_generic_plan";
 
+/// What this release knows. The database keeps from others what they would take for something
+/// else.
+const KNOWS: &str = "-c payplane.knows=transfers,decisions";
+
 /// Opens a pool of at most `size` connections. Nothing is connected yet.
 pub fn pool(
     config: &DatabaseConfig,
@@ -103,7 +107,7 @@ pub fn key_pool(
     application: &str,
     size: usize,
 ) -> Result<Pool, DatabaseError> {
-    pool_with(&format!("{KEPT_PLANS} -c enable_seqscan=off"), (config, application), tls, size)
+    pool_with(&format!("{KEPT_PLANS} {KNOWS} -c enable_seqscan=off"), (config, application), tls, size)
 }
 
 /// The same for reading alone: a read that nobody waits for any more ends.

@@ -10,14 +10,18 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// One more of an app; false where there are so many of all or of the app.
-    pub(crate) fn take(&mut self, app: &str, (all_max, app_max): (usize, usize)) -> bool {
-        let of_app = self.apps.get(app).copied().unwrap_or_default();
-        if self.all >= all_max || of_app >= app_max {
+    pub(crate) fn take(&mut self, app: &str, most: (usize, usize)) -> bool {
+        if !self.has_room(app, most) {
             return false;
         }
         self.all = self.all.saturating_add(1);
-        self.apps.insert(app.to_owned(), of_app.saturating_add(1));
+        let of_app = self.apps.entry(app.to_owned()).or_default();
+        *of_app = of_app.saturating_add(1);
         true
+    }
+
+    pub(crate) fn has_room(&self, app: &str, (all_max, app_max): (usize, usize)) -> bool {
+        self.all < all_max && self.apps.get(app).is_none_or(|of_app| *of_app < app_max)
     }
 
     /// One less.

@@ -10,6 +10,8 @@ use crate::state::decision::ContradictionState;
 /// What was sent later than this long ago may be answered yet: no network takes a request that
 /// is older.
 const UNDECIDED_SECONDS_MIN: i64 = 900;
+/// A network that said "processing" may take days to give money back or to pay it out.
+const KNOWN_SECONDS_MIN: i64 = 7 * 86_400;
 /// How long before an item's time the network's may lie: a payer's turn, and its clock.
 const BEFORE_MAX: SignedDuration = SignedDuration::from_hours(3);
 
@@ -58,9 +60,7 @@ names!(
         Succeeded,
         /// It did not, and never will.
         Failed,
-        /// The network is asked once more to give a surplus back.
-        Retry,
-        /// The network has given a surplus back.
+        /// The network's own record shows that it gave a surplus back.
         Refunded,
         /// Nobody may claim a surplus any more.
         TakeToIncome,
@@ -75,7 +75,7 @@ impl Kind {
     pub fn choices(self) -> &'static [Choice] {
         match self {
             Self::Payment | Self::Refund | Self::Payout => &[Choice::Succeeded, Choice::Failed],
-            Self::Surplus => &[Choice::Retry, Choice::Refunded, Choice::TakeToIncome],
+            Self::Surplus => &[Choice::Refunded, Choice::TakeToIncome],
             Self::Contradiction => &[Choice::Resolved],
             Self::Reversal => &[],
         }
@@ -83,8 +83,9 @@ impl Kind {
 
     /// Before this time nobody needs to look.
     #[must_use]
-    pub fn seconds_min(self) -> i64 {
+    pub fn seconds_min(self, is_known: bool) -> i64 {
         match self {
+            Self::Refund | Self::Payout if is_known => KNOWN_SECONDS_MIN,
             Self::Payment | Self::Refund | Self::Payout | Self::Reversal => UNDECIDED_SECONDS_MIN,
             Self::Surplus | Self::Contradiction => 0,
         }
@@ -111,6 +112,10 @@ pub struct Item {
     pub status: String,
     /// When the request was signed, the payer's turn was over, or it was stored.
     pub since: Timestamp,
+    /// Has its network said that it knows it?
+    pub is_known: bool,
+    /// What a proposal is about: it changes with whatever the network says, or is asked anew.
+    pub seen: String,
     /// Its proposal, and that one's version.
     pub proposal: Option<(Uuid, i32)>,
 }
@@ -136,11 +141,13 @@ pub enum Unfit {
     Time,
     /// Its money is not booked yet.
     Unbooked,
+    /// Its row does not take it now.
+    Kept,
 }
 
 /// May it be proposed of this item?
 pub fn check(item: &Item, is_booked: bool, proposal: &Proposal, now: Timestamp) -> Result<(), Unfit> {
-    if now.duration_since(item.since).as_secs() < item.kind.seconds_min() {
+    if now.duration_since(item.since).as_secs() < item.kind.seconds_min(item.is_known) {
         return Err(Unfit::TooYoung);
     }
     if let Some((_, at)) = &proposal.receipt
@@ -153,7 +160,7 @@ pub fn check(item: &Item, is_booked: bool, proposal: &Proposal, now: Timestamp) 
         Kind::Contradiction => item.status != ContradictionState::Open.as_str(),
         _ => false,
     };
-    if unbooked && proposal.choice != Choice::Retry {
+    if unbooked {
         return Err(Unfit::Unbooked);
     }
     Ok(())

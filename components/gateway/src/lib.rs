@@ -26,6 +26,7 @@ pub mod notify;
 pub mod outgoing;
 pub mod patience;
 pub mod pay;
+pub mod payee;
 pub mod payout;
 pub mod rates;
 pub mod refund;

@@ -20,6 +20,7 @@ use crate::settle::{self, SettleError};
 use crate::state::{AttemptState, OrderState};
 use crate::store::attempts::{Attempt, Ending};
 use crate::store::contradictions::Said;
+use crate::store::refunds::Refund;
 use crate::store::{Store, StoreError};
 use crate::surplus;
 
@@ -164,12 +165,10 @@ async fn take_refund(
     notification: &Notification,
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
-    let found = patience.keep(|| gateway.store.known_refund(id)).await?.filter(|r| r.channel == channel);
-    let Some(known) = found else {
+    let Some(known) = refund(gateway, (channel, id), patience, |refund| !refund.is_transferred()).await?
+    else {
         return take_surplus(gateway, (channel, id), notification, patience).await;
     };
-    let order = patience.keep(|| gateway.store.order(known.order_id)).await?;
-    let known = Outgoing::refund(order, known);
     take_outgoing(gateway, (id, known), notification, (trace, patience, place)).await
 }
 
@@ -180,8 +179,27 @@ async fn take_payout(
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
     let found = patience.keep(|| gateway.store.known_payout(id)).await?.filter(|p| p.channel == channel);
-    let Some(known) = found else { return Ok(None) };
-    take_outgoing(gateway, (id, Outgoing::payout(known)), notification, (trace, patience, place)).await
+    let known = match found {
+        Some(payout) => Some(Outgoing::payout(payout)),
+        None => refund(gateway, (channel, id), patience, Refund::is_transferred).await?,
+    };
+    let Some(known) = known else { return Ok(None) };
+    take_outgoing(gateway, (id, known), notification, (trace, patience, place)).await
+}
+
+/// The refund that the channel was asked for under this number, in this way.
+async fn refund(
+    gateway: &Gateway,
+    (channel, id): (&str, Uuid),
+    patience: Patience,
+    is_so: fn(&Refund) -> bool,
+) -> Result<Option<Outgoing>, NotTaken> {
+    let found = patience.keep(|| gateway.store.known_refund(id)).await?;
+    let Some(refund) = found.filter(|refund| refund.channel == channel && is_so(refund)) else {
+        return Ok(None);
+    };
+    let order = patience.keep(|| gateway.store.order(refund.order_id)).await?;
+    Ok(Some(Outgoing::refund(order, refund)))
 }
 
 /// What a network says of a surplus that it was asked to give back.
@@ -197,14 +215,7 @@ async fn take_surplus(
     };
     let outcome = said(notification, surplus::amount(&known)?);
     // The resolver does what follows.
-    let succeeded = matches!(outcome, Outcome::Succeeded { .. });
-    let taken = surplus::take(gateway, &known, outcome).await?;
-    if taken.is_none() && succeeded {
-        // What is income by now was given back all the same.
-        let said = Said { what: "Succeeded", network_id: None, at: None };
-        let about = (Kind::Surplus, known.attempt_id);
-        patience.keep(|| gateway.store.contradict(about, said)).await?;
-    }
+    surplus::take(gateway, &known, outcome).await?;
     Ok(Some(()))
 }
 

@@ -104,6 +104,14 @@ impl Outgoing {
         }
     }
 
+    /// Is its network asked for a payout?
+    fn is_paid_out(&self) -> bool {
+        match self {
+            Self::Refund(both) => both.1.is_transferred(),
+            Self::Payout(_) => true,
+        }
+    }
+
     pub fn amount(&self) -> Result<Money, SettleError> {
         match self {
             Self::Refund(both) => settle::money(both.1.refund_id, both.1.amount_minor, &both.0.currency),

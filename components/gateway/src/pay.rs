@@ -61,6 +61,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, request: PayRequest) -
         merchant: &new.merchant_id,
         method: &request.method,
         amount: request.amount,
+        on: new.stored_date,
     };
     let routes = route::choose(&settings.value, (&gateway.breakers, &gateway.rates), &asked);
     if routes.is_empty() {

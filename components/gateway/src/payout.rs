@@ -14,14 +14,11 @@ use crate::data_key::RequestHash;
 use crate::gateway::{Caller, Gateway};
 use crate::outgoing::{self, Outgoing, Turn};
 use crate::pay::{nonce_used, refused};
+use crate::payee::Payee;
 use crate::route;
 use crate::settings::{ChannelSettings, Settings};
 use crate::settle;
 use crate::store::payouts::{CreatedPayout, NewPayout, Payout};
-
-/// An account that is shorter shows nothing.
-const SHOWN_OF_MIN: usize = 12;
-const SHOWN: usize = 4;
 
 /// A payout, and whether this request made it.
 pub struct PaidOut {
@@ -85,8 +82,7 @@ fn prepare_new(
     (request, request_hash): (&PayoutRequest, RequestHash),
 ) -> Result<NewPayout, Problem> {
     let (payout_id, now) = (Uuid::now_v7(), Timestamp::now());
-    let payee = serde_json::to_vec(&(&request.payee_account, &request.payee_name)).unwrap_or_default();
-    let sealed = gateway.data_keys.seal(&whose(payout_id), &payee);
+    let payee = request.payee.seal(gateway, payout_id)?;
     Ok(NewPayout {
         payout_id,
         app_id: caller.app().to_owned(),
@@ -97,64 +93,51 @@ fn prepare_new(
         amount_minor: request.amount.minor(),
         currency: request.amount.currency().to_string(),
         channel: channel.name.clone(),
-        payee_sealed: sealed.ok_or_else(|| Problem::new(Code::Internal, "the payee cannot be sealed"))?,
-        payee_masked: masked(&request.payee_account),
+        payee_sealed: payee.sealed,
+        payee_masked: payee.masked,
         description: request.description.clone(),
         stored_date: settings.calendar.date(now),
         created_at: now,
     })
 }
 
-/// What the payee of a payout is sealed for.
-fn whose(payout_id: Uuid) -> String {
-    format!("payout/{payout_id}")
+/// Whom is paid what, for what.
+pub struct Paid<'a> {
+    pub id: Uuid,
+    pub merchant: &'a str,
+    pub payee_sealed: Option<&'a [u8]>,
+    pub description: &'a str,
 }
 
-/// Enough of an account to recognize it by.
-fn masked(account: &str) -> String {
-    let hidden = account.len().checked_sub(SHOWN).filter(|_| account.len() >= SHOWN_OF_MIN);
-    let shown = hidden.and_then(|hidden| account.get(hidden..)).unwrap_or_default();
-    format!("****{shown}")
+impl Payout {
+    #[must_use]
+    pub fn paid(&self) -> Paid<'_> {
+        Paid {
+            id: self.payout_id,
+            merchant: &self.merchant_id,
+            payee_sealed: self.payee_sealed.as_deref(),
+            description: self.description.as_deref().unwrap_or(&self.payout_number),
+        }
+    }
 }
 
-/// Signs the request to the network, for the payee that the payout keeps until then. Why it
-/// cannot be sent any more is no time's to mend.
+/// Signs the request to the network, for the payee that is kept until then. Why it cannot be
+/// sent any more is no time's to mend.
 pub fn prepare(
     gateway: &Gateway,
     channel: &ChannelSettings,
-    payout: &Payout,
+    paid: &Paid<'_>,
     (number, amount): (&str, Money),
 ) -> Result<Prepared, PrepareError> {
     let failed = |why: &str| PrepareError { why: why.to_owned() };
-    let asked = (payout.merchant_id.as_str(), amount);
-    route::payout::rules(&gateway.settings().value, channel, asked).map_err(failed)?;
-    let sealed = payout.payee_sealed.as_deref();
-    let opened = sealed.and_then(|sealed| gateway.data_keys.open(&whose(payout.payout_id), sealed));
-    let payee = opened.and_then(|payee| serde_json::from_slice::<(String, String)>(&payee).ok());
-    let (account, name) = payee.ok_or_else(|| {
-        let payout_id = payout.payout_id;
-        tracing::error!(%payout_id, "the payee does not open: the Secret data-key has to keep former keys");
-        failed("the payee does not open")
-    })?;
-    let description = payout.description.as_deref().unwrap_or(&payout.payout_number);
-    let payout = channel::Payout { number, amount, account: &account, name: &name, description };
-    channel.client.prepare_payout(&payout)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::masked;
-
-    #[test]
-    fn an_account_shows_its_end_and_a_short_one_nothing() {
-        for (account, shown) in [
-            ("6222020200112233445", "****3445"),
-            ("622202020011", "****0011"),
-            ("62220202001", "****"),
-            ("6", "****"),
-            ("", "****"),
-        ] {
-            assert_eq!(masked(account), shown);
-        }
-    }
+    route::payout::rules(&gateway.settings().value, channel, (paid.merchant, amount)).map_err(failed)?;
+    let Payee { account, name } = Payee::open(gateway, paid.id, paid.payee_sealed)?;
+    let (account, name) = (account.as_str(), name.as_str());
+    channel.client.prepare_payout(&channel::Payout {
+        number,
+        amount,
+        account,
+        name,
+        description: paid.description,
+    })
 }

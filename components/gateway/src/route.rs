@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::time::Instant;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use jiff::civil::Date;
 use payplane_api::config::Environment;
 use payplane_api::money::{BASIS_POINTS, Money};
 use serde_json::{Value, json};
@@ -37,6 +38,8 @@ pub struct Asked<'a> {
     pub merchant: &'a str,
     pub method: &'a str,
     pub amount: Money,
+    /// The order's day in the tenant's calendar: its fee goes by the rules of that day.
+    pub on: Date,
 }
 
 /// A channel that can take it.
@@ -46,6 +49,8 @@ struct Candidate<'a> {
     priority: u32,
     weight: Option<u32>,
     fee: Money,
+    /// Since when the fee's rule has been in force, where it has a date.
+    fee_since: Option<Date>,
     cost_minor: i64,
     success: i64,
     /// What is left of the amount on average, in basis points of it.
@@ -64,11 +69,21 @@ pub fn choose(
     let mut explained = Vec::new();
     for channel in &settings.channels {
         match candidate(settings, channel, asked) {
-            Ok((priority, weight, fee, cost)) => {
+            Ok(((priority, weight), (fee, fee_since), cost)) => {
                 let success = rates.success_basis_points(&channel.name, Instant::now());
                 let score = success.saturating_sub(share(cost, asked.amount));
                 let (rests, cost_minor) = (breakers.rests(&channel.name), cost.minor());
-                let found = Candidate { channel, rests, priority, weight, fee, cost_minor, success, score };
+                let found = Candidate {
+                    channel,
+                    rests,
+                    priority,
+                    weight,
+                    fee,
+                    fee_since,
+                    cost_minor,
+                    success,
+                    score,
+                };
                 explained.push(found.explain());
                 fit.push(found);
             }
@@ -98,8 +113,9 @@ impl Candidate<'_> {
             "successBasisPoints": self.success,
             "score": self.score,
         });
-        if let (Some(weight), Some(said)) = (self.weight, said.as_object_mut()) {
-            said.insert("weight".to_owned(), weight.into());
+        if let Some(said) = said.as_object_mut() {
+            said.extend(self.weight.map(|weight| ("weight".to_owned(), json!(weight))));
+            said.extend(self.fee_since.map(|since| ("feeSince".to_owned(), json!(since))));
         }
         said
     }
@@ -137,7 +153,8 @@ fn open_to(settings: &Settings, channel: &ChannelSettings, merchant: &str) -> Re
     Ok(())
 }
 
-type Terms = (u32, Option<u32>, Money, Money);
+/// Priority and weight; the fee, and since when its rule is in force; the cost.
+type Terms = ((u32, Option<u32>), (Money, Option<Date>), Money);
 
 fn candidate(
     settings: &Settings,
@@ -151,9 +168,9 @@ fn candidate(
     if limit.is_some_and(|limit| amount.minor() > limit.per_payment_minor_max) {
         return Err("OverLimit");
     }
-    let fee = channel.fee(method, amount).ok_or("CurrencyMissing")?;
-    let cost = channel.cost(method, amount).unwrap_or(fee);
-    Ok((rules.priority, rules.weight, fee, cost))
+    let fee = channel.fee(method, amount, asked.on).ok_or("CurrencyMissing")?;
+    let cost = channel.cost(method, amount, asked.on).unwrap_or(fee.0);
+    Ok(((rules.priority, rules.weight), fee, cost))
 }
 
 /// A part of an amount in basis points, rounded up.
@@ -207,14 +224,13 @@ fn draw(weights: &[u32], seed: &mut u128) -> Option<usize> {
 pub fn decide_again(
     settings: &Settings,
     channel: &str,
-    method: &str,
-    amount: Money,
+    (method, amount, on): (&str, Money, Date),
     fee_minor: i64,
 ) -> Decision {
-    let newer = settings.channel(channel).and_then(|c| c.fee(method, amount));
+    let newer = settings.channel(channel).and_then(|c| c.fee(method, amount, on));
     Decision {
         channel: channel.to_owned(),
-        fee_minor: newer.map_or(fee_minor, Money::minor),
+        fee_minor: newer.map_or(fee_minor, |(fee, _)| fee.minor()),
         config_hash: settings.hash.clone(),
         config_epoch: settings.epoch_signed(),
         explanation: Value::Null,

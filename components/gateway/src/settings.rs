@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use payplane_api::config::{
     ChannelConfig, Environment, FeeConfig, GatewayConfig, LimitConfig, MethodConfig, NetworkConfig,
     PayoutConfig,
@@ -48,6 +49,8 @@ pub struct ChannelSettings {
     pub methods: Vec<MethodConfig>,
     /// What it pays out, by currency.
     pub payouts: Vec<PayoutConfig>,
+    /// So many days after a payment its network gives it back; none: however old it is.
+    pub refund_days: Option<u16>,
     pub client: Arc<dyn Channel>,
 }
 
@@ -100,16 +103,17 @@ impl ChannelSettings {
         self.methods.iter().find(|method| method.name == name)
     }
 
-    /// The fee on an amount; none where the method or the currency is unknown.
+    /// The fee on an amount, by the rules of a day, and since when they have been in force;
+    /// none where the method or the currency is unknown.
     #[must_use]
-    pub fn fee(&self, method: &str, amount: Money) -> Option<Money> {
-        price(&self.method(method)?.fees, amount)
+    pub fn fee(&self, method: &str, amount: Money, on: Date) -> Option<(Money, Option<Date>)> {
+        price(&self.method(method)?.fees, amount, on)
     }
 
-    /// What its network takes of an amount; none where that is not known.
+    /// What its network takes of an amount on a day; none where that is not known.
     #[must_use]
-    pub fn cost(&self, method: &str, amount: Money) -> Option<Money> {
-        price(&self.method(method)?.costs, amount)
+    pub fn cost(&self, method: &str, amount: Money, on: Date) -> Option<Money> {
+        price(&self.method(method)?.costs, amount, on).map(|(cost, _)| cost)
     }
 
     /// The limits of a method on payments in a currency.
@@ -119,9 +123,9 @@ impl ChannelSettings {
     }
 }
 
-fn price(rules: &[FeeConfig], amount: Money) -> Option<Money> {
-    let rule = rules.iter().find(|rule| rule.currency == amount.currency())?;
-    fee(amount, rule.basis_points, rule.fixed_minor, rule.max_minor).ok()
+fn price(rules: &[FeeConfig], amount: Money, on: Date) -> Option<(Money, Option<Date>)> {
+    let (rule, since) = rules.iter().find(|rule| rule.currency == amount.currency())?.on(on);
+    Some((fee(amount, rule.basis_points, rule.fixed_minor, rule.max_minor).ok()?, since))
 }
 
 fn build(
@@ -131,7 +135,7 @@ fn build(
 ) -> Result<ChannelSettings, String> {
     payplane_api::id::check("channel name", &channel.name, 63).map_err(|e| e.to_string())?;
     for method in &channel.methods {
-        for rule in method.fees.iter().chain(&method.costs) {
+        for rule in method.fees.iter().chain(&method.costs).flat_map(FeeConfig::rules) {
             let in_range = (0..=BASIS_POINTS).contains(&rule.basis_points)
                 && rule.fixed_minor >= 0
                 && rule.max_minor.is_none_or(|max| max >= 0);
@@ -164,6 +168,7 @@ fn build(
         merchants: channel.merchants.clone(),
         methods: channel.methods.clone(),
         payouts: channel.payouts.clone(),
+        refund_days: channel.refund_days,
         client,
     })
 }

@@ -135,8 +135,7 @@ async fn post_sale(
                 let decision = route::decide_again(
                     &newer.value,
                     &attempt.channel,
-                    &order.method,
-                    amount,
+                    (&order.method, amount, order.stored_date),
                     attempt.fee_minor,
                 );
                 let least = i64::try_from(epoch_min).unwrap_or(i64::MAX);

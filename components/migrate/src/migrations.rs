@@ -43,6 +43,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V25__gateway_risk",
     "V26__gateway_risk_lists",
     "V28__gateway_decisions",
+    "V29__gateway_transfers",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -77,4 +77,35 @@ pub struct Fee {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 9007199254740991_i64))]
     pub max_minor: Option<i64>,
+    /// What takes the place of this rule from a day on. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["from".to_owned()]))]
+    pub changes: Vec<FeeChange>,
+}
+
+/// A fee from a day on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.maxMinor) || self.maxMinor >= self.fixedMinor")
+        .field_path(".maxMinor")
+        .message("the most that a fee comes to is not less than its fixed part")
+)]
+pub struct FeeChange {
+    /// The first day, in the tenant's calendar: payments whose order is stored on it or
+    /// later pay this fee, until the next change. YYYY-MM-DD.
+    #[schemars(schema_with = "crate::dates::date")]
+    pub from: String,
+    /// As in the rule that it replaces, 0 to 10000.
+    #[schemars(range(min = 0, max = 10000))]
+    pub basis_points: i64,
+    /// As in the rule that it replaces, 0 to 2^53-1.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 9007199254740991_i64))]
+    pub fixed_minor: i64,
+    /// As in the rule that it replaces, from `fixedMinor` to 2^53-1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 9007199254740991_i64))]
+    pub max_minor: Option<i64>,
 }

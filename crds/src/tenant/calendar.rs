@@ -1,7 +1,6 @@
 //! Days on which settlement works or rests.
 
 use kube::KubeSchema;
-use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Dated exceptions from the Monday-to-Friday week.
@@ -15,20 +14,11 @@ use serde::{Deserialize, Serialize};
 pub struct Calendar {
     /// Dates `YYYY-MM-DD` on which nothing settles. At most 200.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "dates")]
+    #[schemars(schema_with = "crate::dates::set")]
     pub holidays: Vec<String>,
     /// Saturdays and Sundays `YYYY-MM-DD` on which settlement works. At most 200.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "dates")]
+    #[schemars(schema_with = "crate::dates::set")]
     #[x_kube(validation = Rule::new("self.all(d, d.getDayOfWeek() == 0 || d.getDayOfWeek() == 6)").message("working weekends must be Saturdays or Sundays"))]
     pub working_weekends: Vec<String>,
-}
-
-fn dates(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "maxItems": 200,
-        "items": { "type": "string", "format": "date", "maxLength": 10 },
-        "x-kubernetes-list-type": "set",
-    })
 }

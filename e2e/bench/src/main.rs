@@ -25,6 +25,10 @@ use clap::{Parser, Subcommand};
 
 use crate::mix::Mix;
 
+/// As the product has it, so that the client leaves the machine to what is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 struct Cli {
     #[command(subcommand)]

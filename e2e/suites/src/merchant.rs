@@ -6,6 +6,7 @@ use crate::kubectl;
 
 /// An order date is the app's own, and may be any.
 const PAYOUT_DATE: &str = "2026-11-24";
+const PAYEE: [&str; 4] = ["--payee-account", "6228480402564890018", "--payee-name", "Li Hua Trading"];
 
 /// A merchant's app at one tenant's gateway.
 #[derive(Clone, Debug)]
@@ -62,9 +63,24 @@ impl App {
 
     /// Refunds a part of a payment, and reads the answer.
     pub fn refund(&self, date: &str, order: &str, refund: &str, amount_minor: i64) -> Result<Value, String> {
+        self.refund_to(&[], (date, order), refund, amount_minor)
+    }
+
+    /// The same, transferred where the network gives nothing back.
+    pub fn transfer(&self, of: (&str, &str), refund: &str, amount_minor: i64) -> Result<Value, String> {
+        self.refund_to(&PAYEE, of, refund, amount_minor)
+    }
+
+    fn refund_to(
+        &self,
+        payee: &[&str],
+        (date, order): (&str, &str),
+        refund: &str,
+        amount_minor: i64,
+    ) -> Result<Value, String> {
         let amount = amount_minor.to_string();
         let order = ["--order-date", date, "--order-number", order];
-        let args = [&order[..], &["--refund-number", refund, "--amount-minor", &amount]].concat();
+        let args = [&order[..], &["--refund-number", refund, "--amount-minor", &amount], payee].concat();
         self.call("refund", &format!("{}/ca.crt", self.folder), &args)
     }
 
@@ -78,8 +94,7 @@ impl App {
     pub fn pay_out(&self, payout: &str, amount_minor: i64) -> Result<Value, String> {
         let amount = amount_minor.to_string();
         let of = ["--order-date", PAYOUT_DATE, "--payout-number", payout, "--merchant", "M1"];
-        let to = ["--payee-account", "6228480402564890018", "--payee-name", "Li Hua Trading"];
-        let args = [&of[..], &["--amount-minor", &amount], &to].concat();
+        let args = [&of[..], &["--amount-minor", &amount], &PAYEE].concat();
         self.call("payout", &format!("{}/ca.crt", self.folder), &args)
     }
 

@@ -62,8 +62,12 @@ events! {
         at "the merchant's request", key "refund:<refund>", "The same, where the merchant has nothing left: he owes it.";
     REFUND_BY_TRANSFER = "refund by transfer" ("refund" of "sale"), [debit(MerchantAvailable, Amount), credit(RefundsInTransit, Amount)],
         at "the merchant's request", key "refund:<refund>", "The same, where the network takes nothing back: the bank transfers it.";
+    REFUND_PENDING_BY_TRANSFER = "refund by transfer from pending" ("refund" of "sale"), [debit(MerchantPending, Amount), credit(RefundsInTransit, Amount)],
+        at "the merchant's request", key "refund:<refund>", "The same, where the money was not released yet.";
+    REFUND_TRANSFER_FAILED = "refund by transfer failed" ("reversal" of "refund by transfer from pending"), [debit(RefundsInTransit, Amount), credit(MerchantPending, Amount)],
+        at "the merchant's request", key "refund-reversal:<refund>", "The bank refused: the refund is reversed, and its part may be refunded again.";
     REFUND_ARRIVED = "refund by transfer arrived" ("refund-arrived" of "refund by transfer"), [debit(RefundsInTransit, Amount), credit(BankClient, Amount)],
-        at "the bank's booking", key "refund-arrived:<bank line>", "The bank transferred it.";
+        at "the bank's booking", key "refund-arrived:<bank line>", "The bank transferred it, from whatever it was debited.";
     REFUND_FEE_RETURNED = "fee returned on refund" ("fee-returned" of "refund"), [debit(FeeIncome, Fee), debit(FeeVat, Vat), credit(MerchantPending, FeeAndVat)],
         at "the merchant's request", key "fee-returned:<refund>", "Where the contract says so, the merchant gets the fee of what was refunded back.";
     REFUND_FAILED = "refund failed" ("reversal" of "refund"), [debit(ChannelReceivable, Amount), credit(MerchantPending, Amount)],
@@ -122,12 +126,16 @@ events! {
         at "the bank's booking", key "shortfall-out:<bank line>", "The rest came after all.";
     REFUND_UNPAID = "refund not paid after all" ("suspense"), [debit(ChannelReceivable, Amount), credit(SuspenseLong, Amount)],
         at "the network's answer", key "contradiction:<contradiction>", "Two persons took a refund for paid, and the network says that it was not.";
+    REFUND_TRANSFER_UNPAID = "refund by transfer not paid after all" ("suspense"), [debit(RefundsInTransit, Amount), credit(SuspenseLong, Amount)],
+        at "the network's answer", key "contradiction:<contradiction>", "The same of one that is transferred.";
     PAYOUT_UNPAID = "payout not paid after all" ("suspense"), [debit(PayoutsInTransit, Amount), credit(SuspenseLong, Amount)],
         at "the network's answer", key "contradiction:<contradiction>", "The same of a payout.";
     SALE_UNPAID = "payment not made after all" ("shortfall"), [debit(SuspenseShort, Amount), credit(ChannelReceivable, Amount)],
         at "the network's answer", key "contradiction:<contradiction>", "Two persons took a payment for made, and the network says that it was not.";
     REFUND_PAID = "refund paid after all" ("shortfall"), [debit(SuspenseShort, Amount), credit(ChannelReceivable, Amount)],
         at "the network's answer", key "contradiction:<contradiction>", "The network paid a refund that was reversed.";
+    REFUND_TRANSFER_PAID = "refund by transfer paid after all" ("shortfall"), [debit(SuspenseShort, Amount), credit(RefundsInTransit, Amount)],
+        at "the network's answer", key "contradiction:<contradiction>", "The bank transferred a refund that was reversed.";
     PAYOUT_PAID = "payout paid after all" ("shortfall"), [debit(SuspenseShort, Amount), credit(PayoutsInTransit, Amount)],
         at "the network's answer", key "contradiction:<contradiction>", "The bank paid a payout that was reversed.";
     FEES_SWEPT = "fees swept" ("sweep"), [debit(BankOwn, Amount), credit(BankClient, Amount)],

@@ -215,7 +215,7 @@ impl Load {
             }
             Some(number) => {
                 let (refund_number, amount_minor) = (number.clone(), sent.amount_minor);
-                let request = RefundRequest { refund_number, amount_minor, reason: None };
+                let request = RefundRequest { refund_number, amount_minor, ..RefundRequest::default() };
                 settle::of_refund(sent.id, self.app.refund(&date, &sent.order_number, &request).await)
             }
         }

@@ -22,7 +22,7 @@ use super::parameters::{Parameters, no_more};
 use super::path::Path;
 use super::payouts;
 use super::problem::{Code, Problem};
-use super::signed::{GetsDone, verified};
+use super::signed::{IsBounded, verified};
 use super::wire::{PayRequest, Payment, RefundRequest, RefundView};
 use crate::gateway::{Caller, Gateway};
 use crate::metrics::{Call, InFlight};
@@ -74,7 +74,7 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
             // Also when the caller hangs up, it is not in flight any more.
             let _in_flight = InFlight::of(&gateway.metrics.in_flight);
             request.extensions_mut().insert(Arc::new(place));
-            request.extensions_mut().insert(GetsDone(gateway.shares.gets_done(began)));
+            request.extensions_mut().insert(IsBounded(gateway.shares.bounds_one_more(began)));
             next.run(request).await
         }
         Err(_) => Problem::overloaded("this replica has its hands full").into_response(),

@@ -50,16 +50,7 @@ async fn propose(State(gateway): State<Arc<Gateway>>, request: Request) -> Resul
         Proposed::Ended => {
             conflict(format!("{kind} {id} has ended, or is not open: there is nothing to decide"))
         }
-        Proposed::Unfit(Unfit::TooYoung) => conflict(format!(
-            "{kind} {id} is too young: its network may still answer; see the list of open items"
-        )),
-        Proposed::Unfit(Unfit::Unbooked) => {
-            conflict(format!("the money of {kind} {id} is not booked yet: of a surplus, propose Retry"))
-        }
-        Proposed::Unfit(Unfit::Time) => {
-            let detail = "must lie neither ahead of now nor more than 3 hours before the item's time";
-            Err(Problem::field("networkTime", detail))
-        }
+        Proposed::Unfit(why) => Err(unfit(why, &proposal)),
         Proposed::Taken(open) => {
             let (by, decision_id) = (&open.proposed_by, open.decision_id);
             conflict(format!(
@@ -100,6 +91,7 @@ async fn ended(
             Ok(Json(view(&decision)))
         }
         Ended::Unknown => Err(missing()),
+        Ended::Unfit(why, proposal) => Err(unfit(why, &proposal)),
         Ended::Otherwise(decision) => {
             let by = decision.ended_by.as_deref().unwrap_or_default();
             conflict(format!("decision {id} is {} by {by}", decision.status))
@@ -118,8 +110,23 @@ async fn ended(
     }
 }
 
+fn unfit(why: Unfit, proposal: &Proposal) -> Problem {
+    let item = format!("{} {}", proposal.kind.as_str(), proposal.item_id);
+    let conflict = |detail: String| Problem::new(Code::StateConflict, detail);
+    match why {
+        Unfit::TooYoung => {
+            conflict(format!("{item} is too young: its network may still answer; see the list of open items"))
+        }
+        Unfit::Unbooked => conflict(format!("the money of {item} is not booked yet: of a surplus, retry it")),
+        Unfit::Kept => conflict(format!("{item} is open, and does not take this now: try it again")),
+        Unfit::Time => {
+            let detail = "must lie neither ahead of now nor more than 3 hours before the item's time";
+            Problem::field("networkTime", detail)
+        }
+    }
+}
+
 async fn one(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    gateway.store.lapse_decisions().await?;
     let found = gateway.store.decision(decision_id(&id)?).await?;
     Ok(Json(view(&found.ok_or_else(missing)?)))
 }
@@ -134,7 +141,6 @@ async fn list(
         state.map_err(|_| Problem::field("status", "must be a state of a decision, such as Proposed"))?;
     let after = after(&mut asked, "the decisionId of a decision")?;
     no_more(asked)?;
-    gateway.store.lapse_decisions().await?;
     let all = gateway.store.decisions(state, after, PAGE).await?;
     Ok(Json(json!({ "decisions": all.iter().map(view).collect::<Vec<_>>() })))
 }

@@ -115,6 +115,12 @@ impl Fields {
         Ok(text)
     }
 
+    /// Is any of them there? Null is as good as absent.
+    pub(super) fn has_any(&mut self, names: &[&str]) -> bool {
+        self.0.retain(|name, value| !(names.contains(&name.as_str()) && value.is_null()));
+        names.iter().any(|name| self.0.contains_key(*name))
+    }
+
     pub(super) fn optional_free_text(
         &mut self,
         name: &str,

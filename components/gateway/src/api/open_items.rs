@@ -92,6 +92,7 @@ fn view(item: &Item) -> Value {
         "currency": item.currency,
         "status": item.status,
         "since": item.since,
+        "known": item.is_known,
         "decision": decision,
     })
 }

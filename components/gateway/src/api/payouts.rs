@@ -24,11 +24,13 @@ use super::problem::{Code, Problem};
 use super::signed::verified;
 use super::wire::{TEXT_CHARS_MAX, hash, shown};
 use crate::gateway::Gateway;
+use crate::payee::Payee;
 use crate::state::OrderState;
 use crate::store::payouts::Payout;
 
 pub(super) const PAYEE_LENGTH_MAX: usize = 128;
 pub(super) const NAME_CHARS_MAX: usize = 128;
+pub(super) const PAYEE: [&str; 2] = ["payeeAccount", "payeeName"];
 
 /// A payout as an app asks for it. It has no Debug.
 #[derive(Clone)]
@@ -37,8 +39,7 @@ pub struct PayoutRequest {
     pub payout_number: PayoutNumber,
     pub merchant_id: MerchantId,
     pub amount: Money,
-    pub payee_account: String,
-    pub payee_name: String,
+    pub payee: Payee,
     pub description: Option<String>,
 }
 
@@ -50,16 +51,9 @@ impl PayoutRequest {
             payout_number: fields.id("payoutNumber")?,
             merchant_id: fields.id("merchantId")?,
             amount: fields.money("amountMinor", "currency")?,
-            payee_account: fields.text("payeeAccount")?,
-            payee_name: fields.free_text("payeeName", NAME_CHARS_MAX)?,
+            payee: payee(&mut fields)?,
             description: fields.optional_free_text("description", TEXT_CHARS_MAX)?,
         };
-        let account = &request.payee_account;
-        let plain = account.bytes().all(|byte| byte.is_ascii_graphic());
-        if !plain || !(1..=PAYEE_LENGTH_MAX).contains(&account.len()) {
-            let why = format!("must be 1 to {PAYEE_LENGTH_MAX} printable ASCII characters without spaces");
-            return Err(Problem::field("payeeAccount", why));
-        }
         fields.end()?;
         Ok(request)
     }
@@ -74,12 +68,22 @@ impl PayoutRequest {
             self.merchant_id.as_str(),
             &self.amount.minor().to_string(),
             self.amount.currency().as_str(),
-            &self.payee_account,
-            &self.payee_name,
+            &self.payee.account,
+            &self.payee.name,
             if self.description.is_some() { "1" } else { "0" },
             self.description.as_deref().unwrap_or_default(),
         ])
     }
+}
+
+pub(super) fn payee(fields: &mut Fields) -> Result<Payee, Problem> {
+    let payee = Payee { account: fields.text(PAYEE[0])?, name: fields.free_text(PAYEE[1], NAME_CHARS_MAX)? };
+    let plain = payee.account.bytes().all(|byte| byte.is_ascii_graphic());
+    if !plain || !(1..=PAYEE_LENGTH_MAX).contains(&payee.account.len()) {
+        let why = format!("must be 1 to {PAYEE_LENGTH_MAX} printable ASCII characters without spaces");
+        return Err(Problem::field(PAYEE[0], why));
+    }
+    Ok(payee)
 }
 
 /// A payout as the app sees it. Its inner states show as Processing.

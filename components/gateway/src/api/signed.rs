@@ -1,6 +1,7 @@
 //! From a request to its verified sender.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::Request;
@@ -17,9 +18,9 @@ use crate::patience::{Patience, REQUEST_MAX};
 use crate::signature::{Claim, SignatureError, WINDOW_SECONDS, is_by_headers};
 use crate::store::nonces::Nonce;
 
-/// Did work get done when the request arrived?
+/// Whether the request may be refused for others that are worked on, as it stood on arrival.
 #[derive(Clone, Copy)]
-pub(super) struct GetsDone(pub(super) bool);
+pub(super) struct IsBounded(pub(super) bool);
 
 /// How much longer than its window a nonce is kept.
 const MARGIN_SECONDS: i64 = 10;
@@ -56,6 +57,11 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
     let (parts, body) = read_body(request).await?;
     let (claim, body, parameters) = claim(&parts, body)?;
     let (app, key_id) = (claim.app.as_str(), &claim.key_id);
+    let is_bounded = parts.extensions.get::<IsBounded>().is_some_and(|known| known.0);
+    let busy = || Problem::overloaded("this replica has its hands full of this app");
+    if is_bounded && gateway.shares.is_full(app, Instant::now()) {
+        return Err(busy());
+    }
     let with = (&gateway.store, &gateway.data_keys);
     let key = patience.keep(|| gateway.keys.get(with, app, key_id)).await?;
     let key = key.ok_or_else(|| Problem::new(Code::UnknownKey, format!("key {app}/{key_id}")))?;
@@ -72,9 +78,7 @@ pub(super) async fn verified(gateway: &Gateway, request: Request) -> Result<(Cal
         digest: claim.digest(),
         expires_at: created.saturating_add(kept).unwrap_or(Timestamp::MAX),
     };
-    let gets_done = parts.extensions.get::<GetsDone>().is_some_and(|known| known.0);
-    let share = gateway.shares.take(app, gets_done);
-    let share = share.ok_or_else(|| Problem::overloaded("this replica has its hands full of this app"))?;
+    let share = gateway.shares.take(app, is_bounded, Instant::now()).ok_or_else(busy)?;
     let (trace, place) = (Trace::of(&parts.extensions), Arc::new((place(&parts)?, share)));
     let content = Content { body, parameters, idempotency: Key::of(&parts.headers) };
     Ok((Caller { nonce, trace, place, patience }, content))

@@ -10,8 +10,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::fields::Fields;
+use super::payouts::{PAYEE, payee};
 use super::problem::Problem;
 use super::terminals;
+use crate::payee::Payee;
 use crate::state::{OrderState, OutgoingState};
 use crate::store::orders::Order;
 use crate::store::refunds::Refund;
@@ -111,12 +113,14 @@ pub(super) fn is_name(text: &str) -> bool {
     (1..=NAME_LENGTH_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// A refund as an app asks for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A refund as an app asks for it. It has no Debug.
+#[derive(Clone, PartialEq, Eq)]
 pub struct RefundRequest {
     pub refund_number: RefundNumber,
     pub amount_minor: i64,
     pub reason: Option<String>,
+    /// To whom it is transferred where the network gives nothing back.
+    pub payee: Option<Payee>,
 }
 
 impl RefundRequest {
@@ -126,6 +130,7 @@ impl RefundRequest {
             refund_number: fields.id("refundNumber")?,
             amount_minor: fields.minor("amountMinor")?,
             reason: fields.optional_free_text("reason", TEXT_CHARS_MAX)?,
+            payee: fields.has_any(&PAYEE).then(|| payee(&mut fields)).transpose()?,
         };
         fields.end()?;
         Ok(request)
@@ -133,13 +138,18 @@ impl RefundRequest {
 
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        hash(&[
+        let amount = self.amount_minor.to_string();
+        let mut parts = vec![
             "refund",
             self.refund_number.as_str(),
-            &self.amount_minor.to_string(),
+            &amount,
             if self.reason.is_some() { "1" } else { "0" },
             self.reason.as_deref().unwrap_or_default(),
-        ])
+        ];
+        if let Some(payee) = &self.payee {
+            parts.extend(["payee", &payee.account, &payee.name]);
+        }
+        hash(&parts)
     }
 }
 
@@ -244,6 +254,11 @@ pub struct RefundView {
     ledger_transaction_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure_code: Option<String>,
+    /// Where it is transferred: over which channel, and the end of the payee's account alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payee_account: Option<String>,
     created_at: Timestamp,
 }
 
@@ -260,6 +275,8 @@ impl RefundView {
             status,
             ledger_transaction_id: refund.ledger_transaction_id,
             failure_code: refund.failure_code.filter(|_| is_final),
+            channel: refund.payee_masked.is_some().then_some(refund.channel),
+            payee_account: refund.payee_masked,
             created_at: refund.created_at,
         }
     }

@@ -14,8 +14,10 @@ fn who(contradiction: &Contradiction) -> Who<'_> {
 }
 
 /// What is booked where the network says this of what is stored otherwise.
-fn event(kind: &str, said: &str) -> &'static Event {
+fn event(kind: &str, said: &str, transferred: bool) -> &'static Event {
     match (kind, said) {
+        ("Refund", "Succeeded") if transferred => &events::REFUND_TRANSFER_PAID,
+        ("Refund", _) if transferred => &events::REFUND_TRANSFER_UNPAID,
         ("Refund" | "Surplus", "Succeeded") => &events::REFUND_PAID,
         ("Refund", _) => &events::REFUND_UNPAID,
         ("Payout", "Succeeded") => &events::PAYOUT_PAID,
@@ -30,6 +32,7 @@ pub fn accounts(contradiction: &Contradiction) -> Vec<AccountSpec> {
     let accounts = [
         Account::ChannelReceivable,
         Account::PayoutsInTransit,
+        Account::RefundsInTransit,
         Account::SuspenseLong,
         Account::SuspenseShort,
     ];
@@ -38,8 +41,8 @@ pub fn accounts(contradiction: &Contradiction) -> Vec<AccountSpec> {
 
 /// What the network says.
 pub fn said(contradiction: &Contradiction, config_epoch: u64) -> Result<PostRequest, BooksError> {
-    let Contradiction { contradiction_id, kind, item_id, said, .. } = contradiction;
-    let event = event(kind, said);
+    let Contradiction { contradiction_id, kind, item_id, said, transferred, .. } = contradiction;
+    let event = event(kind, said, *transferred);
     let amounts = Amounts { amount: contradiction.amount_minor, ..Amounts::default() };
     let of = kind.to_lowercase();
     let mut references = vec![reference(&of, Store::number(*item_id))];
@@ -61,14 +64,17 @@ mod tests {
 
     #[test]
     fn each_way_to_contradict_is_an_event_of_its_own() {
-        for (kind, said, entries) in [
-            ("Payment", "Failed", "payment not made after all"),
-            ("Refund", "Failed", "refund not paid after all"),
-            ("Refund", "Succeeded", "refund paid after all"),
-            ("Payout", "Failed", "payout not paid after all"),
-            ("Payout", "Succeeded", "payout paid after all"),
+        for (kind, said, transferred, entries) in [
+            ("Payment", "Failed", false, "payment not made after all"),
+            ("Refund", "Failed", false, "refund not paid after all"),
+            ("Refund", "Succeeded", false, "refund paid after all"),
+            ("Refund", "Failed", true, "refund by transfer not paid after all"),
+            ("Refund", "Succeeded", true, "refund by transfer paid after all"),
+            ("Surplus", "Succeeded", false, "refund paid after all"),
+            ("Payout", "Failed", false, "payout not paid after all"),
+            ("Payout", "Succeeded", false, "payout paid after all"),
         ] {
-            assert_eq!(event(kind, said).name, entries, "{kind} {said}");
+            assert_eq!(event(kind, said, transferred).name, entries, "{kind} {said}");
         }
     }
 }

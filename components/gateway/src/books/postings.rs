@@ -57,15 +57,24 @@ pub fn sale(order: &Order, attempt: &Attempt) -> Result<PostRequest, BooksError>
     })
 }
 
+/// The accounts that a refund touches and its sale did not.
+#[must_use]
+pub fn refund_accounts(order: &Order, refund: &Refund) -> Vec<AccountSpec> {
+    let transit = || Account::RefundsInTransit.spec(who(order, &refund.channel), &order.currency);
+    refund.is_transferred().then(transit).into_iter().collect()
+}
+
 /// A refund: the merchant gives back the amount; the fee is kept.
 pub fn refund(order: &Order, refund: &Refund, epoch: u64) -> Result<PostRequest, BooksError> {
-    of_refund(&events::REFUND, (order, refund, epoch), "refund", sale_identity(order))
+    let event = if refund.is_transferred() { &events::REFUND_PENDING_BY_TRANSFER } else { &events::REFUND };
+    of_refund(event, (order, refund, epoch), "refund", sale_identity(order))
 }
 
 /// The reversal of a refund that the network declined.
 pub fn refund_reversal(order: &Order, refund: &Refund, epoch: u64) -> Result<PostRequest, BooksError> {
-    let original = refund_identity("refund", refund);
-    of_refund(&events::REFUND_FAILED, (order, refund, epoch), "refund-reversal", original)
+    let event =
+        if refund.is_transferred() { &events::REFUND_TRANSFER_FAILED } else { &events::REFUND_FAILED };
+    of_refund(event, (order, refund, epoch), "refund-reversal", refund_identity("refund", refund))
 }
 
 fn of_refund(

@@ -13,6 +13,8 @@ fn item(kind: Kind, status: &str, age_seconds: i64) -> (Item, Timestamp) {
         currency: "CNY".into(),
         status: status.into(),
         since: now - SignedDuration::from_secs(age_seconds),
+        is_known: false,
+        seen: String::new(),
         proposal: None,
     };
     (item, now)
@@ -34,6 +36,19 @@ fn what_may_still_be_answered_is_decided_by_nobody() {
     }
 }
 
+/// It may take days to be done.
+#[test]
+fn what_the_network_knows_is_unknown_after_a_week() {
+    for kind in [Kind::Refund, Kind::Payout] {
+        for (age, holds) in [(604_799, false), (604_800, true)] {
+            let (item, now) = item(kind, "Sending", age);
+            let item = Item { is_known: true, ..item };
+            let found = check(&item, false, &proposal(kind, Choice::Failed, None), now);
+            assert_eq!(found.is_ok(), holds, "{kind:?} {age}");
+        }
+    }
+}
+
 #[test]
 fn a_success_lies_between_the_request_and_now() {
     let (item, now) = item(Kind::Payment, "Unknown", 7_200);
@@ -51,8 +66,6 @@ fn what_is_not_booked_leaves_no_suspense() {
         (false, Choice::Refunded, false),
         (true, Choice::TakeToIncome, true),
         (false, Choice::TakeToIncome, false),
-        (false, Choice::Retry, true),
-        (true, Choice::Retry, true),
     ] {
         let (item, now) = item(Kind::Surplus, "Held", 0);
         let at = choice.has_receipt().then_some(now);

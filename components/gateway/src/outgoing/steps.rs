@@ -10,12 +10,13 @@ use crate::books::{BooksError, payouts, postings};
 use crate::channel::{Found, Kind, Outcome, Prepared, Repay, Sent};
 use crate::gateway::Gateway;
 use crate::patience::Patience;
-use crate::payout;
+use crate::payout::{self, Paid};
 use crate::settings::{ChannelSettings, Settings};
 use crate::settle::{self, SettleError};
 use crate::store::Store;
 use crate::store::orders::Order;
 use crate::store::outgoing::End;
+use crate::store::refunds::Refund;
 
 impl Outgoing {
     /// Debits the merchant, and asks the network. The request is signed before the change of
@@ -26,7 +27,7 @@ impl Outgoing {
         (trace, patience): Times,
     ) -> Result<bool, SettleError> {
         let Facts { row, channel, .. } = self.facts();
-        if matches!(self, Self::Refund(_)) {
+        if !self.is_paid_out() {
             // It waits for its channel, before the books are touched.
             settle::channel(&gateway.settings().value, channel)?;
         }
@@ -47,7 +48,7 @@ impl Outgoing {
         let (settings, amount) = (gateway.settings(), self.amount()?);
         let (channel, prepared) = match self.prepare(gateway, (&settings.value, amount), patience).await {
             Ok(ready) => ready,
-            Err(SettleError::Channel { why }) if matches!(self, Self::Payout(_)) => {
+            Err(SettleError::Channel { why }) if self.is_paid_out() => {
                 tracing::info!(id = %row.1, why, "given up unsent");
                 let code = "ChannelUnavailable";
                 patience.keep(|| gateway.store.give_up_outgoing(row, transaction_id, code)).await?;
@@ -75,11 +76,14 @@ impl Outgoing {
         let Facts { row, channel, .. } = self.facts();
         let (channel, number) = (settle::channel(settings, channel)?, Store::number(row.1));
         let prepared = match self {
+            Self::Refund(both) if both.1.is_transferred() => {
+                payout::prepare(gateway, channel, &transferred(both), (&number, amount))
+            }
             Self::Refund(both) => {
                 let original = original(gateway, &both.0, patience).await?;
                 channel.client.prepare_refund(&Repay { number: &number, amount, original })
             }
-            Self::Payout(payout) => payout::prepare(gateway, channel, payout, (&number, amount)),
+            Self::Payout(payout) => payout::prepare(gateway, channel, &payout.paid(), (&number, amount)),
         };
         Ok((channel, prepared.map_err(|error| SettleError::Channel { why: error.why })?))
     }
@@ -88,7 +92,7 @@ impl Outgoing {
         match self {
             Self::Refund(both) => {
                 let build = |epoch| postings::refund(&both.0, &both.1, epoch);
-                settle::post(gateway, vec![], build, times).await
+                settle::post(gateway, postings::refund_accounts(&both.0, &both.1), build, times).await
             }
             Self::Payout(payout) => {
                 let accounts = payouts::accounts(payout);
@@ -129,10 +133,10 @@ impl Outgoing {
             signed_at: signed_at.unwrap_or(Timestamp::MAX),
             network_id: network_id.filter(|id| !id.is_empty()).map(str::to_owned),
             kind: match self {
-                Self::Refund(both) => {
+                Self::Refund(both) if !self.is_paid_out() => {
                     Kind::Refund { original_number: original(gateway, &both.0, patience).await?.number }
                 }
-                Self::Payout(_) => Kind::Payout,
+                Self::Refund(_) | Self::Payout(_) => Kind::Payout,
             },
         };
         let found = channel.client.query(&sent, trace).await;
@@ -192,6 +196,16 @@ fn refused_for(reason: RefusalReason) -> Option<&'static str> {
         RefusalReason::OverOriginal => Some("RefundExceedsPayment"),
         RefusalReason::AccountNotOpen => Some("AccountNotOpen"),
         _ => None,
+    }
+}
+
+/// A refund that is transferred.
+fn transferred((order, refund): &(Order, Refund)) -> Paid<'_> {
+    Paid {
+        id: refund.refund_id,
+        merchant: &order.merchant_id,
+        payee_sealed: refund.payee_sealed.as_deref(),
+        description: &refund.refund_number,
     }
 }
 

@@ -13,6 +13,7 @@ use super::*;
 use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
 
+mod fees;
 mod payouts;
 
 /// A network that nobody calls here. Does it pay out?
@@ -56,6 +57,7 @@ fn channel(name: &str, change: &Value) -> ChannelSettings {
         merchants: vec![],
         methods: vec![serde_json::from_value(method).unwrap()],
         payouts: vec![],
+        refund_days: None,
         client: Arc::new(Nobody(false)),
     }
 }
@@ -83,7 +85,8 @@ fn cny(minor: i64) -> Money {
 }
 
 fn asked(order: u128, minor: i64) -> Asked<'static> {
-    Asked { order_id: Uuid::from_u128(order), merchant: "M1", method: "card", amount: cny(minor) }
+    let on = Date::constant(2026, 11, 30);
+    Asked { order_id: Uuid::from_u128(order), merchant: "M1", method: "card", amount: cny(minor), on }
 }
 
 fn names(decisions: &[Decision]) -> Vec<&str> {

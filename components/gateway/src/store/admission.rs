@@ -51,6 +51,28 @@ pub(super) async fn hold<C: deadpool_postgres::GenericClient>(
     Ok(())
 }
 
+/// May the app take money of the merchant? It is bound to him by his name, and he is active;
+/// whether it is so itself was asked before.
+pub(super) async fn takes_money<C: deadpool_postgres::GenericClient>(
+    client: &C,
+    (app, merchant): (&str, &str),
+) -> Result<bool, StoreError> {
+    let sql =
+        "SELECT EXISTS (SELECT FROM gateway.merchants m JOIN gateway.app_merchants b USING (merchant_id)
+         WHERE b.app_id = $1 AND m.merchant_id = $2 AND m.status = 'Active')";
+    one(client, "ask who takes money", sql, &[&app, &merchant]).await?.try_get(0).context(ReadSnafu)
+}
+
+/// Says why an app takes no money of a merchant, in the transaction that holds both.
+pub(super) async fn refusal_by_name<C: deadpool_postgres::GenericClient>(
+    client: &C,
+    who: (&str, &str),
+) -> Result<Refusal, StoreError> {
+    let why = refusal(client, who, None).await?;
+    // Everything else is in order, and it is bound by the `*` alone.
+    Ok(if why == Refusal::UnknownTerminal { Refusal::NotBound } else { why })
+}
+
 /// Says why an order or a payout was not admitted, in the transaction that holds what it is about.
 pub(super) async fn refusal<C: deadpool_postgres::GenericClient>(
     client: &C,

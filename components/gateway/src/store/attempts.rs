@@ -19,6 +19,9 @@ pub(super) const COLUMNS: &str =
     "attempt_id, order_id, ordinal, channel, fee_minor, config_hash, config_epoch, status,
     signed_at, network_id, network_time, code, action, paid_minor";
 
+/// The code of what two persons ended.
+pub(super) const DECIDED: &str = "Decided";
+
 /// An attempt as it is stored.
 #[derive(Clone, Debug)]
 pub struct Attempt {
@@ -95,6 +98,14 @@ impl Ending {
         Self { status, network_id: None, network_time: None, code: None, action: None, paid_minor: None }
     }
 
+    /// By which number a network says it, too, where persons decided that it succeeded.
+    #[must_use]
+    pub fn confirms(&self, stored: &Attempt) -> Option<&str> {
+        let succeeded = [stored.status, self.status] == [AttemptState::Succeeded; 2];
+        let id = self.network_id.as_deref().filter(|id| !id.is_empty());
+        id.filter(|_| succeeded && stored.code.as_deref() == Some(DECIDED))
+    }
+
     /// What it says against a success that is stored, if it does.
     #[must_use]
     pub fn denies(&self, stored: &Attempt) -> Option<&'static str> {
@@ -130,8 +141,29 @@ impl Store {
         } else if let Some(what) = ending.denies(&stored) {
             let said = Said { what, network_id: ending.network_id.as_deref(), at: ending.network_time };
             self.contradict((Kind::Payment, attempt_id), said).await?;
+        } else if let Some(network_id) = ending.confirms(&stored) {
+            return self.confirm_decided(stored, (network_id, ending.network_time)).await;
         }
         Ok(stored)
+    }
+
+    /// The network's own receipt is kept, rather than what persons read. What is not booked yet keeps
+    /// theirs: the ledger may have it already.
+    async fn confirm_decided(
+        &self,
+        stored: Attempt,
+        (network_id, at): (&str, Option<Timestamp>),
+    ) -> Result<Attempt, StoreError> {
+        let said = Said { what: "Succeeded", network_id: Some(network_id), at };
+        self.contradict((Kind::Payment, stored.attempt_id), said).await?;
+        let sql = format!(
+            "UPDATE gateway.attempts SET network_id = $2, network_time = coalesce($3, network_time)
+             WHERE attempt_id = $1 AND status = 'Succeeded' AND code = $4 AND EXISTS (SELECT FROM gateway.orders o
+                WHERE o.order_id = attempts.order_id AND o.status = 'Succeeded') RETURNING {COLUMNS}"
+        );
+        let params: super::Params<'_> = &[&stored.attempt_id, &network_id, &at, &DECIDED];
+        let row = optional(&self.client().await?, "keep a receipt", &sql, params).await?;
+        row.as_ref().map_or(Ok(stored), Attempt::read)
     }
 
     async fn end_all(&self, all: Arc<Vec<Ended>>) -> Result<Vec<(Uuid, Attempt)>, StoreError> {

@@ -13,7 +13,7 @@ use super::{MissingSnafu, ReadSnafu, Store, StoreError, execute, optional, rows}
 use crate::decide::Kind;
 
 const COLUMNS: &str =
-    "contradiction_id, kind, item_id, decision_id, stored, said, said_at, network_id, channel,
+    "contradiction_id, kind, item_id, transferred, decision_id, stored, said, said_at, network_id, channel,
     amount_minor, currency, stored_date, status, ledger_transaction_id, created_at";
 
 /// A contradiction as it is stored.
@@ -22,6 +22,8 @@ pub struct Contradiction {
     pub contradiction_id: Uuid,
     pub kind: String,
     pub item_id: Uuid,
+    /// A refund that goes out as a payout does.
+    pub transferred: bool,
     pub decision_id: Option<Uuid>,
     pub stored: String,
     pub said: String,
@@ -60,8 +62,9 @@ impl Store {
             tell(about, said);
             return Ok(true);
         }
-        let sql = "SELECT 1 FROM gateway.contradictions WHERE kind = $1 AND item_id = $2";
-        let known = optional(&client, "find a contradiction", sql, &[&about.0.as_str(), &about.1]).await?;
+        let sql = "SELECT 1 FROM gateway.contradictions WHERE kind = $1 AND item_id = $2 AND said = $3";
+        let params: super::Params<'_> = &[&about.0.as_str(), &about.1, &said.what];
+        let known = optional(&client, "find a contradiction", sql, params).await?;
         Ok(known.is_some())
     }
 
@@ -108,7 +111,9 @@ pub(super) fn tell((kind, id): About, said: Said<'_>) {
 }
 
 /// True where it is one, and is new. A payment's that no person decided is none: what was paid
-/// after its end is a surplus, and of what succeeded the network's success was verified.
+/// after its end is a surplus, and of what succeeded the network's success was verified. A surplus
+/// that persons say was given back by one number was given back twice by another. Who contradicts
+/// himself again is kept as well, and nothing is booked of it: which word is the last, is not known.
 pub(super) async fn insert<C: GenericClient>(
     client: &C,
     (kind, id): About,
@@ -116,35 +121,41 @@ pub(super) async fn insert<C: GenericClient>(
 ) -> Result<bool, StoreError> {
     let item = match kind {
         Kind::Refund => {
-            "SELECT r.status, r.channel, r.amount_minor, o.currency, r.stored_date
+            "SELECT r.status, r.channel, r.amount_minor, o.currency, r.stored_date, r.payee_masked IS NOT NULL AS transferred
              FROM gateway.refunds r JOIN gateway.orders o USING (order_id) WHERE r.refund_id = $3"
         }
         Kind::Payout => {
-            "SELECT status, channel, amount_minor, currency, stored_date
+            "SELECT status, channel, amount_minor, currency, stored_date, false AS transferred
              FROM gateway.payouts WHERE payout_id = $3"
         }
         Kind::Surplus => {
-            "SELECT status, channel, amount_minor, currency, stored_date
+            "SELECT status, channel, amount_minor, currency, stored_date, false AS transferred
              FROM gateway.surpluses WHERE attempt_id = $3"
         }
         _ => {
-            "SELECT a.status, a.channel, o.amount_minor, o.currency, o.stored_date
+            "SELECT a.status, a.channel, o.amount_minor, o.currency, o.stored_date, false AS transferred
              FROM gateway.attempts a JOIN gateway.orders o USING (order_id) WHERE a.attempt_id = $3"
         }
     };
     // The money of a payment that succeeded after all is a surplus; of another amount it is not
     // known what is right.
     let sql = format!(
-        "INSERT INTO gateway.contradictions (contradiction_id, kind, item_id, decision_id, stored, said, said_at,
+        "WITH i AS ({item}), d AS (SELECT decision_id, network_id, outcome FROM gateway.decisions
+            WHERE kind = $2 AND item_id = $3 AND status = 'Approved' ORDER BY ended_at DESC LIMIT 1)
+         INSERT INTO gateway.contradictions (contradiction_id, kind, item_id, transferred, decision_id, stored, said, said_at,
             network_id, channel, amount_minor, currency, stored_date, status, next_check_at)
-         SELECT $1, $2, $3, d.decision_id, i.status, $4, coalesce($5, now()), $6, i.channel, i.amount_minor,
-            i.currency, i.stored_date, CASE WHEN $7 THEN 'Open' ELSE 'Noted' END, CASE WHEN NOT $7 THEN now() END
-         FROM ({item}) i LEFT JOIN LATERAL (SELECT decision_id FROM gateway.decisions
-            WHERE kind = $2 AND item_id = $3 AND status = 'Approved' ORDER BY ended_at DESC LIMIT 1) d ON true
-         WHERE (d.decision_id IS NOT NULL OR $2 <> 'Payment' AND $4 = 'Succeeded')
-            AND (i.status = 'Succeeded') <> ($4 = 'Succeeded')
-            AND i.status IN ('Succeeded', 'Declined', 'Reversing', 'Failed', 'Forfeiting', 'Forfeited')
-         ON CONFLICT (kind, item_id) DO NOTHING"
+         SELECT $1, $2, $3, i.transferred, d.decision_id, i.status, $4, coalesce($5, now()), $6, i.channel,
+            i.amount_minor, i.currency, i.stored_date, CASE WHEN is_bare THEN 'Open' ELSE 'Noted' END,
+            CASE WHEN NOT is_bare THEN now() END
+         FROM i LEFT JOIN d ON true, LATERAL (SELECT (i.status = 'Succeeded') = ($4 = 'Succeeded') AS agrees) a,
+            LATERAL (SELECT $7 OR a.agrees AS is_bare) b
+         WHERE i.status IN ('Succeeded', 'Declined', 'Reversing', 'Failed', 'Forfeiting', 'Forfeited', 'Repaid',
+                'Refunded')
+            AND (EXISTS (SELECT FROM gateway.contradictions WHERE kind = $2 AND item_id = $3 AND said <> $4)
+                OR (d.decision_id IS NOT NULL OR $2 <> 'Payment' AND $4 = 'Succeeded') AND NOT a.agrees
+                    AND (i.status NOT IN ('Repaid', 'Refunded')
+                        OR d.outcome = 'Refunded' AND nullif($6, '') <> d.network_id))
+         ON CONFLICT (kind, item_id, said) DO NOTHING"
     );
     let is_bare = kind == Kind::Payment && said.what != "Failed";
     let params: super::Params<'_> =
@@ -157,6 +168,7 @@ fn read(row: &Row) -> Result<Contradiction, tokio_postgres::Error> {
         contradiction_id: row.try_get("contradiction_id")?,
         kind: row.try_get("kind")?,
         item_id: row.try_get("item_id")?,
+        transferred: row.try_get("transferred")?,
         decision_id: row.try_get("decision_id")?,
         stored: row.try_get("stored")?,
         said: row.try_get("said")?,

@@ -10,23 +10,28 @@ use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use self::effect::Effect;
 pub use self::propose::Proposed;
 use super::{LostSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional, rows};
-use crate::decide::{Choice, Kind, Proposal};
+use crate::decide::{Choice, Kind, Proposal, Unfit};
 use crate::state::decision::DecisionState;
 
 const COLUMNS: &str =
-    "decision_id, version, status, kind, item_id, outcome, network_id, network_time, reason, reference,
+    "decision_id, version, status, kind, item_id, seen, outcome, network_id, network_time, reason, reference,
     proposed_by, proposed_at, ended_by, ended_at";
 /// In whose name statements are noted in the audit.
-const NAMED: &str = "SELECT set_config('payplane.subject', $1, true)";
+pub(super) const NAMED: &str = "SELECT set_config('payplane.subject', $1, true)";
 /// The gateway itself, where a proposal is overtaken.
 const MACHINE: &str = "gateway";
-/// Those of which there is nothing left to decide. OFFSET 0 keeps it one look for each proposal,
-/// by its id, rather than one over all that is open.
-const LAPSE: &str = "UPDATE gateway.decisions d SET status = 'Lapsed', ended_by = $1, ended_at = now()
-     WHERE status = 'Proposed' AND ($2::uuid IS NULL OR item_id = $2)
-       AND NOT EXISTS (SELECT FROM gateway.open_items i WHERE i.kind = d.kind AND i.item_id = d.item_id OFFSET 0)";
+/// Those of which there is nothing left to decide, or something else than was seen. OFFSET 0 keeps
+/// it one look for each proposal, by its id, rather than one over all that is open. What somebody
+/// judges at this moment is his.
+const LAPSE: &str = "UPDATE gateway.decisions SET status = 'Lapsed', ended_by = $1, ended_at = now()
+     WHERE decision_id IN (SELECT decision_id FROM gateway.decisions d
+        WHERE status = 'Proposed' AND ($2::uuid IS NULL OR item_id = $2)
+            AND NOT EXISTS (SELECT FROM gateway.open_items i
+                WHERE i.kind = d.kind AND i.item_id = d.item_id AND i.seen = d.seen OFFSET 0)
+        ORDER BY decision_id FOR UPDATE SKIP LOCKED)";
 
 /// A decision as it is stored.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub struct Decision {
     pub decision_id: Uuid,
     pub version: i32,
     pub status: DecisionState,
+    /// The item as it was proposed of.
+    pub seen: String,
     pub proposal: Proposal,
     pub proposed_by: String,
     pub proposed_at: Timestamp,
@@ -69,6 +76,8 @@ pub enum Ended {
     Otherwise(Box<Decision>),
     /// Another version was named.
     Changed(i32),
+    /// It cannot take effect now.
+    Unfit(Unfit, Proposal),
     /// The maker approves nothing, and nobody else withdraws.
     WrongPerson(Box<Decision>),
 }
@@ -101,7 +110,11 @@ impl Store {
             return Ok(if is_so { Ended::So(stored) } else { Ended::Otherwise(stored) });
         }
         let told = match verdict {
-            Verdict::Approve => effect::apply(&transaction, &stored.proposal).await?,
+            Verdict::Approve => match effect::approve(&transaction, &stored).await? {
+                Effect::Unfit(unfit) => return Ok(Ended::Unfit(unfit, stored.proposal)),
+                Effect::Overtaken => None,
+                Effect::Done(told) => Some(told),
+            },
             Verdict::Reject | Verdict::Withdraw => Some(false),
         };
         let (state, by) = match told {
@@ -171,6 +184,7 @@ impl Decision {
                 decision_id: row.try_get("decision_id")?,
                 version: row.try_get("version")?,
                 status,
+                seen: row.try_get("seen")?,
                 proposal,
                 proposed_by: row.try_get("proposed_by")?,
                 proposed_at: row.try_get("proposed_at")?,

@@ -10,7 +10,7 @@ use crate::decide::{Item, Kind};
 
 const COLUMNS: &str =
     "i.kind, i.item_id, i.order_id, i.channel, i.amount_minor, i.currency, i.status, i.since,
-    d.decision_id, d.version";
+    i.is_known, i.seen, d.decision_id, d.version";
 const FROM: &str = "gateway.open_items i LEFT JOIN gateway.decisions d
     ON d.kind = i.kind AND d.item_id = i.item_id AND d.status = 'Proposed'";
 
@@ -28,8 +28,13 @@ pub struct Asked {
 fn old_enough(asked: &Asked) -> String {
     let kinds = Kind::ALL.iter().filter(|kind| asked.kind.is_none_or(|only| only == **kind));
     let each = kinds.map(|kind| {
-        let seconds = asked.older_than_seconds.unwrap_or(kind.seconds_min());
-        format!("i.kind = '{}' AND i.since <= now() - interval '{seconds} seconds'", kind.as_str())
+        let seconds = |is_known| asked.older_than_seconds.unwrap_or(kind.seconds_min(is_known));
+        let (known, unknown) = (seconds(true), seconds(false));
+        format!(
+            "i.kind = '{}' AND i.since <= now()
+                - CASE WHEN i.is_known THEN interval '{known} seconds' ELSE interval '{unknown} seconds' END",
+            kind.as_str()
+        )
     });
     each.collect::<Vec<_>>().join(" OR ")
 }
@@ -76,15 +81,20 @@ pub(super) async fn exists<C: GenericClient>(
     client: &C,
     (kind, id): (Kind, Uuid),
 ) -> Result<bool, StoreError> {
-    let (table, key) = match kind {
+    let (table, key) = table(kind);
+    let sql = format!("SELECT 1 FROM {table} WHERE {key} = $1");
+    Ok(!rows(client, "look whether it is there", &sql, &[&id]).await?.is_empty())
+}
+
+/// Where such a thing is stored, and its key.
+pub(super) fn table(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
         Kind::Payment => ("gateway.attempts", "attempt_id"),
         Kind::Refund | Kind::Reversal => ("gateway.refunds", "refund_id"),
         Kind::Payout => ("gateway.payouts", "payout_id"),
         Kind::Surplus => ("gateway.surpluses", "attempt_id"),
         Kind::Contradiction => ("gateway.contradictions", "contradiction_id"),
-    };
-    let sql = format!("SELECT 1 FROM {table} WHERE {key} = $1");
-    Ok(!rows(client, "look whether it is there", &sql, &[&id]).await?.is_empty())
+    }
 }
 
 fn read(row: &Row) -> Result<Item, StoreError> {
@@ -102,6 +112,8 @@ fn read(row: &Row) -> Result<Item, StoreError> {
             currency: row.try_get("currency")?,
             status: row.try_get("status")?,
             since: row.try_get("since")?,
+            is_known: row.try_get("is_known")?,
+            seen: row.try_get("seen")?,
             proposal: proposal.zip(row.try_get("version")?),
         })
     };

@@ -155,10 +155,7 @@ impl Store {
                 Some(known) => CreatedPayout::Known(Box::new(known)),
                 None => {
                     let who = (new.app_id.as_str(), new.merchant_id.as_str());
-                    let why = admission::refusal(&transaction, who, None).await?;
-                    // Everything else was in order, and it is bound by the `*` alone.
-                    let why = if why == Refusal::UnknownTerminal { Refusal::NotBound } else { why };
-                    return Ok(CreatedPayout::Refused(why));
+                    return Ok(CreatedPayout::Refused(admission::refusal_by_name(&transaction, who).await?));
                 }
             },
         };

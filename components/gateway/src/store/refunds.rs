@@ -7,7 +7,7 @@ use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::admission;
+use super::admission::{self, Refusal};
 use super::due::Table;
 use super::nonces::{self, Nonce};
 use super::orders::Order;
@@ -16,12 +16,13 @@ use super::{
     LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional,
 };
 use crate::data_key::RequestHash;
+use crate::payee::SealedPayee;
 use crate::state::registry::RegistryState;
 use crate::state::{OrderState, OutgoingState};
 
 pub(super) const COLUMNS: &str =
     "refund_id, order_id, refund_number, request_hash, amount_minor, channel, stored_date,
-    status, ledger_transaction_id, signed_at, network_id, failure_code,
+    status, ledger_transaction_id, signed_at, network_id, failure_code, payee_sealed, payee_masked,
     created_at";
 
 /// A refund as it is stored.
@@ -40,10 +41,19 @@ pub struct Refund {
     /// There once the network has said that it knows the refund; it may be empty.
     pub network_id: Option<String>,
     pub failure_code: Option<String>,
+    /// Of one that is transferred, until the request is signed.
+    pub payee_sealed: Option<Vec<u8>>,
+    pub payee_masked: Option<String>,
     pub created_at: Timestamp,
 }
 
 impl Refund {
+    /// Its network gives nothing back: it goes out as a payout does.
+    #[must_use]
+    pub fn is_transferred(&self) -> bool {
+        self.payee_masked.is_some()
+    }
+
     fn read(row: &Row) -> Result<Self, StoreError> {
         let read = || -> Result<(Self, String), tokio_postgres::Error> {
             let refund = Self {
@@ -59,6 +69,8 @@ impl Refund {
                 signed_at: row.try_get("signed_at")?,
                 network_id: row.try_get("network_id")?,
                 failure_code: row.try_get("failure_code")?,
+                payee_sealed: row.try_get("payee_sealed")?,
+                payee_masked: row.try_get("payee_masked")?,
                 created_at: row.try_get("created_at")?,
             };
             Ok((refund, row.try_get("status")?))
@@ -68,8 +80,13 @@ impl Refund {
     }
 }
 
+pub struct Transfer {
+    pub merchant_id: String,
+    pub channel: String,
+    pub payee: SealedPayee,
+}
+
 /// A refund to be created.
-#[derive(Clone, Debug)]
 pub struct NewRefund {
     /// Chosen once, so that a repeated try knows its own refund.
     pub refund_id: Uuid,
@@ -78,6 +95,8 @@ pub struct NewRefund {
     pub request_hash: RequestHash,
     pub amount_minor: i64,
     pub reason: Option<String>,
+    /// Over which channel it is transferred, and to whom; none: over the payment's own.
+    pub transfer: Option<Transfer>,
     pub stored_date: Date,
     pub config_epoch: i64,
     pub created_at: Timestamp,
@@ -91,6 +110,8 @@ pub enum CreatedRefund {
     NonceUsed,
     /// An app that is suspended or closed pays nothing back, either.
     AppNotActive(RegistryState),
+    /// The app takes no money of the merchant, so nothing is transferred.
+    Refused(Refusal),
     /// This much may still be refunded, and more was asked for.
     Exceeds {
         left_minor: i64,
@@ -105,7 +126,9 @@ impl Store {
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
         // Whoever closes the app waits for this refund, or is seen by it.
-        admission::hold(&transaction, &nonce.app, &[], &[]).await?;
+        let transfer = new.transfer.as_ref();
+        let merchant = transfer.map(|transfer| transfer.merchant_id.as_str());
+        admission::hold(&transaction, &nonce.app, merchant.as_slice(), &[]).await?;
         if !nonces::guard(&transaction, nonce).await? {
             return Ok(CreatedRefund::NonceUsed);
         }
@@ -124,6 +147,12 @@ impl Store {
         if app != RegistryState::Active {
             return Ok(CreatedRefund::AppNotActive(app));
         }
+        let who = merchant.map(|merchant| (nonce.app.as_str(), merchant));
+        if let Some(who) = who
+            && !admission::takes_money(&transaction, who).await?
+        {
+            return Ok(CreatedRefund::Refused(admission::refusal_by_name(&transaction, who).await?));
+        }
         let status: String = order.try_get("status").context(ReadSnafu)?;
         let succeeded = OrderState::parse(&status).context(StateSnafu)? == OrderState::Succeeded;
         let left_minor: i64 = order.try_get("left_minor").context(ReadSnafu)?;
@@ -136,8 +165,10 @@ impl Store {
         execute(&transaction, what, reserve, &[&new.order_id, &new.amount_minor]).await?;
         let sql = format!(
             "INSERT INTO gateway.refunds (refund_id, order_id, refund_number, request_hash, amount_minor,
-                reason, channel, stored_date, config_epoch, created_at, next_check_at)
-             SELECT $1, order_id, $3, $4, $5, $6, channel, $7, $8, $9, now() + $10 * interval '1 second'
+                reason, channel, stored_date, config_epoch, created_at, next_check_at, payee_sealed,
+                payee_masked)
+             SELECT $1, order_id, $3, $4, $5, $6, coalesce($11, channel), $7, $8, $9,
+                now() + $10 * interval '1 second', $12, $13
              FROM gateway.orders WHERE order_id = $2 RETURNING {COLUMNS}"
         );
         let row = one(
@@ -155,6 +186,9 @@ impl Store {
                 &new.config_epoch,
                 &new.created_at,
                 &LEASE_SECONDS,
+                &transfer.map(|transfer| &transfer.channel),
+                &transfer.map(|transfer| &transfer.payee.sealed),
+                &transfer.map(|transfer| &transfer.payee.masked),
             ],
         )
         .await?;
@@ -164,6 +198,14 @@ impl Store {
 
     pub async fn find_refund(&self, order: &Order, number: &str) -> Result<Option<Refund>, StoreError> {
         find(&self.client().await?, order.order_id, number).await
+    }
+
+    /// Has the network declined a refund of the order?
+    pub async fn has_declined_refund(&self, order_id: Uuid) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT FROM gateway.refunds
+             WHERE order_id = $1 AND failure_code = 'Declined' AND payee_masked IS NULL)";
+        let row = one(&self.client().await?, "look for declined refunds", sql, &[&order_id]).await?;
+        row.try_get(0).context(ReadSnafu)
     }
 
     /// The refund that a network names by this id; none where it is nobody's.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::attempts::{Attempt, Ending};
 use super::contradictions::{self, Said};
+use super::decide::NAMED;
 use super::due::Table;
 use super::outbox::{Event, publish};
 use super::{QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional, rows};
@@ -124,7 +125,9 @@ impl<'a> Step<'a> {
             Self::SendAgain(_) => (vec![Sending], Booked),
             // Every request bears the same number: whichever it was, the money is back.
             Self::Repay(_) => (vec![Sending, Booked, Held], Repaid),
-            Self::Hold(seen, _) => (vec![seen], Held),
+            // Whose end is decided is held no more, whatever the network repeats.
+            Self::Hold(seen, _) if matches!(seen, Told | Booked | Sending | Held) => (vec![seen], Held),
+            Self::Hold(..) => (vec![], Held),
         }
     }
 
@@ -238,9 +241,20 @@ impl Store {
         rows.iter().map(Surplus::read).collect()
     }
 
-    /// A person asks for another try of one that is held; none where none is.
-    pub async fn retry_surplus(&self, attempt_id: Uuid) -> Result<Option<Surplus>, StoreError> {
-        retry(&self.client().await?, attempt_id).await
+    /// A person asks for another try of one that is held; none where none is. The network gives
+    /// it back once under its number, however often it is asked: it takes no second person.
+    pub async fn retry_surplus(
+        &self,
+        attempt_id: Uuid,
+        subject: &str,
+    ) -> Result<Option<Surplus>, StoreError> {
+        let sql = format!(
+            "UPDATE gateway.surpluses SET held_because = NULL, next_check_at = now(), checks = 0, tries = 0,
+                status = CASE WHEN suspense_transaction_id IS NULL THEN 'Told' ELSE 'Booked' END
+             WHERE attempt_id = $1 AND status = 'Held' RETURNING {COLUMNS}"
+        );
+        let found = self.under("try a surplus again", (NAMED, &[&subject]), (&sql, &[&attempt_id])).await?;
+        found.first().map(Surplus::read).transpose()
     }
 
     /// A page, oldest attempt first.
@@ -266,19 +280,6 @@ impl Store {
         let row = one(&self.client().await?, "count surpluses", sql, &[]).await?;
         Ok((row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?))
     }
-}
-
-pub(super) async fn retry<C: GenericClient>(
-    client: &C,
-    attempt_id: Uuid,
-) -> Result<Option<Surplus>, StoreError> {
-    let sql = format!(
-        "UPDATE gateway.surpluses SET held_because = NULL, next_check_at = now(), checks = 0, tries = 0,
-            status = CASE WHEN suspense_transaction_id IS NULL THEN 'Told' ELSE 'Booked' END
-         WHERE attempt_id = $1 AND status = 'Held' RETURNING {COLUMNS}"
-    );
-    let row = optional(client, "try a surplus again", &sql, &[&attempt_id]).await?;
-    row.as_ref().map(Surplus::read).transpose()
 }
 
 /// The network gave it back, as two persons say; false where it is not held, or not booked.
@@ -354,4 +355,20 @@ fn event(row: &Row) -> Result<(String, Uuid, serde_json::Value), tokio_postgres:
         "reason": row.try_get::<_, String>("reason")?,
     });
     Ok((row.try_get("app_id")?, order_id, payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A network that declines again changes nothing of what is decided or done.
+    #[test]
+    fn what_is_on_its_way_out_of_suspense_is_held_no_more() {
+        use SurplusState::{Booked, Held, Sending, Told};
+        for seen in SurplusState::ALL {
+            let (from, to) = Step::Hold(*seen, "Declined").way();
+            let holds = [Told, Booked, Sending, Held].contains(seen);
+            assert_eq!((from, to), (if holds { vec![*seen] } else { vec![] }, Held), "{seen}");
+        }
+    }
 }

@@ -24,6 +24,7 @@ impl Process {
         let child = Command::new(binary()?)
             .args(args)
             .env_remove("RUST_LOG")
+            .env("MIMALLOC_PURGE_DELAY", "1000")
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)

@@ -33,6 +33,10 @@ fn fees_limits_and_methods_are_what_the_channel_says() {
             "limits": [{"currency": "CNY", "perPaymentMinorMax": 20_000}],
         },
         {"name": "wallet", "fees": [{"currency": "CNY", "basisPoints": 100, "fixedMinor": 3, "maxMinor": 50}]},
+        {"name": "dated", "fees": [{"currency": "CNY", "basisPoints": 100, "changes": [
+            {"from": "2020-01-01", "basisPoints": 200, "fixedMinor": 1, "maxMinor": 70},
+            {"from": "2099-01-01", "basisPoints": 0},
+        ]}]},
     ]);
     in_force(&channel);
     let paid = pays(&app, "priced", 20_000, "CNY").expect("as much as the limit");
@@ -45,6 +49,11 @@ fn fees_limits_and_methods_are_what_the_channel_says() {
     let wallet = App { method: "wallet".into(), ..app.clone() };
     let paid = pays(&wallet, "wallet", 30_000, "CNY").expect("no limit was given");
     assert_eq!((&paid["status"], &paid["feeMinor"]), (&json!("Succeeded"), &json!(50)), "{paid}");
+    let dated = App { method: "dated".into(), ..app.clone() };
+    for (order, amount, fee) in [("dated", 3_000, 61), ("dated-most", 30_000, 70)] {
+        let paid = pays(&dated, order, amount, "CNY").expect("no limit was given");
+        assert_eq!(paid["feeMinor"], json!(fee), "{paid}");
+    }
     none(pays(&App { method: "qr".into(), ..app.clone() }, "unknown", 100, "CNY"));
     let _ = ready("alpha", 60);
 }
@@ -97,6 +106,11 @@ fn limits_and_routing_are_what_the_channels_say() {
         cost.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         json!({"costs": [cost]})
     };
+    let dated = |more: Value| {
+        let mut change = json!({"from": "2020-01-01", "basisPoints": 0});
+        change.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        costs(json!({"basisPoints": 60, "changes": [change]}))
+    };
     let none = json!({});
     let names = ["a", "b", "c"].map(|name| named(&format!("route-{name}")));
     let rows = [
@@ -104,8 +118,10 @@ fn limits_and_routing_are_what_the_channels_say() {
         ("by-share", costs(json!({"basisPoints": 500})), costs(json!({"basisPoints": 10})), 1),
         ("by-fixed", costs(json!({"fixedMinor": 1_000})), none.clone(), 1),
         ("by-most", costs(json!({"basisPoints": 500, "maxMinor": 1})), none.clone(), 0),
+        ("by-share-of-a-day", dated(json!({"basisPoints": 500})), none.clone(), 1),
+        ("by-fixed-of-a-day", dated(json!({"fixedMinor": 1_000})), none.clone(), 1),
+        ("by-most-of-a-day", dated(json!({"basisPoints": 500, "maxMinor": 1})), none.clone(), 0),
         ("by-weight", none.clone(), json!({"weight": 1}), 1),
-        ("by-name", none.clone(), none.clone(), 0),
     ];
     // Were it not for others, it would have every first turn.
     let first = |name: &str| method(name, &json!({"priority": 0}));

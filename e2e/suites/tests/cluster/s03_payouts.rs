@@ -34,6 +34,30 @@ fn over(app: &App, what: &str, amount_minor: i64) -> Result<String, String> {
     Ok(stored["channel"].as_str().unwrap_or_default().to_owned())
 }
 
+/// What the channel of a payment does not give back goes out over one that pays out.
+fn transfers(app: &App) {
+    let order = format!("given-{}", env::seed());
+    let paid = app.pay(&order, 10_000, "CNY").expect("paid");
+    let date = paid["orderDate"].as_str().unwrap_or_default().to_owned();
+    refund_days(&json!(0));
+    let refused = app.refund(&date, &order, "nobody", 1_000).expect_err("the network gives nothing back");
+    assert!(refused.contains("payeeAccount"), "{refused}");
+    let transferred = app.transfer((&date, &order), "transferred", 1_000).expect("transferred");
+    assert_eq!(
+        (&transferred["status"], &transferred["payeeAccount"]),
+        (&json!("Succeeded"), &json!("****0018"))
+    );
+    refund_days(&json!(null));
+    let given_back = app.refund(&date, &order, "given-back", 1_000).expect("given back");
+    assert_eq!((&given_back["status"], &given_back["payeeAccount"]), (&json!("Succeeded"), &json!(null)));
+}
+
+fn refund_days(days: &Value) {
+    kubectl::patch(&["pch", "sim", "-n", NAMESPACE], &json!({"spec": {"refundDays": days}}))
+        .expect("patched");
+    tenant::await_condition(&["pch", "sim", "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
+}
+
 #[test]
 fn payouts_go_by_what_the_channels_say() {
     if !env::cluster() {
@@ -55,6 +79,7 @@ fn payouts_go_by_what_the_channels_say() {
     say("bank-b", &json!([{"currency": "CNY", "perPayoutMinorMax": 500}]));
     assert_eq!(over(&app, "small", 500).as_deref(), Ok("bank-b"));
     assert_eq!(over(&app, "large", 501).as_deref(), Ok("bank-a"));
+    transfers(&app);
     say("bank-a", &json!([]));
     none(over(&app, "over", 501), "OverLimit");
     say("bank-b", &json!([{"currency": "USD"}]));

@@ -43,14 +43,14 @@ async fn a_payment_decided_as_failed_that_was_made_after_all_goes_back() -> Resu
     held(&stack).await
 }
 
-/// The network does not give a surplus back, and persons say that it did, by other means.
+/// The network does not give a surplus back, and persons say that it did after all.
 async fn held(stack: &Stack) -> Result<()> {
     let app = stack.app("app1", 1)?;
     let end = NETWORKS[0].pay(&app, "not-given-back", 19_015, SOON).await?;
     ensure!(end.failure_code.as_deref() == Some("OtherAmount"), "{end:?}");
     stack.until("SELECT count(*) FROM gateway.surpluses WHERE status = 'Held'", 1).await?;
     let mut body = proposal(&stack.only("Surplus").await?, "Refunded");
-    body["networkId"] = "paper-1".into();
+    body["networkId"] = "refund-1".into();
     body["networkTime"] = jiff::Timestamp::now().to_string().into();
     ensure!(stack.balance("suspense:long").await? == 19_001);
     stack.decide(&body).await?;
@@ -79,7 +79,11 @@ async fn a_payout_decided_as_failed_that_was_paid_after_all_is_in_suspense() -> 
     ensure!(app.pay_out(&payout("later", 19_002)).await?.status == Processing);
     stack.simulator.signal("STOP")?;
     stack.an_hour_later().await?;
+    ensure!(stack.open("Payout").await?.is_empty(), "the bank said that it works on it");
+    let week = "UPDATE gateway.payouts SET signed_at = signed_at - interval '7 days'";
+    stack.postgres.connect("postgres").await?.batch_execute(week).await?;
     let item = stack.only("Payout").await?;
+    ensure!(item["known"] == true, "{item}");
     stack.decide(&proposal(&item, "Failed")).await?;
     ensure!(paid_out(&app, "later", SOON).await?.status == Failed);
     ensure!(stack.balance("merchant:M1:available").await? == 1_000_000, "the merchant has it back");
@@ -111,6 +115,40 @@ async fn a_payout_decided_as_failed_that_was_paid_after_all_is_in_suspense() -> 
     }
     ensure!(errors == 1, "{errors} times");
     resolve(&stack).await
+}
+
+/// Nobody may claim a surplus, persons say, and then the network gives it back: it had the request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_surplus_taken_to_income_and_given_back_after_all_is_in_suspense() -> Result<()> {
+    let stack = stack_with(&NETWORKS[..1]).await?;
+    let app = stack.app("app1", 1)?;
+    let owner = stack.postgres.connect("postgres").await?;
+    // It is not booked, and so not asked back, before the network is silent.
+    stack.ledger.signal("STOP")?;
+    NETWORKS[0].pay(&app, "more", 19_014, SOON).await?;
+    stack.until("SELECT count(*) FROM gateway.surpluses WHERE status = 'Confirmed'", 1).await?;
+    stack.simulator.signal("STOP")?;
+    stack.ledger.signal("CONT")?;
+    stack.until("SELECT count(*) FROM gateway.surpluses WHERE status = 'Sending'", 1).await?;
+    owner
+        .batch_execute(
+            "UPDATE gateway.surpluses SET status = 'Held', held_because = 'x', next_check_at = NULL",
+        )
+        .await?;
+    stack.decide(&proposal(&stack.only("Surplus").await?, "TakeToIncome")).await?;
+    stack.until("SELECT count(*) FROM gateway.surpluses WHERE status = 'Forfeited'", 1).await?;
+    stack.simulator.signal("CONT")?;
+    let said = contradiction(&stack).await?;
+    ensure!((&said["kind"], &said["said"]) == (&json!("Surplus"), &json!("Succeeded")), "{said}");
+    ensure!(stack.balance("income:other").await? == 19_015);
+    ensure!(stack.balance("suspense:short").await? == -19_015);
+    stack.check_channel(NETWORKS[0].name, NETWORKS[0].record).await?;
+    resolve(&stack).await?;
+    // A release that knows nothing of it does not get at it.
+    owner.batch_execute("SET payplane.knows = 'transfers'").await?;
+    let touched = owner.execute("UPDATE gateway.surpluses SET checks = 0", &[]).await?;
+    ensure!(touched == 0, "{touched}");
+    Ok(())
 }
 
 /// Two persons take for done what the network, whose answer is under way, never did.

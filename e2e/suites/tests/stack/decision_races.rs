@@ -56,6 +56,13 @@ async fn once(stack: &Stack, count: usize) -> Result<()> {
 async fn many_checkers_and_the_network_at_once_have_one_effect() -> Result<()> {
     let stack = Stack::start().await?;
     let proposed = unknown(&stack, COUNT).await?;
+    // The network is silent yet: two judge the same at once.
+    let (one, two) = tokio::join!(
+        stack.judge((0, CHECKER), "approve", &proposed[COUNT - 1]),
+        stack.judge((1, CHECKER), "approve", &proposed[COUNT - 1])
+    );
+    let one = one?;
+    ensure!(one == two? && one.0 == 200 && one.1["status"] == "Approved", "{one:?}");
     let judged = proposed[1..].iter().flat_map(|decision| [0, 1, 0, 1].map(|gateway| (gateway, decision)));
     stack.simulator.signal("CONT")?;
     let stack = &stack;
@@ -86,7 +93,7 @@ async fn a_decision_outlives_the_gateway_that_took_it_or_leaves_nothing() -> Res
     let (status, ()) = {
         let dies = async {
             let waits = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'gateway'
-                AND wait_event_type = 'Lock' AND query LIKE 'UPDATE gateway.orders SET next_check_at = now()%'";
+                AND wait_event_type = 'Lock' AND query LIKE 'SELECT 1 FROM gateway.orders%FOR UPDATE'";
             stack.until(waits, 1).await?;
             anyhow::Ok(())
         };

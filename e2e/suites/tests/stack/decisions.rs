@@ -40,6 +40,7 @@ async fn an_unknown_payment_is_ended_by_two_persons() -> Result<()> {
     // Two persons, and what was read.
     let body = stack.success(&of(TAKEN), &record)?;
     let first = stack.proposed(MAKER, &body).await?;
+    guarded(&stack).await?;
     ensure!(stack.proposed(MAKER, &body).await? == first, "the same proposal again");
     let mut other = body.clone();
     other["reference"] = "ticket 4712".into();
@@ -141,6 +142,29 @@ async fn hostile(stack: &Stack, item: &Value) -> Result<()> {
     Ok(())
 }
 
+/// Who gets at the database itself is not both persons, nor changes what was read.
+async fn guarded(stack: &Stack) -> Result<()> {
+    let gateway = stack.postgres.connect("gateway").await?;
+    for (forbidden, by) in [
+        ("status = 'Approved', ended_by = proposed_by, ended_at = now()", "by_another"),
+        ("status = 'Rejected', ended_by = proposed_by, ended_at = now()", "by_another"),
+        ("status = 'Withdrawn', ended_by = 'x', ended_at = now()", "withdrawn_by_maker"),
+        ("status = 'Approved'", "end_says_who"),
+        ("reason = 'x'", "without a new version"),
+        ("seen = 'x'", "without a new version"),
+        (
+            "reason = 'x', version = version + 1, status = 'Rejected', ended_by = 'x', ended_at = now()",
+            "version",
+        ),
+    ] {
+        let sql = format!("UPDATE gateway.decisions SET {forbidden} WHERE status = 'Proposed'");
+        let refused = gateway.batch_execute(&sql).await.err().map(|error| format!("{error:?}"));
+        ensure!(refused.as_ref().is_some_and(|why| why.contains(by)), "{forbidden}: {refused:?}");
+    }
+    ensure!(stack.count("SELECT count(*) FROM gateway.decisions WHERE status = 'Proposed'").await? == 1);
+    Ok(())
+}
+
 /// Who did what is in the audit, told to the app once, and nobody rewrites it.
 async fn audited(stack: &Stack) -> Result<()> {
     let told = "SELECT count(*) FROM gateway.outbox WHERE kind IN ('payment.succeeded', 'payment.failed')";
@@ -192,6 +216,7 @@ async fn unknown_refunds_and_payouts_are_ended_by_two_persons() -> Result<()> {
         ensure!(status == Processing, "nobody knows");
     }
     stack.an_hour_later().await?;
+    changes(&stack).await?;
     stack.ledger.signal("STOP")?;
     for kind in ["Payout", "Refund"] {
         let items = stack.open(kind).await?;
@@ -210,10 +235,37 @@ async fn unknown_refunds_and_payouts_are_ended_by_two_persons() -> Result<()> {
     let open = "SELECT count(*) FROM gateway.refunds WHERE next_check_at IS NOT NULL";
     stack.until(open, 0).await?;
     ensure!(app.refund_of(DATE, &order, "back").await?.status == Succeeded);
-    ensure!(app.refund_of(DATE, &order, "kept").await?.status == Failed);
+    let kept = app.refund_of(DATE, &order, "kept").await?;
+    ensure!((kept.status, kept.failure_code.as_deref()) == (Failed, Some("Decided")), "{kept:?}");
     stack.simulator.signal("CONT")?;
     agree(&stack, BANK, 1_000_000).await?;
     ensure!(stack.open("Contradiction").await?.is_empty());
+    Ok(())
+}
+
+/// What the checker approves is what was proposed of, and it may be decided still.
+async fn changes(stack: &Stack) -> Result<()> {
+    let owner = stack.postgres.connect("postgres").await?;
+    let items = stack.open("Payout").await?;
+    let failed = proposal(&items[0], "Failed");
+    let id = items[0]["itemId"].as_str().unwrap_or("-");
+    let set = |what: &str| format!("UPDATE gateway.payouts SET {what} WHERE payout_id = '{id}'");
+
+    let decision = stack.proposed(MAKER, &failed).await?;
+    owner.batch_execute(&set("signed_at = now()")).await?;
+    let (status, problem) = stack.judge((0, CHECKER), "approve", &decision).await?;
+    ensure!(status == 409 && problem.to_string().contains("too young"), "{problem}");
+    ensure!(stack.proposed(MAKER, &failed).await.is_err());
+    owner.batch_execute(&set("signed_at = now() - interval '1 hour'")).await?;
+    ensure!(stack.proposed(MAKER, &failed).await? == decision, "it stays");
+
+    // The network says that it works on it.
+    owner.batch_execute(&set("network_id = 'N-1'")).await?;
+    let (status, problem) = stack.judge((0, CHECKER), "approve", &decision).await?;
+    ensure!(status == 409 && problem.to_string().contains("Lapsed"), "{problem}");
+    owner.batch_execute(&set("network_id = NULL")).await?;
+    ensure!(stack.judge((0, CHECKER), "approve", &decision).await?.0 == 409, "its end stays");
+    ensure!(stack.open("Payout").await?.len() == items.len(), "nothing came of it");
     Ok(())
 }
 

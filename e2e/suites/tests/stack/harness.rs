@@ -358,7 +358,7 @@ pub(crate) fn payment(number: &str, amount_minor: i64) -> PayRequest {
 }
 
 pub(crate) fn refund(number: &str, amount_minor: i64) -> RefundRequest {
-    RefundRequest { refund_number: number.into(), amount_minor, reason: None }
+    RefundRequest { refund_number: number.into(), amount_minor, ..RefundRequest::default() }
 }
 
 /// The code of a refusal.

@@ -38,3 +38,4 @@ mod signing;
 mod surpluses;
 mod terminals;
 mod traces;
+mod transfers;

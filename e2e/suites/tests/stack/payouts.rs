@@ -142,7 +142,7 @@ async fn at_once(stack: &Stack) -> Result<()> {
 }
 
 /// Neither tables nor logs hold whose account it was.
-async fn nobody_is_named(stack: &Stack) -> Result<()> {
+pub(crate) async fn nobody_is_named(stack: &Stack) -> Result<()> {
     let hex = |text: &str| hex::encode(text.as_bytes());
     let postgres = stack.postgres.connect("postgres").await?;
     let tables = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
@@ -154,7 +154,10 @@ async fn nobody_is_named(stack: &Stack) -> Result<()> {
             assert_eq!(stack.count(&found).await?, 0, "{table}");
         }
     }
-    assert_eq!(stack.count("SELECT count(*) FROM gateway.payouts WHERE payee_sealed IS NOT NULL").await?, 0);
+    for table in ["payouts", "refunds"] {
+        let sealed = format!("SELECT count(*) FROM gateway.{table} WHERE payee_sealed IS NOT NULL");
+        assert_eq!(stack.count(&sealed).await?, 0, "{table}");
+    }
     for log in ["gateway-0.log", "gateway-1.log", "ledger.log"] {
         let text = std::fs::read_to_string(stack.folder.path().join(log))?;
         assert!(![ACCOUNT, NAME].iter().any(|secret| text.contains(secret)), "{log}");

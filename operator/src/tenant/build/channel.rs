@@ -1,14 +1,14 @@
 //! A channel's entry in the gateway's config.
 
 use payplane_api::config::{
-    AlipayNetwork, AllowanceConfig, BankDirectNetwork, ChannelConfig, ClientIdentity, FeeConfig, KeyFile,
-    LimitConfig, MethodConfig, NetworkConfig, PayoutConfig, QuotaConfig, Reach, SimulatorNetwork,
+    AlipayNetwork, AllowanceConfig, BankDirectNetwork, ChannelConfig, ClientIdentity, FeeConfig, FeeRule,
+    KeyFile, LimitConfig, MethodConfig, NetworkConfig, PayoutConfig, QuotaConfig, Reach, SimulatorNetwork,
     UnionPayNetwork, UnionPaySigning, WechatPayNetwork,
 };
 use payplane_api::currency::Currency;
 use payplane_api::money::AMOUNT_MINOR_MAX;
 use payplane_crds::channel::{
-    Allowance, Fee, Limit, Method, Payout, Quota, ServiceReference, UnionPaySignMethod,
+    Allowance, Fee, FeeChange, Limit, Method, Payout, Quota, ServiceReference, UnionPaySignMethod,
 };
 use payplane_crds::{Channel, ChannelSpec};
 
@@ -37,6 +37,7 @@ pub fn channel_config(
         merchants: spec.merchants.clone(),
         methods: spec.methods.iter().enumerate().map(method).collect(),
         payouts: spec.payouts.iter().filter_map(payout).collect(),
+        refund_days: spec.refund_days,
         network,
     })
 }
@@ -63,10 +64,22 @@ fn payout(payout: &Payout) -> Option<PayoutConfig> {
 fn fee(fee: &Fee) -> Option<FeeConfig> {
     Some(FeeConfig {
         currency: Currency::parse(&fee.currency).ok()?,
-        basis_points: fee.basis_points,
-        fixed_minor: fee.fixed_minor,
-        max_minor: fee.max_minor,
+        rule: FeeRule {
+            basis_points: fee.basis_points,
+            fixed_minor: fee.fixed_minor,
+            max_minor: fee.max_minor,
+        },
+        changes: fee.changes.iter().map(change).collect::<Option<_>>()?,
     })
+}
+
+fn change(change: &FeeChange) -> Option<payplane_api::config::FeeChange> {
+    let rule = FeeRule {
+        basis_points: change.basis_points,
+        fixed_minor: change.fixed_minor,
+        max_minor: change.max_minor,
+    };
+    Some(payplane_api::config::FeeChange { from: change.from.parse().ok()?, rule })
 }
 
 fn limit(limit: &Limit) -> Option<LimitConfig> {

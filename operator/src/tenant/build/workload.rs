@@ -151,12 +151,17 @@ fn port_of(name: &str, port: u16) -> Value {
     json!({"name": name, "containerPort": port, "protocol": "TCP"})
 }
 
+/// For so long the allocator keeps what was freed, where its default is 10 ms: a twentieth of
+/// the processor time of a payment.
+const PURGE_DELAY_MS: &str = "1000";
+
 fn container(settings: &Settings, name: &str, resources: &impl serde::Serialize) -> Value {
     json!({
         "name": name,
         "image": settings.payplane_image,
         "imagePullPolicy": "IfNotPresent",
         "args": [name],
+        "env": [{"name": "MIMALLOC_PURGE_DELAY", "value": PURGE_DELAY_MS}],
         "resources": resources,
         "securityContext": {
             "allowPrivilegeEscalation": false,

@@ -4,7 +4,7 @@ use payplane_api::money::AMOUNT_MINOR_MAX;
 use serde_json::{Map, Value, json};
 
 use crate::api::accounts::ACCOUNTS;
-use crate::api::payouts::{NAME_CHARS_MAX, PAYEE_LENGTH_MAX};
+use crate::api::payouts::{NAME_CHARS_MAX, PAYEE, PAYEE_LENGTH_MAX};
 use crate::api::problem::Code;
 use crate::api::terminals::{ACCOUNT_LENGTH_MAX, ACQUIRER_LENGTH_MAX, LOCATION_CHARS_MAX, SERIAL_LENGTH_MAX};
 use crate::api::wire::{EXPIRES_IN_DEFAULT, EXPIRES_IN_SECONDS, NAME_LENGTH_MAX, TEXT_CHARS_MAX};
@@ -72,7 +72,11 @@ fn terminal() -> Value {
 
 fn refund_request() -> Value {
     let required = [("refundNumber", id(64)), ("amountMinor", amount(1))];
-    closed(object(&required, &[("reason", text())]))
+    let [account, name] = payee();
+    let mut request = closed(object(&required, &[("reason", text()), account, name]));
+    let [account, name] = PAYEE;
+    request["dependentRequired"] = json!({account: [name], name: [account]});
+    request
 }
 
 fn payment() -> Value {
@@ -114,7 +118,12 @@ fn refund() -> Value {
         ("status", status()),
         ("createdAt", time()),
     ];
-    let optional = [("ledgerTransactionId", uuid()), ("failureCode", json!({"type": "string"}))];
+    let optional = [
+        ("ledgerTransactionId", uuid()),
+        ("failureCode", json!({"type": "string"})),
+        ("channel", json!({"type": "string", "description": "Over which it is transferred, if it is."})),
+        ("payeeAccount", json!({"type": "string", "description": "Where it is transferred: its end alone."})),
+    ];
     object(&required, &optional)
 }
 
@@ -148,17 +157,22 @@ fn statement() -> Value {
     object(&required, &[])
 }
 
-fn payout_request(currency: &Value) -> Value {
+fn payee() -> [(&'static str, Value); 2] {
     let account = json!({"type": "string", "pattern": format!("^[!-~]{{1,{PAYEE_LENGTH_MAX}}}$")});
     let name = json!({"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX, "pattern": FREE});
+    [(PAYEE[0], account), (PAYEE[1], name)]
+}
+
+fn payout_request(currency: &Value) -> Value {
+    let [account, name] = payee();
     let required = [
         ("orderDate", date()),
         ("payoutNumber", id(64)),
         ("merchantId", id(32)),
         ("amountMinor", amount(1)),
         ("currency", currency.clone()),
-        ("payeeAccount", account),
-        ("payeeName", name),
+        account,
+        name,
     ];
     closed(object(&required, &[("description", text())]))
 }

@@ -1,26 +1,58 @@
 //! What an approved decision does: what a network's answer would have done.
 
 use deadpool_postgres::GenericClient;
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::super::attempts::{self, Ending};
+use super::super::attempts::{self, DECIDED, Ending};
 use super::super::due::Table;
 use super::super::outgoing::{self, End};
-use super::super::{StoreError, execute, surpluses};
-use crate::decide::{Choice, Kind, Proposal};
+use super::super::{StoreError, execute, open_items, rows, surpluses};
+use super::Decision;
+use crate::decide::{self, Choice, Kind, Proposal, Unfit};
 use crate::state::AttemptState;
 
-/// Of an attempt that two persons ended.
-const DECIDED: &str = "Decided";
-/// What an app is told of a refund or a payout that did not come about.
-const DECLINED: &str = "Declined";
+/// What came of an approval.
+pub(super) enum Effect {
+    /// It took effect: is somebody to be told?
+    Done(bool),
+    /// There is nothing left to decide, or something else than was proposed of.
+    Overtaken,
+    Unfit(Unfit),
+}
+
+/// Under the item's lock, and by the rules that hold for a proposal: what changed since it was
+/// proposed is not what the checker read.
+pub(super) async fn approve<C: GenericClient>(client: &C, decision: &Decision) -> Result<Effect, StoreError> {
+    let proposal = &decision.proposal;
+    let about = (proposal.kind, proposal.item_id);
+    lock(client, about).await?;
+    let Some(item) = open_items::find(client, about).await?.filter(|item| item.seen == decision.seen) else {
+        return Ok(Effect::Overtaken);
+    };
+    let is_booked = proposal.kind == Kind::Surplus && surpluses::is_booked(client, about.1).await?;
+    if let Err(unfit) = decide::check(&item, is_booked, proposal, Timestamp::now()) {
+        return Ok(Effect::Unfit(unfit));
+    }
+    Ok(apply(client, proposal).await?.map_or(Effect::Unfit(Unfit::Kept), Effect::Done))
+}
+
+/// The order first, as whoever begins attempts locks them so.
+async fn lock<C: GenericClient>(client: &C, (kind, id): (Kind, Uuid)) -> Result<(), StoreError> {
+    let what = "lock what is decided";
+    if kind == Kind::Payment {
+        let sql = "SELECT 1 FROM gateway.orders
+             WHERE order_id = (SELECT order_id FROM gateway.attempts WHERE attempt_id = $1) FOR UPDATE";
+        rows(client, what, sql, &[&id]).await?;
+    }
+    let (table, key) = open_items::table(kind);
+    rows(client, what, &format!("SELECT 1 FROM {table} WHERE {key} = $1 FOR UPDATE"), &[&id]).await?;
+    Ok(())
+}
 
 /// Is somebody to be told? None where there is nothing left to decide: the row is locked, or has
 /// an end. The resolver does what follows.
-pub(super) async fn apply<C: GenericClient>(
-    client: &C,
-    proposal: &Proposal,
-) -> Result<Option<bool>, StoreError> {
+async fn apply<C: GenericClient>(client: &C, proposal: &Proposal) -> Result<Option<bool>, StoreError> {
     let id = proposal.item_id;
     match proposal.kind {
         Kind::Payment => Ok(end_attempt(client, proposal).await?.then_some(false)),
@@ -29,8 +61,7 @@ pub(super) async fn apply<C: GenericClient>(
         Kind::Surplus => {
             let done = match &proposal.receipt {
                 Some((network_id, at)) => surpluses::repaid(client, id, (network_id, *at)).await?,
-                None if proposal.choice == Choice::TakeToIncome => surpluses::forfeit(client, id).await?,
-                None => surpluses::retry(client, id).await?.is_some(),
+                None => surpluses::forfeit(client, id).await?,
             };
             Ok(done.then_some(false))
         }
@@ -43,7 +74,6 @@ pub(super) async fn apply<C: GenericClient>(
     }
 }
 
-/// The order first, as whoever begins attempts locks them so.
 async fn end_attempt<C: GenericClient>(client: &C, proposal: &Proposal) -> Result<bool, StoreError> {
     let id = proposal.item_id;
     let sql = "UPDATE gateway.orders SET next_check_at = now() WHERE status = 'Processing'
@@ -70,7 +100,7 @@ async fn end_outgoing<C: GenericClient>(
     {
         return outgoing::end_and_tell(client, row, End::Succeeded(network_id)).await;
     }
-    if !outgoing::reverse(client, row, DECLINED).await? {
+    if !outgoing::reverse(client, row, DECIDED).await? {
         return Ok(None);
     }
     let (name, key) = row.0.names();

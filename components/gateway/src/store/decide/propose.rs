@@ -38,7 +38,7 @@ impl Store {
                 let is_booked =
                     proposal.kind == Kind::Surplus && surpluses::is_booked(&transaction, about.1).await?;
                 match decide::check(&item, is_booked, proposal, Timestamp::now()) {
-                    Ok(()) => insert(&transaction, proposal, subject).await?,
+                    Ok(()) => insert(&transaction, (proposal, &item.seen), subject).await?,
                     Err(unfit) => Proposed::Unfit(unfit),
                 }
             }
@@ -53,13 +53,13 @@ impl Store {
 /// Beside what is open of it, which only its maker changes.
 async fn insert<C: GenericClient>(
     client: &C,
-    proposal: &Proposal,
+    (proposal, seen): (&Proposal, &str),
     subject: &str,
 ) -> Result<Proposed, StoreError> {
     let what = "store a proposal";
     let sql = format!(
         "INSERT INTO gateway.decisions (decision_id, kind, item_id, outcome, network_id, network_time, reason,
-            reference, proposed_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            reference, proposed_by, seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          ON CONFLICT (kind, item_id) WHERE status = 'Proposed' DO NOTHING RETURNING {COLUMNS}"
     );
     let (network_id, network_time) = proposal.receipt.clone().unzip();
@@ -75,6 +75,7 @@ async fn insert<C: GenericClient>(
         &proposal.reason,
         &proposal.reference,
         &subject,
+        &seen,
     ];
     if let Some(row) = optional(client, what, &sql, params).await? {
         return Ok(Proposed::Stored(Box::new(Decision::read(&row)?)));
@@ -89,15 +90,22 @@ async fn insert<C: GenericClient>(
     if open.proposed_by != subject {
         return Ok(Proposed::Taken(open));
     }
-    if open.proposal == *proposal {
+    if open.proposal == *proposal && open.seen == seen {
         return Ok(Proposed::Stored(open));
     }
     let sql = format!(
         "UPDATE gateway.decisions SET version = version + 1, outcome = $2, network_id = $3, network_time = $4,
-            reason = $5, reference = $6 WHERE decision_id = $1 RETURNING {COLUMNS}"
+            reason = $5, reference = $6, seen = $7 WHERE decision_id = $1 RETURNING {COLUMNS}"
     );
-    let params: Params<'_> =
-        &[&open.decision_id, &choice, &network_id, &network_time, &proposal.reason, &proposal.reference];
+    let params: Params<'_> = &[
+        &open.decision_id,
+        &choice,
+        &network_id,
+        &network_time,
+        &proposal.reason,
+        &proposal.reference,
+        &seen,
+    ];
     let row = one(client, what, &sql, params).await?;
     Ok(Proposed::Stored(Box::new(Decision::read(&row)?)))
 }
