@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use payplane_client::message::PayRequest;
 use payplane_client::message::PaymentStatus::{Failed, Processing, Succeeded};
 use serde_json::{Value, json};
 
@@ -16,17 +17,8 @@ use crate::payout_stage::{BANK, bank, fund, paid_out, payout, sale};
 async fn a_payment_decided_as_failed_that_was_made_after_all_goes_back() -> Result<()> {
     let stack = stack_with(&NETWORKS[..1]).await?;
     let (app, network) = (stack.app("app1", 4)?, &NETWORKS[0]);
-    // Paid at once, and told five seconds later.
     let order = network.order("told-late", 19_012);
-    ensure!(app.pay(&order).await?.status == Processing);
-    let began = Instant::now();
-    while !stack.record().await?.iter().any(|e| e["amountMinor"] == 19_012 && e["state"] == "Succeeded") {
-        ensure!(began.elapsed() < Duration::from_secs(4), "its payer does not pay");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    stack.simulator.signal("STOP")?;
-    stack.an_hour_later().await?;
-    let item = stack.only("Payment").await?;
+    let item = untold(&stack, &order).await?;
     let decision = stack.decide(&proposal(&item, "Failed")).await?;
     let end = ended(&app, &order.order_number, SOON).await?;
     ensure!((end.status, end.failure_code.as_deref()) == (Failed, Some("Declined")), "{end:?}");
@@ -41,6 +33,36 @@ async fn a_payment_decided_as_failed_that_was_made_after_all_goes_back() -> Resu
     stack.check_channel(network.name, network.record).await?;
     resolve(&stack).await?;
     held(&stack).await
+}
+
+/// Paid at once, and told five seconds later: what is open meanwhile.
+async fn untold(stack: &Stack, order: &PayRequest) -> Result<Value> {
+    ensure!(stack.app("app1", 1)?.pay(order).await?.status == Processing);
+    let began = Instant::now();
+    while !stack.record().await?.iter().any(|e| e["amountMinor"] == 19_012 && e["state"] == "Succeeded") {
+        ensure!(began.elapsed() < Duration::from_secs(4), "its payer does not pay");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stack.simulator.signal("STOP")?;
+    stack.an_hour_later().await?;
+    stack.only("Payment").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_networks_own_receipt_is_kept() -> Result<()> {
+    let stack = stack_with(&NETWORKS[..1]).await?;
+    let (app, order) = (stack.app("app1", 4)?, NETWORKS[0].order("told-late", 19_012));
+    let mut body = proposal(&untold(&stack, &order).await?, "Succeeded");
+    body["networkId"] = "wrong-line".into();
+    body["networkTime"] = jiff::Timestamp::now().to_string().into();
+    stack.decide(&body).await?;
+    ensure!(ended(&app, &order.order_number, SOON).await?.status == Succeeded);
+    let kept = "SELECT count(*) FROM gateway.attempts WHERE code = 'Decided' AND network_id <> 'wrong-line'";
+    ensure!(stack.count(kept).await? == 0);
+    stack.simulator.signal("CONT")?;
+    stack.until(kept, 1).await?;
+    ensure!(stack.open("Contradiction").await?.is_empty(), "it says the same");
+    stack.check_channel(NETWORKS[0].name, NETWORKS[0].record).await
 }
 
 /// The network does not give a surplus back, and persons say that it did after all.
