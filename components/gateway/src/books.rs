@@ -2,6 +2,7 @@
 //! is an answer; anything else that goes wrong leaves the outcome unknown, and
 //! the same identity is sent again.
 
+pub mod contradiction;
 pub mod payouts;
 pub mod postings;
 pub mod surplus;

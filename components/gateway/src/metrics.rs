@@ -66,6 +66,8 @@ pub struct Metrics {
     pub postings_owed: Counter,
     pub surpluses_open: Gauge,
     pub surpluses_held: Gauge,
+    pub open_items: Gauge,
+    pub open_items_oldest_seconds: Gauge<f64, AtomicU64>,
     pub notifications: Family<Tried, Counter>,
     pub notifications_pending: Gauge,
     pub notifications_pending_oldest_seconds: Gauge<f64, AtomicU64>,
@@ -109,6 +111,8 @@ impl Metrics {
             postings_owed: Counter::default(),
             surpluses_open: Gauge::default(),
             surpluses_held: Gauge::default(),
+            open_items: Gauge::default(),
+            open_items_oldest_seconds: Gauge::default(),
             notifications: Family::default(),
             notifications_pending: Gauge::default(),
             notifications_pending_oldest_seconds: Gauge::default(),
@@ -159,16 +163,7 @@ impl Metrics {
             metrics.postings_owed.clone(),
         );
         metrics.register_notifications(registry);
-        registry.register(
-            "surpluses_open",
-            "Payments that no order stands for, on their way back",
-            metrics.surpluses_open.clone(),
-        );
-        registry.register(
-            "surpluses_held",
-            "Such payments that wait for a person",
-            metrics.surpluses_held.clone(),
-        );
+        metrics.register_persons(registry);
         registry.register(
             "payouts_open",
             "Payouts without an end yet: the merchants are debited",
@@ -181,6 +176,29 @@ impl Metrics {
         );
         registry.register("config_epoch", "Epoch of the config in force", metrics.config_epoch.clone());
         metrics
+    }
+
+    fn register_persons(&self, registry: &mut Registry) {
+        registry.register(
+            "surpluses_open",
+            "Payments that no order stands for, on their way back",
+            self.surpluses_open.clone(),
+        );
+        registry.register(
+            "surpluses_held",
+            "Such payments that wait for a person",
+            self.surpluses_held.clone(),
+        );
+        registry.register(
+            "open_items",
+            "What no machine ends, or has not for long: persons decide it",
+            self.open_items.clone(),
+        );
+        registry.register(
+            "open_items_oldest_seconds",
+            "Age of the oldest such item",
+            self.open_items_oldest_seconds.clone(),
+        );
     }
 
     fn register_notifications(&self, registry: &mut Registry) {

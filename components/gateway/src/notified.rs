@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::channel::Outcome;
 use crate::channel::notification::{About, Notification};
+use crate::decide::Kind;
 use crate::gateway::{Gateway, Place};
 use crate::outgoing::{self, Outgoing, Turn};
 use crate::patience::{Patience, REQUEST_MAX as REST_MAX};
@@ -19,6 +20,7 @@ use crate::settle::{self, SettleError};
 use crate::state::agreement::AgreementState;
 use crate::state::{AttemptState, OrderState};
 use crate::store::attempts::{Attempt, Ending};
+use crate::store::contradictions::Said;
 use crate::store::refunds::Refund;
 use crate::store::{Store, StoreError};
 use crate::surplus;
@@ -110,7 +112,12 @@ async fn take_other_amount(
     let Some(attempt) = attempt else { return Ok(()) };
     tracing::info!(attempt_id = %id, now = %attempt.status, "a notification says another amount");
     match attempt.status {
-        AttemptState::Succeeded => Err(NotTaken::Contradiction),
+        AttemptState::Succeeded => {
+            let said =
+                Said { what: "OtherAmount", network_id: said.network_id.as_deref(), at: said.network_time };
+            let kept = patience.keep(|| gateway.store.contradict((Kind::Payment, id), said)).await?;
+            kept.then_some(()).ok_or(NotTaken::Contradiction)
+        }
         AttemptState::OtherAmount => Ok(()),
         _ if attempt.has_ended_unpaid() => {
             Ok(patience.keep(|| gateway.store.note_surplus(&attempt, said)).await?)

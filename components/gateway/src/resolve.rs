@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::channel::{Found, Outcome};
+use crate::contradiction;
 use crate::gateway::Gateway;
 use crate::outgoing::{self, Outgoing, Turn};
 use crate::patience::Patience;
@@ -90,6 +91,12 @@ async fn take(works: &mut Works, gateway: &Arc<Gateway>) -> Result<bool, SettleE
         let (id, channel, gateway) = (agreement.agreement_id, agreement.channel.clone(), gateway.clone());
         let times = (Trace::new(), Patience::of(PATIENCE));
         works.start(channel, async move { log(id, gateway.resolve_agreement(agreement, times).await) });
+    }
+    let contradictions = gateway.store.claim_contradictions(most(works), &works.busy()).await?;
+    taken = taken.max(contradictions.len());
+    for one in contradictions {
+        let (id, channel, gateway) = (one.contradiction_id, one.channel.clone(), gateway.clone());
+        works.start(channel, async move { log(id, contradiction::book(&gateway, one, Trace::new()).await) });
     }
     Ok(taken >= limit)
 }
@@ -202,6 +209,16 @@ async fn chores(gateway: &Gateway) {
             gateway.metrics.surpluses_held.set(held);
         }
         Err(error) => tracing::info!(error = chain(&error), "surpluses not counted"),
+    }
+    if let Err(error) = gateway.store.lapse_decisions().await {
+        tracing::info!(error = chain(&error), "decisions not lapsed");
+    }
+    match gateway.store.count_open_items().await {
+        Ok((open, oldest_seconds)) => {
+            gateway.metrics.open_items.set(open);
+            gateway.metrics.open_items_oldest_seconds.set(oldest_seconds);
+        }
+        Err(error) => tracing::info!(error = chain(&error), "what is open for persons is not counted"),
     }
     gateway.metrics.config_epoch.set(gateway.settings().value.epoch_signed());
 }

@@ -117,6 +117,10 @@ states!(
         Refunded,
         /// A person has to decide.
         Held,
+        /// Two persons decided that nobody may claim it; the ledger is asked next.
+        Forfeiting,
+        /// It is income, and suspense is rid of it.
+        Forfeited,
     }
 );
 
@@ -132,6 +136,7 @@ states!(
 );
 
 pub mod agreement;
+pub mod decision;
 pub mod registry;
 
 /// From one state to another, and what causes it.
@@ -171,18 +176,22 @@ impl AttemptState {
         };
         const {
             &[
-                when(Sending, Succeeded, "verified answer or notification"),
-                when(Sending, Declined, "verified answer or notification"),
+                when(Sending, Succeeded, "verified answer or notification, or two persons decided it"),
+                when(Sending, Declined, "verified answer or notification, or two persons decided it"),
                 when(Sending, Processing, "verified answer"),
                 when(Sending, Unknown, "time-out, broken connection, unverified or garbled answer"),
                 when(Sending, NotSent, "no connection was made, or the network refused it unread"),
                 when(Sending, NotReceived, "not found, after the request's window closed"),
-                when(Unknown, Succeeded, "query, or the network's notification"),
-                when(Unknown, Declined, "query, or the network's notification"),
+                when(Unknown, Succeeded, "query, or the network's notification, or two persons decided it"),
+                when(Unknown, Declined, "query, or the network's notification, or two persons decided it"),
                 when(Unknown, Processing, "query"),
                 when(Unknown, NotReceived, "not found, after the request's window closed"),
-                when(Processing, Succeeded, "query, or the network's notification"),
-                when(Processing, Declined, "query, or the network's notification"),
+                when(
+                    Processing,
+                    Succeeded,
+                    "query, or the network's notification, or two persons decided it",
+                ),
+                when(Processing, Declined, "query, or the network's notification, or two persons decided it"),
                 when(Sending, Closed, "the network confirmed that it takes no money for it any more"),
                 when(Unknown, Closed, "the network confirmed that it takes no money for it any more"),
                 when(Processing, Closed, "the network confirmed that it takes no money for it any more"),
@@ -203,11 +212,15 @@ impl OutgoingState {
                 when(Requested, Sending, "the ledger acknowledged the debit"),
                 when(Requested, Failed, "the ledger refused the debit"),
                 when(Requested, Reversing, "a payout: its channel takes none any more, nothing was sent"),
-                when(Sending, Succeeded, "verified answer, query, or the network's notification"),
+                when(
+                    Sending,
+                    Succeeded,
+                    "verified answer, query, or the network's notification, or two persons decided it",
+                ),
                 when(
                     Sending,
                     Reversing,
-                    "declined, not sent, or not found after the request's window closed",
+                    "declined, not sent, or not found after the request's window closed, or two persons decided it",
                 ),
                 when(Reversing, Failed, "the ledger acknowledged the reversal"),
             ]
@@ -218,7 +231,7 @@ impl OutgoingState {
 impl SurplusState {
     #[must_use]
     pub fn transitions() -> &'static [Transition<Self>] {
-        use SurplusState::{Booked, Confirmed, Held, Refunded, Repaid, Sending, Told};
+        use SurplusState::{Booked, Confirmed, Forfeited, Forfeiting, Held, Refunded, Repaid, Sending, Told};
         const {
             &[
                 when(Told, Confirmed, "a query says it too"),
@@ -231,9 +244,15 @@ impl SurplusState {
                 when(Sending, Booked, "not sent, or not found after the request's window closed"),
                 when(Sending, Held, "the network declined to give it back, or forgot that it was asked"),
                 when(Repaid, Refunded, "the ledger acknowledged that it left suspense"),
+                when(Held, Forfeiting, "two persons decided it, and it is booked"),
+                when(Forfeiting, Forfeited, "the ledger acknowledged that it left suspense"),
                 when(Held, Told, "an administrator asked for another try"),
                 when(Held, Booked, "an administrator asked for another try, and it is booked"),
-                when(Held, Repaid, "the network's notification of an earlier request"),
+                when(
+                    Held,
+                    Repaid,
+                    "the network's notification of an earlier request, or two persons decided it",
+                ),
             ]
         }
     }

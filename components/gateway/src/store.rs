@@ -7,7 +7,9 @@ pub mod assess;
 pub mod attempts;
 pub mod audit;
 pub mod begin;
+pub mod contradictions;
 mod create;
+pub mod decide;
 pub mod decisions;
 pub mod deliveries;
 pub mod due;
@@ -16,6 +18,7 @@ mod gather;
 pub mod handover;
 pub mod history;
 pub mod nonces;
+pub mod open_items;
 pub mod orders;
 pub mod outbox;
 pub mod outgoing;
@@ -62,8 +65,6 @@ pub enum StoreError {
     Missing { what: &'static str, id: uuid::Uuid },
     #[snafu(display("a statement of several failed"))]
     Together { source: Arc<StoreError> },
-    #[snafu(display("the network says that {id} succeeded, after it had ended without an effect"))]
-    Contradiction { id: uuid::Uuid },
     #[snafu(display("too much waits for the database"))]
     Full,
     /// The process ends.
@@ -83,9 +84,7 @@ impl StoreError {
                 .is_none_or(|state| !["22", "23", "42"].iter().any(|class| state.code().starts_with(class))),
             Self::Together { source } => source.is_transient(),
             Self::Full | Self::Lost => true,
-            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } | Self::Contradiction { .. } => {
-                false
-            }
+            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } => false,
         }
     }
 }

@@ -11,12 +11,14 @@ use uuid::Uuid;
 
 use crate::books::{BooksError, surplus as postings};
 use crate::channel::{Found, Kind, Outcome, Repay, Sent};
+use crate::decide;
 use crate::gateway::Gateway;
 use crate::patience::Patience;
 use crate::settle::{self, SettleError};
 use crate::state::{AttemptState, SurplusState};
 use crate::store::Store;
 use crate::store::attempts::Ending;
+use crate::store::contradictions::Said;
 use crate::store::due::Table;
 use crate::store::surpluses::{Step, Surplus};
 
@@ -58,7 +60,11 @@ pub async fn advance(gateway: &Gateway, mut surplus: Surplus, trace: Trace) -> R
                 let posted = post(gateway, &surplus, postings::given_back, trace).await?;
                 return Ok(gateway.store.refund_surplus(id, posted).await?);
             }
-            SurplusState::Refunded | SurplusState::Held => return Ok(()),
+            SurplusState::Forfeiting => {
+                let posted = post(gateway, &surplus, postings::kept, trace).await?;
+                return Ok(gateway.store.forfeit_surplus(id, posted).await?);
+            }
+            SurplusState::Refunded | SurplusState::Held | SurplusState::Forfeited => return Ok(()),
         };
         // What was sent and not settled has its next turn at the next look.
         let asked = matches!(surplus.status, SurplusState::Booked | SurplusState::Sending);
@@ -164,7 +170,15 @@ pub async fn take(
         Outcome::Processing { network_id, .. } => Step::Note(network_id.as_deref().unwrap_or_default()),
         Outcome::Closed | Outcome::Unknown { .. } => return Ok(None),
     };
-    Ok(gateway.store.step_surplus(surplus.attempt_id, step).await?)
+    let next = gateway.store.step_surplus(surplus.attempt_id, step).await?;
+    if next.is_none()
+        && let Outcome::Succeeded { network_id, network_time, .. } = &outcome
+    {
+        // It is kept where persons decided otherwise meanwhile.
+        let said = Said { what: "Succeeded", network_id: Some(network_id), at: Some(*network_time) };
+        gateway.store.contradict((decide::Kind::Surplus, surplus.attempt_id), said).await?;
+    }
+    Ok(next)
 }
 
 async fn hold(

@@ -1,6 +1,7 @@
 //! The tables in docs/gateway.md and docs/openapi.json are those in the code. UPDATE=1 rewrites them.
 
 use payplane_gateway::state::agreement::AgreementState;
+use payplane_gateway::state::decision::{ContradictionState, DecisionState};
 use payplane_gateway::state::registry::RegistryState;
 use payplane_gateway::state::{
     AttemptState, DeliveryState, OrderState, OutgoingState, SurplusState, Transition,
@@ -29,6 +30,8 @@ fn the_documented_states_are_those_of_the_code() {
         table("refund or payout", OutgoingState::transitions()),
         table("surplus", SurplusState::transitions()),
         table("agreement", AgreementState::transitions()),
+        table("decision", DecisionState::transitions()),
+        table("contradiction", ContradictionState::transitions()),
         table("notification", DeliveryState::transitions()),
         table("merchant, app or terminal", RegistryState::transitions()),
     ];

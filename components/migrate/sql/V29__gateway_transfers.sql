@@ -18,14 +18,5 @@ CREATE TRIGGER forget_payee BEFORE UPDATE ON gateway.refunds FOR EACH ROW
 
 -- A release that knows nothing of transfers would ask the bank to give a payment back that it
 -- never had: it does not get at them. They wait for one that does.
-CREATE FUNCTION gateway.known_alone() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF current_setting('payplane.knows', true) IS DISTINCT FROM 'transfers' THEN
-        RETURN NULL;
-    END IF;
-    RETURN NEW;
-END $$;
--- Triggers fire in the order of their names.
 CREATE TRIGGER a_known_alone BEFORE UPDATE ON gateway.refunds FOR EACH ROW
-    WHEN (OLD.payee_masked IS NOT NULL) EXECUTE FUNCTION gateway.known_alone();
+    WHEN (OLD.payee_masked IS NOT NULL) EXECUTE FUNCTION gateway.known_alone('transfers');

@@ -43,6 +43,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V25__gateway_risk",
     "V26__gateway_risk_lists",
     "V27__gateway_agreements",
+    "V28__gateway_decisions",
     "V29__gateway_transfers",
 ];
 

@@ -56,6 +56,7 @@ chart! {
     ChannelReceivable: "channel:{channel}:receivable", Debit, false, "What the network owes us.";
     ChannelPayable: "channel:{channel}:payable", Credit, false, "What we owe the network.";
     FeeIncome: "income:fee", Credit, false, "Our fees, without tax.";
+    OtherIncome: "income:other", Credit, false, "Money that nobody may claim of us any more.";
     FeeVat: "tax:fee-vat", Credit, false, "Value-added tax on our fees, not declared yet.";
     TaxPayable: "tax:payable", Credit, false, "Tax that was declared and is to be paid.";
     ChannelCost: "cost:channel", Debit, false, "What networks cost us.";

@@ -4,8 +4,8 @@ use super::{Account, Event, Line, Part};
 use crate::ledger::v1::Direction;
 use Account::{
     BankClient, BankOwn, ChannelCost, ChannelPayable, ChannelReceivable, Dispute, FeeIncome, FeeVat,
-    MerchantAvailable, MerchantDebt, MerchantFrozen, MerchantPending, MerchantReserve, PayoutsInTransit,
-    RefundsInTransit, Rounding, SuspenseLong, SuspenseShort, TaxPayable, Wallet,
+    MerchantAvailable, MerchantDebt, MerchantFrozen, MerchantPending, MerchantReserve, OtherIncome,
+    PayoutsInTransit, RefundsInTransit, Rounding, SuspenseLong, SuspenseShort, TaxPayable, Wallet,
 };
 use Part::{Amount, Fee, FeeAndVat, Net, Vat};
 
@@ -114,6 +114,8 @@ events! {
         at "the network's success", key "surplus:<attempt>", "A network took money that no order stands for: after its end, twice, or over another amount.";
     SURPLUS_REFUNDED = "surplus refunded" ("refund" of "surplus payment"), [debit(SuspenseLong, Amount), credit(ChannelReceivable, Amount)],
         at "the request to give it back", key "surplus-refund:<attempt>", "The network gave it back to the customer.";
+    SURPLUS_KEPT = "surplus taken to income" ("forfeiture" of "surplus payment"), [debit(SuspenseLong, Amount), credit(OtherIncome, Amount)],
+        at "the decision", key "surplus-income:<attempt>", "It could not be given back, and two persons decided that nobody may claim it any more.";
     SUSPENSE_IN = "suspense in" ("suspense"), [debit(BankClient, Amount), credit(SuspenseLong, Amount)],
         at "the bank's booking", key "suspense:<bank line>", "Money came that nobody can explain yet.";
     SUSPENSE_OUT = "suspense out" ("suspense-out"), [debit(SuspenseLong, Amount), credit(ChannelReceivable, Amount)],
@@ -122,6 +124,20 @@ events! {
         at "the network's settlement", key "shortfall:<difference>", "Less came than was owed, and nobody can explain it yet.";
     SHORT_OUT = "shortfall made good" ("shortfall-out"), [debit(BankClient, Amount), credit(SuspenseShort, Amount)],
         at "the bank's booking", key "shortfall-out:<bank line>", "The rest came after all.";
+    REFUND_UNPAID = "refund not paid after all" ("suspense"), [debit(ChannelReceivable, Amount), credit(SuspenseLong, Amount)],
+        at "the network's answer", key "contradiction:<contradiction>", "Two persons took a refund for paid, and the network says that it was not.";
+    REFUND_TRANSFER_UNPAID = "refund by transfer not paid after all" ("suspense"), [debit(RefundsInTransit, Amount), credit(SuspenseLong, Amount)],
+        at "the network's answer", key "contradiction:<contradiction>", "The same of one that is transferred.";
+    PAYOUT_UNPAID = "payout not paid after all" ("suspense"), [debit(PayoutsInTransit, Amount), credit(SuspenseLong, Amount)],
+        at "the network's answer", key "contradiction:<contradiction>", "The same of a payout.";
+    SALE_UNPAID = "payment not made after all" ("shortfall"), [debit(SuspenseShort, Amount), credit(ChannelReceivable, Amount)],
+        at "the network's answer", key "contradiction:<contradiction>", "Two persons took a payment for made, and the network says that it was not.";
+    REFUND_PAID = "refund paid after all" ("shortfall"), [debit(SuspenseShort, Amount), credit(ChannelReceivable, Amount)],
+        at "the network's answer", key "contradiction:<contradiction>", "The network paid a refund that was reversed.";
+    REFUND_TRANSFER_PAID = "refund by transfer paid after all" ("shortfall"), [debit(SuspenseShort, Amount), credit(RefundsInTransit, Amount)],
+        at "the network's answer", key "contradiction:<contradiction>", "The bank transferred a refund that was reversed.";
+    PAYOUT_PAID = "payout paid after all" ("shortfall"), [debit(SuspenseShort, Amount), credit(PayoutsInTransit, Amount)],
+        at "the network's answer", key "contradiction:<contradiction>", "The bank paid a payout that was reversed.";
     FEES_SWEPT = "fees swept" ("sweep"), [debit(BankOwn, Amount), credit(BankClient, Amount)],
         at "the bank's booking", key "sweep:<bank line>", "What we earned leaves the client money account.";
     VAT_DECLARED = "fee tax declared" ("tax"), [debit(FeeVat, Amount), credit(TaxPayable, Amount)],

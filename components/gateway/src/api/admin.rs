@@ -38,6 +38,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .merge(super::notifications::router())
         .merge(super::surpluses::router())
         .merge(super::decisions::router())
+        .merge(super::decide::router())
+        .merge(super::open_items::router())
         .merge(super::payouts::admin_router())
         .merge(super::standing::router())
         .merge(super::terminals::router())

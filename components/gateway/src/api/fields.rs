@@ -169,6 +169,13 @@ impl Fields {
         number.map(Some).ok_or_else(|| Problem::field(name, detail()))
     }
 
+    /// The number of a version, from 1.
+    pub(super) fn version(&mut self, name: &str) -> Result<i32, Problem> {
+        let number = self.required(name)?.as_i64().and_then(|number| i32::try_from(number).ok());
+        let number = number.filter(|number| *number >= 1);
+        number.ok_or_else(|| Problem::field(name, "must be the number of the version that you have read"))
+    }
+
     pub(super) fn currency(&mut self, name: &str) -> Result<Currency, Problem> {
         let currency = Currency::parse(&self.text(name)?);
         let currency = currency.map_err(|e| Problem::field(name, e.to_string()))?;

@@ -18,6 +18,7 @@ pub enum Code {
     OrderConflict,
     StateConflict,
     OwnApplication,
+    OwnProposal,
     UnknownMerchant,
     AppNotActive,
     NotBound,
@@ -52,6 +53,7 @@ impl Code {
         Self::OrderConflict,
         Self::StateConflict,
         Self::OwnApplication,
+        Self::OwnProposal,
         Self::UnknownMerchant,
         Self::AppNotActive,
         Self::NotBound,
@@ -80,9 +82,11 @@ impl Code {
             Self::BadSignature | Self::UnknownKey | Self::StaleRequest | Self::ReplayedNonce => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::Forbidden | Self::OwnApplication | Self::AppNotActive | Self::NotBound => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Forbidden
+            | Self::OwnApplication
+            | Self::OwnProposal
+            | Self::AppNotActive
+            | Self::NotBound => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::OrderConflict | Self::StateConflict => StatusCode::CONFLICT,
@@ -119,6 +123,7 @@ impl Code {
             Self::OrderConflict => "The number is taken by another request",
             Self::StateConflict => "Its state does not allow this",
             Self::OwnApplication => "Nobody approves an application of his own",
+            Self::OwnProposal => "A decision takes two persons",
             Self::UnknownMerchant => "The merchant is not registered",
             Self::AppNotActive => "The app is suspended or closed",
             Self::NotBound => "The app may not pay to this merchant",

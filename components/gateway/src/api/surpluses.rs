@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::admin::subject;
 use super::parameters::no_more;
 use super::path::Path;
 use super::problem::{Code, Problem};
@@ -45,11 +46,16 @@ async fn one(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Res
     Ok(Json(view(&surplus.ok_or_else(|| missing(&id))?)))
 }
 
-async fn retry(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
-    let attempt_id = attempt_id(&id)?;
-    match gateway.store.retry_surplus(attempt_id).await? {
+async fn retry(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let (parts, _) = request.into_parts();
+    let (attempt_id, subject) = (attempt_id(&id)?, subject(&parts)?);
+    match gateway.store.retry_surplus(attempt_id, subject).await? {
         Some(surplus) => {
-            tracing::info!(%attempt_id, "another try of a surplus asked for");
+            tracing::info!(%attempt_id, subject, "another try of a surplus asked for");
             Ok(Json(view(&surplus)))
         }
         None => one(State(gateway), Path(id)).await,

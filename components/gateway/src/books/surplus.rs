@@ -15,7 +15,7 @@ fn who(surplus: &Surplus) -> Who<'_> {
 /// The accounts that a surplus touches.
 #[must_use]
 pub fn accounts(surplus: &Surplus) -> Vec<AccountSpec> {
-    let accounts = [Account::ChannelReceivable, Account::SuspenseLong];
+    let accounts = [Account::ChannelReceivable, Account::SuspenseLong, Account::OtherIncome];
     accounts.map(|account| account.spec(who(surplus), &surplus.currency)).into()
 }
 
@@ -39,6 +39,16 @@ pub fn given_back(surplus: &Surplus, epoch: u64) -> Result<PostRequest, BooksErr
         original: Some(taken_identity(surplus)),
         references: posting.references.into_iter().chain(refund).collect(),
         ..posting
+    })
+}
+
+/// Nobody may claim it any more.
+pub fn kept(surplus: &Surplus, epoch: u64) -> Result<PostRequest, BooksError> {
+    Ok(PostRequest {
+        identity: Some(identity(surplus.stored_date, format!("surplus-income:{}", surplus.attempt_id))),
+        effective_time: surplus.forfeited_at.unwrap_or(surplus.created_at).to_string(),
+        original: Some(taken_identity(surplus)),
+        ..posting(&events::SURPLUS_KEPT, surplus, epoch)?
     })
 }
 

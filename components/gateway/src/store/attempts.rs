@@ -9,13 +9,18 @@ use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::contradictions::Said;
 use super::{MissingSnafu, ReadSnafu, StateSnafu, Store, StoreError, one, optional, rows};
+use crate::decide::Kind;
 use crate::route::Decision;
 use crate::state::AttemptState;
 
 pub(super) const COLUMNS: &str =
     "attempt_id, order_id, ordinal, channel, fee_minor, config_hash, config_epoch, status,
     signed_at, network_id, network_time, code, action, paid_minor";
+
+/// The code of what two persons ended.
+pub(super) const DECIDED: &str = "Decided";
 
 /// An attempt as it is stored.
 #[derive(Clone, Debug)]
@@ -92,6 +97,25 @@ impl Ending {
     pub fn bare(status: AttemptState) -> Self {
         Self { status, network_id: None, network_time: None, code: None, action: None, paid_minor: None }
     }
+
+    /// By which number a network says it, too, where persons decided that it succeeded.
+    #[must_use]
+    pub fn confirms(&self, stored: &Attempt) -> Option<&str> {
+        let succeeded = [stored.status, self.status] == [AttemptState::Succeeded; 2];
+        let id = self.network_id.as_deref().filter(|id| !id.is_empty());
+        id.filter(|_| succeeded && stored.code.as_deref() == Some(DECIDED))
+    }
+
+    /// What it says against a success that is stored, if it does.
+    #[must_use]
+    pub fn denies(&self, stored: &Attempt) -> Option<&'static str> {
+        use AttemptState::{Closed, Declined, NotReceived, OtherAmount};
+        match (stored.status, self.status) {
+            (AttemptState::Succeeded, Declined | Closed | NotReceived) => Some("Failed"),
+            (AttemptState::Succeeded, OtherAmount) => Some("OtherAmount"),
+            _ => None,
+        }
+    }
 }
 
 /// An attempt that ends.
@@ -114,39 +138,36 @@ impl Store {
         let paid = matches!(ending.status, AttemptState::Succeeded | AttemptState::OtherAmount);
         if paid && stored.has_ended_unpaid() {
             self.note_surplus(&stored, ending).await?;
+        } else if let Some(what) = ending.denies(&stored) {
+            let said = Said { what, network_id: ending.network_id.as_deref(), at: ending.network_time };
+            self.contradict((Kind::Payment, attempt_id), said).await?;
+        } else if let Some(network_id) = ending.confirms(&stored) {
+            return self.confirm_decided(stored, (network_id, ending.network_time)).await;
         }
         Ok(stored)
     }
 
-    async fn end_all(&self, all: Arc<Vec<Ended>>) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
+    /// The network's own receipt is kept, rather than what persons read. What is not booked yet keeps
+    /// theirs: the ledger may have it already.
+    async fn confirm_decided(
+        &self,
+        stored: Attempt,
+        (network_id, at): (&str, Option<Timestamp>),
+    ) -> Result<Attempt, StoreError> {
+        let said = Said { what: "Succeeded", network_id: Some(network_id), at };
+        self.contradict((Kind::Payment, stored.attempt_id), said).await?;
         let sql = format!(
-            "WITH held AS (SELECT attempt_id AS held_id FROM gateway.attempts
-                WHERE attempt_id = ANY ($1) ORDER BY attempt_id FOR UPDATE)
-             UPDATE gateway.attempts SET status = t.became, network_id = coalesce(t.by_network, network_id),
-                network_time = coalesce(t.at, network_time), code = coalesce(t.with_code, code),
-                action = coalesce(t.to_do, action), paid_minor = t.paid, ended_at = CASE WHEN t.is_final THEN now() END
-             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bool[], $7::text[],
-                $8::jsonb[], $9::bigint[]) AS t(id, became, by_network, at, with_code, is_final, sources, to_do, paid)
-                JOIN held ON held_id = t.id
-             WHERE attempt_id = t.id AND status = ANY (string_to_array(t.sources, ',')) RETURNING {COLUMNS}"
+            "UPDATE gateway.attempts SET network_id = $2, network_time = coalesce($3, network_time)
+             WHERE attempt_id = $1 AND status = 'Succeeded' AND code = $4 AND EXISTS (SELECT FROM gateway.orders o
+                WHERE o.order_id = attempts.order_id AND o.status = 'Succeeded') RETURNING {COLUMNS}"
         );
-        let params: super::Params<'_> = &[
-            &all.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
-            &all.iter().map(|(_, ending)| ending.status.as_str()).collect::<Vec<_>>(),
-            &all.iter().map(|(_, ending)| ending.network_id.as_deref()).collect::<Vec<_>>(),
-            &all.iter().map(|(_, ending)| ending.network_time).collect::<Vec<_>>(),
-            &all.iter().map(|(_, ending)| ending.code.as_deref()).collect::<Vec<_>>(),
-            &all.iter().map(|(_, ending)| ending.status.is_final()).collect::<Vec<_>>(),
-            &all.iter().map(|(_, ending)| ending.status.sources().join(",")).collect::<Vec<_>>(),
-            &all.iter().map(|(_, ending)| ending.action.as_ref()).collect::<Vec<_>>(),
-            &all.iter().map(|(_, ending)| ending.paid_minor).collect::<Vec<_>>(),
-        ];
-        Self::attempts(&rows(&self.client().await?, "store the outcomes of attempts", &sql, params).await?)
+        let params: super::Params<'_> = &[&stored.attempt_id, &network_id, &at, &DECIDED];
+        let row = optional(&self.client().await?, "keep a receipt", &sql, params).await?;
+        row.as_ref().map_or(Ok(stored), Attempt::read)
     }
 
-    fn attempts(rows: &[Row]) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
-        let read = |row| Attempt::read(row).map(|attempt| (attempt.attempt_id, attempt));
-        rows.iter().map(read).collect()
+    async fn end_all(&self, all: Arc<Vec<Ended>>) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
+        end(&self.client().await?, &all).await
     }
 
     /// Replaces what a posting is decided on by something newer, where it is older
@@ -210,4 +231,36 @@ pub(super) async fn latest<C: GenericClient>(
 async fn read_attempt<C: GenericClient>(client: &C, attempt_id: Uuid) -> Result<Option<Row>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM gateway.attempts WHERE attempt_id = $1");
     optional(client, "read an attempt", &sql, &[&attempt_id]).await
+}
+
+/// Ends those that may end so.
+pub(super) async fn end<C: GenericClient>(
+    client: &C,
+    all: &[Ended],
+) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
+    let sql = format!(
+        "WITH held AS (SELECT attempt_id AS held_id FROM gateway.attempts
+            WHERE attempt_id = ANY ($1) ORDER BY attempt_id FOR UPDATE)
+         UPDATE gateway.attempts SET status = t.became, network_id = coalesce(t.by_network, network_id),
+            network_time = coalesce(t.at, network_time), code = coalesce(t.with_code, code),
+            action = coalesce(t.to_do, action), paid_minor = t.paid, ended_at = CASE WHEN t.is_final THEN now() END
+         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bool[], $7::text[],
+            $8::jsonb[], $9::bigint[]) AS t(id, became, by_network, at, with_code, is_final, sources, to_do, paid)
+            JOIN held ON held_id = t.id
+         WHERE attempt_id = t.id AND status = ANY (string_to_array(t.sources, ',')) RETURNING {COLUMNS}"
+    );
+    let params: super::Params<'_> = &[
+        &all.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+        &all.iter().map(|(_, ending)| ending.status.as_str()).collect::<Vec<_>>(),
+        &all.iter().map(|(_, ending)| ending.network_id.as_deref()).collect::<Vec<_>>(),
+        &all.iter().map(|(_, ending)| ending.network_time).collect::<Vec<_>>(),
+        &all.iter().map(|(_, ending)| ending.code.as_deref()).collect::<Vec<_>>(),
+        &all.iter().map(|(_, ending)| ending.status.is_final()).collect::<Vec<_>>(),
+        &all.iter().map(|(_, ending)| ending.status.sources().join(",")).collect::<Vec<_>>(),
+        &all.iter().map(|(_, ending)| ending.action.as_ref()).collect::<Vec<_>>(),
+        &all.iter().map(|(_, ending)| ending.paid_minor).collect::<Vec<_>>(),
+    ];
+    let rows = rows(client, "store the outcomes of attempts", &sql, params).await?;
+    let read = |row| Attempt::read(row).map(|attempt| (attempt.attempt_id, attempt));
+    rows.iter().map(read).collect()
 }

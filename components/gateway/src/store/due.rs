@@ -1,5 +1,5 @@
-//! What is looked at again and again until it has an end: refunds, payouts, surpluses and
-//! agreements, each in a table with the same columns for it.
+//! What is looked at again and again until it has an end: refunds, payouts, surpluses,
+//! agreements and contradictions, each in a table with the same columns for it.
 
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -13,6 +13,8 @@ pub enum Table {
     Payouts,
     Surpluses,
     Agreements,
+    /// Those whose posting is owed.
+    Contradictions,
 }
 
 impl Table {
@@ -23,6 +25,7 @@ impl Table {
             Self::Payouts => ("gateway.payouts", "payout_id"),
             Self::Surpluses => ("gateway.surpluses", "attempt_id"),
             Self::Agreements => ("gateway.agreements", "agreement_id"),
+            Self::Contradictions => ("gateway.contradictions", "contradiction_id"),
         }
     }
 }

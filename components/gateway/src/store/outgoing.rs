@@ -1,16 +1,20 @@
 //! Changes of state that refunds and payouts have alike, each one guarded statement on
 //! either table.
 
+use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use serde_json::Value;
 use snafu::ResultExt;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::contradictions::{Said, about};
 use super::due::Table;
 use super::outbox::{Event, publish};
-use super::{QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional, payouts, refunds};
-use crate::state::OutgoingState;
+use super::{QuerySnafu, Store, StoreError, execute, optional, payouts, refunds};
+
+/// The code of what was never sent: nothing that a network said.
+const UNSENT: &str = "ChannelUnavailable";
 
 /// How one ends.
 #[derive(Clone, Copy, Debug)]
@@ -66,13 +70,14 @@ impl Store {
     }
 
     /// It was not paid and never will be: the debit has to be given back.
-    pub async fn reverse_outgoing(&self, (table, id): (Table, Uuid), code: &str) -> Result<(), StoreError> {
-        let (name, key) = table.names();
-        let sql = format!(
-            "UPDATE {name} SET status = 'Reversing', failure_code = $2
-             WHERE {key} = $1 AND status = 'Sending'"
-        );
-        execute(&self.client().await?, "mark it as declined", &sql, &[&id, &code]).await?;
+    pub async fn reverse_outgoing(&self, row: (Table, Uuid), code: &'static str) -> Result<(), StoreError> {
+        let client = self.client().await?;
+        if reverse(&client, row, code).await? || code == UNSENT {
+            return Ok(());
+        }
+        // Whoever comes second finds it done. That persons had decided otherwise is no such thing.
+        drop(client);
+        self.contradict(about(row), Said { what: "Failed", network_id: None, at: None }).await?;
         Ok(())
     }
 
@@ -98,43 +103,61 @@ impl Store {
         let what = "end a refund or a payout";
         let mut client = self.client().await?;
         let transaction = client.transaction().await.context(QuerySnafu { what })?;
-        let columns = if table == Table::Payouts { payouts::COLUMNS } else { refunds::COLUMNS };
-        let Some(row) = ended(&transaction, (table, id), columns, end).await? else {
+        let Some(told) = end_and_tell(&transaction, (table, id), end).await? else {
             drop(transaction);
             drop(client);
             return self.ended_before((table, id), end).await;
         };
-        let Told { kind, app, payload } = match table {
-            Table::Payouts => payouts::told(&row)?,
-            Table::Refunds | Table::Surpluses | Table::Agreements => {
-                refunds::told(&transaction, &row).await?
-            }
-        };
-        let told = publish(&transaction, &Event { kind, app: &app, subject: id, payload }).await?;
         transaction.commit().await.context(QuerySnafu { what })?;
         self.wake(told);
         Ok(())
     }
 
     /// Whoever comes second finds it done. A success of what was given back to the merchant
-    /// is no such thing.
-    async fn ended_before(&self, (table, id): (Table, Uuid), end: End<'_>) -> Result<(), StoreError> {
-        let (name, key) = table.names();
-        let sql = format!("SELECT status FROM {name} WHERE {key} = $1");
-        let row = one(&self.client().await?, "read its state", &sql, &[&id]).await?;
-        let status: String = row.try_get(0).context(ReadSnafu)?;
-        let stored = OutgoingState::parse(&status).context(StateSnafu)?;
-        let reversed = matches!(stored, OutgoingState::Reversing | OutgoingState::Failed);
-        if reversed && matches!(end, End::Succeeded(_)) {
-            tracing::error!(%id, table = name, %stored, "the network paid what was given back to the merchant");
-            return Err(StoreError::Contradiction { id });
+    /// is no such thing: it is kept as a contradiction.
+    async fn ended_before(&self, row: (Table, Uuid), end: End<'_>) -> Result<(), StoreError> {
+        if let End::Succeeded(network_id) = end {
+            let said = Said { what: "Succeeded", network_id: Some(network_id), at: None };
+            self.contradict(about(row), said).await?;
         }
         Ok(())
     }
 }
 
+/// Gives it up, where it is with the network; false where it is not.
+pub(super) async fn reverse<C: GenericClient>(
+    client: &C,
+    (table, id): (Table, Uuid),
+    code: &str,
+) -> Result<bool, StoreError> {
+    let (name, key) = table.names();
+    let sql = format!(
+        "UPDATE {name} SET status = 'Reversing', failure_code = $2
+         WHERE {key} = $1 AND status = 'Sending'"
+    );
+    Ok(execute(client, "mark it as declined", &sql, &[&id, &code]).await? == 1)
+}
+
+/// Ends it and publishes the end: is its app to be told? None where it is not in a state that
+/// leads there.
+pub(super) async fn end_and_tell<C: GenericClient>(
+    client: &C,
+    (table, id): (Table, Uuid),
+    end: End<'_>,
+) -> Result<Option<bool>, StoreError> {
+    let columns = if table == Table::Payouts { payouts::COLUMNS } else { refunds::COLUMNS };
+    let Some(row) = ended(client, (table, id), columns, end).await? else { return Ok(None) };
+    let Told { kind, app, payload } = match table {
+        Table::Payouts => payouts::told(&row)?,
+        Table::Refunds | Table::Surpluses | Table::Agreements | Table::Contradictions => {
+            refunds::told(client, &row).await?
+        }
+    };
+    Ok(Some(publish(client, &Event { kind, app: &app, subject: id, payload }).await?))
+}
+
 /// The row as it ends; none where it is not in a state that leads there.
-async fn ended<C: deadpool_postgres::GenericClient>(
+async fn ended<C: GenericClient>(
     client: &C,
     (table, id): (Table, Uuid),
     columns: &str,

@@ -10,14 +10,18 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::attempts::{Attempt, Ending};
+use super::contradictions::{self, Said};
+use super::decide::NAMED;
 use super::due::Table;
 use super::outbox::{Event, publish};
 use super::{QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional, rows};
+use crate::decide::Kind;
 use crate::state::SurplusState;
 
 const COLUMNS: &str =
     "attempt_id, order_id, channel, reason, amount_minor, currency, stored_date, network_id,
-    network_time, status, refund_id, tries, signed_at, refund_network_id, held_because, created_at, checks";
+    network_time, status, refund_id, tries, signed_at, refund_network_id, held_because, created_at, checks,
+    forfeited_at";
 
 /// A surplus as it is stored.
 #[derive(Clone, Debug)]
@@ -44,6 +48,8 @@ pub struct Surplus {
     pub created_at: Timestamp,
     /// How often it was looked at.
     pub checks: i32,
+    /// When two persons decided that nobody may claim it any more.
+    pub forfeited_at: Option<Timestamp>,
 }
 
 impl Surplus {
@@ -67,6 +73,7 @@ impl Surplus {
                 held_because: row.try_get("held_because")?,
                 created_at: row.try_get("created_at")?,
                 checks: row.try_get("checks")?,
+                forfeited_at: row.try_get("forfeited_at")?,
             };
             Ok((surplus, row.try_get("status")?))
         };
@@ -118,7 +125,9 @@ impl<'a> Step<'a> {
             Self::SendAgain(_) => (vec![Sending], Booked),
             // Every request bears the same number: whichever it was, the money is back.
             Self::Repay(_) => (vec![Sending, Booked, Held], Repaid),
-            Self::Hold(seen, _) => (vec![seen], Held),
+            // Whose end is decided is held no more, whatever the network repeats.
+            Self::Hold(seen, _) if matches!(seen, Told | Booked | Sending | Held) => (vec![seen], Held),
+            Self::Hold(..) => (vec![], Held),
         }
     }
 
@@ -136,10 +145,22 @@ impl<'a> Step<'a> {
 }
 
 impl Store {
-    /// Notes that a network took money for an attempt that has ended otherwise. Told
-    /// again, it is the same surplus.
+    /// Notes that a network took money for an attempt that has ended otherwise, and that it
+    /// contradicts whoever decided that end. Told again, it is the same surplus.
     pub async fn note_surplus(&self, attempt: &Attempt, said: &Ending) -> Result<(), StoreError> {
-        insert(&self.client().await?, attempt, (&said.network_id, said.network_time), None).await
+        let what = "note a surplus";
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.context(QuerySnafu { what })?;
+        insert(&transaction, attempt, (&said.network_id, said.network_time), None).await?;
+        let about = (Kind::Payment, attempt.attempt_id);
+        let network_id = said.network_id.as_deref();
+        let said = Said { what: "Succeeded", network_id, at: said.network_time };
+        let is_new = contradictions::insert(&transaction, about, said).await?;
+        transaction.commit().await.context(QuerySnafu { what })?;
+        if is_new {
+            contradictions::tell(about, said);
+        }
+        Ok(())
     }
 
     /// Leads it on; none where somebody else has. Whoever was slow does not touch a newer
@@ -198,6 +219,15 @@ impl Store {
         Ok(())
     }
 
+    /// It is income.
+    pub async fn forfeit_surplus(&self, attempt_id: Uuid, transaction_id: Uuid) -> Result<(), StoreError> {
+        let sql = "UPDATE gateway.surpluses SET status = 'Forfeited', income_transaction_id = $2,
+                next_check_at = NULL WHERE attempt_id = $1 AND status = 'Forfeiting'";
+        execute(&self.client().await?, "end a surplus as income", sql, &[&attempt_id, &transaction_id])
+            .await?;
+        Ok(())
+    }
+
     /// The one of an attempt, or whose refund the network knows by this id.
     pub async fn surplus(&self, id: Uuid) -> Result<Option<Surplus>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM gateway.surpluses WHERE attempt_id = $1 OR refund_id = $1");
@@ -211,15 +241,20 @@ impl Store {
         rows.iter().map(Surplus::read).collect()
     }
 
-    /// A person asks for another try of one that is held; none where none is.
-    pub async fn retry_surplus(&self, attempt_id: Uuid) -> Result<Option<Surplus>, StoreError> {
+    /// A person asks for another try of one that is held; none where none is. The network gives
+    /// it back once under its number, however often it is asked: it takes no second person.
+    pub async fn retry_surplus(
+        &self,
+        attempt_id: Uuid,
+        subject: &str,
+    ) -> Result<Option<Surplus>, StoreError> {
         let sql = format!(
             "UPDATE gateway.surpluses SET held_because = NULL, next_check_at = now(), checks = 0, tries = 0,
                 status = CASE WHEN suspense_transaction_id IS NULL THEN 'Told' ELSE 'Booked' END
              WHERE attempt_id = $1 AND status = 'Held' RETURNING {COLUMNS}"
         );
-        let row = optional(&self.client().await?, "try a surplus again", &sql, &[&attempt_id]).await?;
-        row.as_ref().map(Surplus::read).transpose()
+        let found = self.under("try a surplus again", (NAMED, &[&subject]), (&sql, &[&attempt_id])).await?;
+        found.first().map(Surplus::read).transpose()
     }
 
     /// A page, oldest attempt first.
@@ -245,6 +280,35 @@ impl Store {
         let row = one(&self.client().await?, "count surpluses", sql, &[]).await?;
         Ok((row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?))
     }
+}
+
+/// The network gave it back, as two persons say; false where it is not held, or not booked.
+pub(super) async fn repaid<C: GenericClient>(
+    client: &C,
+    attempt_id: Uuid,
+    (network_id, network_time): (&str, Timestamp),
+) -> Result<bool, StoreError> {
+    let sql = "UPDATE gateway.surpluses SET status = 'Repaid', held_because = NULL, next_check_at = now(),
+            refund_network_id = $2, signed_at = coalesce(signed_at, $3)
+         WHERE attempt_id = $1 AND status = 'Held' AND suspense_transaction_id IS NOT NULL";
+    let params: super::Params<'_> = &[&attempt_id, &network_id, &network_time];
+    Ok(execute(client, "end a surplus as repaid", sql, params).await? == 1)
+}
+
+/// Nobody may claim it, as two persons say; false where it is not held, or not booked.
+pub(super) async fn forfeit<C: GenericClient>(client: &C, attempt_id: Uuid) -> Result<bool, StoreError> {
+    let sql =
+        "UPDATE gateway.surpluses SET status = 'Forfeiting', held_because = NULL, next_check_at = now(),
+            forfeited_at = now()
+         WHERE attempt_id = $1 AND status = 'Held' AND suspense_transaction_id IS NOT NULL";
+    Ok(execute(client, "give a surplus up", sql, &[&attempt_id]).await? == 1)
+}
+
+/// Is it booked as suspense?
+pub(super) async fn is_booked<C: GenericClient>(client: &C, attempt_id: Uuid) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM gateway.surpluses
+         WHERE attempt_id = $1 AND suspense_transaction_id IS NOT NULL";
+    Ok(optional(client, "read a surplus", sql, &[&attempt_id]).await?.is_some())
 }
 
 /// Of an attempt of which a query said that another amount was paid, it is confirmed.
@@ -291,4 +355,20 @@ fn event(row: &Row) -> Result<(String, Uuid, serde_json::Value), tokio_postgres:
         "reason": row.try_get::<_, String>("reason")?,
     });
     Ok((row.try_get("app_id")?, order_id, payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A network that declines again changes nothing of what is decided or done.
+    #[test]
+    fn what_is_on_its_way_out_of_suspense_is_held_no_more() {
+        use SurplusState::{Booked, Held, Sending, Told};
+        for seen in SurplusState::ALL {
+            let (from, to) = Step::Hold(*seen, "Declined").way();
+            let holds = [Told, Booked, Sending, Held].contains(seen);
+            assert_eq!((from, to), (if holds { vec![*seen] } else { vec![] }, Held), "{seen}");
+        }
+    }
 }

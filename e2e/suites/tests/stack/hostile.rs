@@ -235,6 +235,8 @@ pub(crate) async fn written(postgres: &Postgres) -> Result<Vec<i64>> {
         "gateway.risk_entries",
         "gateway.risk_journal",
         "gateway.risk_windows",
+        "gateway.decisions",
+        "gateway.contradictions",
         "ledger.transactions",
         "ledger.refusals",
     ] {

@@ -1,9 +1,9 @@
 //! A gateway is killed between every two commits of a payout; another one goes on, and the
 //! money moves once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use payplane_client::call::CallError;
 use payplane_client::message::PaymentStatus::{self, Failed, Succeeded};
 use payplane_client::message::Payout;
@@ -16,7 +16,6 @@ use crate::networks::{NETWORKS, SOON};
 use crate::payout_stage::{BANK, agree, bank, fund, paid_out, payout, sale};
 
 const FUNDS: i64 = 1_000_000;
-const STEP_MAX: Duration = Duration::from_secs(20);
 /// The bank's window of 70 s, and the resolver's longest interval.
 const WINDOW_CLOSED: Duration = Duration::from_secs(140);
 
@@ -131,7 +130,7 @@ impl Scene {
 
     async fn until_it(&self, number: &str, is: &str) -> Result<()> {
         let sql = format!("SELECT count(*) FROM gateway.payouts WHERE payout_number = '{number}' AND {is}");
-        self.until(&sql, 1).await
+        self.stack.until(&sql, 1).await
     }
 
     async fn until_booked(&self, number: &str, key: &str) -> Result<()> {
@@ -139,16 +138,7 @@ impl Scene {
             "SELECT count(*) FROM ledger.transactions JOIN gateway.payouts ON key = '{key}:' || payout_id
              WHERE payout_number = '{number}'"
         );
-        self.until(&sql, 1).await
-    }
-
-    async fn until(&self, sql: &str, count: i64) -> Result<()> {
-        let began = Instant::now();
-        while self.stack.count(sql).await? != count {
-            ensure!(began.elapsed() < STEP_MAX, "it does not come so far: {sql}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
+        self.stack.until(&sql, 1).await
     }
 
     /// Holds its row: whoever wants to store something of it waits.
@@ -174,10 +164,10 @@ impl Scene {
     async fn dies(&mut self, held: Option<Client>) -> Result<()> {
         let waits = "FROM pg_stat_activity WHERE usename = 'gateway' AND wait_event_type = 'Lock'";
         let waiting = format!("SELECT count(*) {waits}");
-        self.until(&waiting, i64::from(held.is_some())).await?;
+        self.stack.until(&waiting, i64::from(held.is_some())).await?;
         self.stack.gateways[0].kill_9()?;
         self.owner.query(&format!("SELECT pg_terminate_backend(pid) {waits}"), &[]).await?;
-        self.until(&waiting, 0).await?;
+        self.stack.until(&waiting, 0).await?;
         if let Some(held) = held {
             held.batch_execute("ROLLBACK").await?;
         }

@@ -45,6 +45,9 @@ async fn held(stack: &Stack, app: &App, network: &Network) -> Result<()> {
     let path = format!("/admin/v1/surpluses/{}/retry", first["attemptId"].as_str().unwrap_or_default());
     let (status, again) = stack.admin("admin-client", "POST", &path, &Value::Null).await?;
     ensure!(status == 200 && again["status"] == "Booked", "{again}");
+    let noted =
+        "SELECT count(*) FROM gateway.registry_audit WHERE kind = 'surplus' AND subject = 'admin-client'";
+    ensure!(stack.count(noted).await? == 1, "in whose name");
     let second = declined(stack).await?;
     ensure!(first["refundId"] == second["refundId"], "under another number it could come twice: {second}");
     Ok(())
