@@ -218,7 +218,9 @@ async fn ends(stack: &Stack, app: &payplane_client::call::App) -> Result<()> {
         asked["description"] = format!("rent {fault}").into();
         let _: Value = app.send("/v1/agreements", &asked).await?;
         assert_eq!(status(&confirm(app, number, CODE).await?), "Active");
-        assert_eq!(status(&end(app, number).await?), "Ending", "{number}: nobody says that it ended");
+        // Nobody says that it ended: unless the resolver is faster than the answer.
+        let told = end(app, number).await?;
+        ensure!(["Ending", "Ended"].contains(&status(&told)), "{told}");
         assert_eq!(code(pay(app, &by_agreement(number, 100, number)).await), "AgreementNotActive");
         let ended = until(app, number, "Ended", SOON).await?;
         ensure!(at_bank(stack, &ended).await?.0["details"]["endedAt"].is_string(), "{number}");
