@@ -2,6 +2,7 @@
 //! the callers were told: acknowledged but missing 0, doubled 0, every unknown resolved.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use crate::harness::*;
 
 const WORKERS: usize = 12;
-const TIMES: u64 = 4;
+const TIMES: RangeInclusive<u64> = 4..=20;
 /// Nobody waits for longer, whatever happened to the server.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -26,9 +27,16 @@ struct Record {
     unsent: usize,
 }
 
+/// What was done, and what was in flight when something befell the server.
+#[derive(Default)]
+struct Met {
+    done: AtomicUsize,
+    in_flight: AtomicUsize,
+}
+
 /// Posts one sale after the other; an unknown one is asked for again under the
 /// same identity until it is answered.
-async fn work(worker: usize, books: Books, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) -> Record {
+async fn work(worker: usize, books: Books, stop: Arc<AtomicBool>, met: Arc<Met>) -> Record {
     let mut record = Record::default();
     let mut n = 0;
     while !stop.load(Ordering::Acquire) {
@@ -42,13 +50,16 @@ async fn work(worker: usize, books: Books, stop: Arc<AtomicBool>, done: Arc<Atom
                     | BooksError::Locked
                     | BooksError::Waited
                     | BooksError::Ended,
-                ) => record.unknown += 1,
+                ) => {
+                    record.unknown += 1;
+                    met.in_flight.fetch_add(1, Ordering::AcqRel);
+                }
                 Err(_) => record.unsent += 1,
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         record.acknowledged.push((key, id));
-        done.fetch_add(1, Ordering::AcqRel);
+        met.done.fetch_add(1, Ordering::AcqRel);
         n += 1;
     }
     record
@@ -64,21 +75,26 @@ struct Tally {
     unsent: usize,
 }
 
-/// Something befalls the server again and again while many post.
-async fn befall(ledger: &mut Ledger, times: u64, what: impl Fn(&mut Postgres, u64)) -> Tally {
+/// Something befalls the server again and again while many post: so often, and until it met
+/// something in flight. Most of the time a batch is being gathered, or none is there.
+async fn befall(ledger: &mut Ledger, times: RangeInclusive<u64>, what: impl Fn(&mut Postgres, u64)) -> Tally {
     let stop = Arc::new(AtomicBool::new(false));
-    let done = Arc::new(AtomicUsize::new(0));
+    let met = Arc::new(Met::default());
     let mut workers = JoinSet::new();
     for n in 0..WORKERS {
-        workers.spawn(work(n, ledger.books.clone(), stop.clone(), done.clone()));
+        workers.spawn(work(n, ledger.books.clone(), stop.clone(), met.clone()));
     }
-    for time in 0..times {
+    for time in 0..*times.end() {
+        if time >= *times.start() && met.in_flight.load(Ordering::Acquire) > 0 {
+            break;
+        }
         // Each time it meets writes in flight, whatever the disk's speed.
-        let goal = done.load(Ordering::Acquire) + 100;
+        let goal = met.done.load(Ordering::Acquire) + 100;
         let posted = async {
-            while done.load(Ordering::Acquire) < goal {
+            while met.done.load(Ordering::Acquire) < goal {
                 tokio::time::sleep(Duration::from_millis(5 + time)).await;
             }
+            tokio::time::sleep(Duration::from_millis(3 * time)).await;
         };
         timeout(ANSWERED_WITHIN, posted).await.unwrap();
         what(&mut ledger.postgres, time);
@@ -143,6 +159,7 @@ async fn without_fsync_the_power_takes_what_was_acknowledged() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     ledger.postgres.sync_disk();
-    let tally = befall(&mut ledger, 1, |postgres, _| assert!(postgres.cut_power(None).unwrap() > 0)).await;
+    let tally =
+        befall(&mut ledger, 1..=1, |postgres, _| assert!(postgres.cut_power(None).unwrap() > 0)).await;
     assert!(tally.missing > 0, "{tally:?}");
 }
