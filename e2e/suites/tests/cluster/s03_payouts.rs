@@ -97,6 +97,7 @@ fn agreements_are_signed_where_the_bank_has_them() {
     let app = ready(TENANT, 60);
     let name = "bank-agreed";
     apply("demo-bankdirect", "bankDirect", "bankdirect", name);
+    tenant::await_condition(&["pch", name, "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
     let signed = app.sign(&format!("yes-{}", env::seed())).expect("it is asked for");
     assert_eq!((&signed["status"], &signed["channel"]), (&json!("AwaitingCode"), &json!(name)), "{signed}");
     let none = json!({"spec": {"bankDirect": {"agreements": false}}});
