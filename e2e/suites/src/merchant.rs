@@ -104,10 +104,10 @@ impl App {
         self.call("query-payout", &format!("{}/ca.crt", self.folder), &of)
     }
 
-    /// Asks a bank for an agreement of an account's owner.
+    /// Asks a bank for an agreement about an account that it does not know.
     pub fn sign(&self, agreement: &str) -> Result<Value, String> {
         let of = ["--agreement-date", PAYOUT_DATE, "--agreement-number", agreement, "--merchant", "M1"];
-        let by = ["--account-number", "6222020200112233445", "--account-name", "Li Hua"];
+        let by = ["--account-number", "6222020200112239001", "--account-name", "Li Hua"];
         self.call("sign", &format!("{}/ca.crt", self.folder), &[&of[..], &by].concat())
     }
 

@@ -99,7 +99,11 @@ fn agreements_are_signed_where_the_bank_has_them() {
     apply("demo-bankdirect", "bankDirect", "bankdirect", name);
     tenant::await_condition(&["pch", name, "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
     let signed = app.sign(&format!("yes-{}", env::seed())).expect("it is asked for");
-    assert_eq!((&signed["status"], &signed["channel"]), (&json!("AwaitingCode"), &json!(name)), "{signed}");
+    assert_eq!(
+        (&signed["status"], &signed["failureCode"], &signed["channel"]),
+        (&json!("Failed"), &json!("AccountUnknown"), &json!(name)),
+        "the bank says so, and nothing is open: {signed}"
+    );
     let none = json!({"spec": {"bankDirect": {"agreements": false}}});
     kubectl::patch(&["pch", name, "-n", NAMESPACE], &none).expect("patched");
     tenant::await_condition(&["pch", name, "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
