@@ -18,10 +18,10 @@ use super::id_of;
 use super::idempotency::Key;
 use super::parameters::no_more;
 use super::path::Path;
-use super::payouts::{NAME_CHARS_MAX, PAYEE_LENGTH_MAX};
+use super::payouts::{NAME_CHARS_MAX, check_account};
 use super::problem::{Code, Problem};
 use super::signed::verified;
-use super::wire::{hash, is_name};
+use super::wire::hash;
 use crate::gateway::{Caller, Gateway};
 use crate::pay::nonce_used;
 use crate::state::agreement::AgreementState;
@@ -58,10 +58,7 @@ impl AgreementRequest {
         };
         payplane_api::id::check("method", &request.method, 32)
             .map_err(|e| Problem::field("method", e.to_string()))?;
-        if !is_name(&request.account_number) {
-            let why = format!("must be 1 to {PAYEE_LENGTH_MAX} printable ASCII characters without spaces");
-            return Err(Problem::field("accountNumber", why));
-        }
+        check_account("accountNumber", &request.account_number)?;
         fields.end()?;
         Ok(request)
     }

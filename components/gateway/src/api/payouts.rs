@@ -78,12 +78,18 @@ impl PayoutRequest {
 
 pub(super) fn payee(fields: &mut Fields) -> Result<Payee, Problem> {
     let payee = Payee { account: fields.text(PAYEE[0])?, name: fields.free_text(PAYEE[1], NAME_CHARS_MAX)? };
-    let plain = payee.account.bytes().all(|byte| byte.is_ascii_graphic());
-    if !plain || !(1..=PAYEE_LENGTH_MAX).contains(&payee.account.len()) {
-        let why = format!("must be 1 to {PAYEE_LENGTH_MAX} printable ASCII characters without spaces");
-        return Err(Problem::field(PAYEE[0], why));
-    }
+    check_account(PAYEE[0], &payee.account)?;
     Ok(payee)
+}
+
+/// Checks the number of an account.
+pub(super) fn check_account(field: &str, account: &str) -> Result<(), Problem> {
+    let plain = account.bytes().all(|byte| byte.is_ascii_graphic());
+    if !plain || !(1..=PAYEE_LENGTH_MAX).contains(&account.len()) {
+        let why = format!("must be 1 to {PAYEE_LENGTH_MAX} printable ASCII characters without spaces");
+        return Err(Problem::field(field, why));
+    }
+    Ok(())
 }
 
 /// A payout as the app sees it. Its inner states show as Processing.
