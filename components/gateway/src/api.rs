@@ -25,6 +25,7 @@ mod standing;
 mod strict;
 mod surpluses;
 mod terminals;
+mod terms;
 pub mod wire;
 
 use axum::body::Bytes;

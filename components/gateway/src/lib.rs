@@ -43,6 +43,7 @@ pub mod state;
 pub mod store;
 pub mod surplus;
 pub mod terminal;
+pub mod terms;
 pub mod works;
 
 use std::net::SocketAddr;

@@ -22,7 +22,7 @@ pub struct Asked<'a> {
 /// A limit, and the counter of its day or month.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// As the Channel names it: `perMerchant.perDay`.
+    /// As the Channel names it, `perMerchant.perDay`, or the merchant's terms, `terms.perDay`.
     pub name: &'static str,
     pub counter: String,
     /// The last day that the counter is about.
@@ -67,7 +67,7 @@ pub fn of(rules: &LimitConfig, asked: &Asked<'_>) -> Vec<Limit> {
     limits
 }
 
-fn per(names: [&'static str; 2], rules: &AllowanceConfig, whose: &str, date: Date) -> Vec<Limit> {
+pub(crate) fn per(names: [&'static str; 2], rules: &AllowanceConfig, whose: &str, date: Date) -> Vec<Limit> {
     let windows =
         [(rules.per_day, date, date), (rules.per_month, date.first_of_month(), date.last_of_month())];
     let limits = names.into_iter().zip(windows).filter_map(|(name, (quota, first_day, last_day))| {

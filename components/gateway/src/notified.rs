@@ -72,10 +72,9 @@ async fn take_payment(
     notification: &Notification,
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
-    let attempt = patience.keep(|| gateway.store.attempt(id)).await?.filter(|a| a.channel == channel);
-    let Some(attempt) = attempt else { return Ok(None) };
-    let order_id = attempt.order_id;
-    let order = patience.keep(|| gateway.store.order(order_id)).await?;
+    let known = patience.keep(|| gateway.store.known_payment(id)).await?;
+    let Some((_, order)) = known.filter(|(attempt, _)| attempt.channel == channel) else { return Ok(None) };
+    let order_id = order.order_id;
     let amount = settle::amount(&order)?;
     let other = surplus::other_amount(&notification.outcome, amount);
     if let Some(ending) = other.filter(|_| notification.currency.is_none_or(|said| said == amount.currency()))

@@ -30,6 +30,7 @@ use crate::store::begin::{Begin, Begun};
 use crate::store::orders::{Created, NewOrder, Order};
 use crate::store::{self, Store};
 use crate::terminal::Claim;
+use crate::terms::InForce;
 
 /// Networks that are tried for one order, each only after the one before has
 /// surely had no effect.
@@ -45,6 +46,21 @@ pub struct Paid {
 struct Asked {
     request: PayRequest,
     agreed: Option<ByAgreement>,
+    terms: Option<InForce>,
+}
+
+impl Asked {
+    /// The limit of the merchant's terms that it exceeds by itself.
+    fn exceeded(&self, channel: &str) -> Option<Reached> {
+        self.terms.as_ref()?.exceeded(channel, self.request.amount)
+    }
+
+    fn govern(&self, decision: Decision) -> Decision {
+        match &self.terms {
+            Some(terms) => terms.govern(decision, (&self.request.method, self.request.amount)),
+            None => decision,
+        }
+    }
 }
 
 /// What came of one channel's turn.
@@ -96,21 +112,22 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
 
     // 3. Create the order, with the request's nonce. Of equal requests one is
     // first; every other gets its order, in the state of that moment.
-    let order = match caller.patience.keep(|| gateway.store.create_order(&new, &caller.nonce)).await? {
-        Created::New(order) => *order,
-        Created::Known(order) => return same_order(*order, &new),
-        Created::NonceUsed => return Err(nonce_used()),
-        Created::Refused(why) => {
-            return Err(refused(why, (&new.app_id, &new.merchant_id), new.terminal.as_ref()));
-        }
-    };
+    let (order, terms) =
+        match caller.patience.keep(|| gateway.store.create_order(&new, &caller.nonce)).await? {
+            Created::New(order, terms) => (*order, terms),
+            Created::Known(order) => return same_order(*order, &new),
+            Created::NonceUsed => return Err(nonce_used()),
+            Created::Refused(why) => {
+                return Err(refused(why, (&new.app_id, &new.merchant_id), new.terminal.as_ref()));
+            }
+        };
     let order_id = order.order_id;
     tracing::info!(%order_id, "order created");
 
     // From here on it goes on also when the caller hangs up.
     let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
     let span = tracing::info_span!("payment", %order_id);
-    let asked = Asked { request, agreed };
+    let asked = Asked { request, agreed, terms };
     let rest = async move { work.carry_out(&settings, order, &asked, &routes, (trace, patience)).await };
     let order = match settle::work_for(gateway, caller, (order_id, span), rest).await {
         Some(order) => {
@@ -140,7 +157,11 @@ impl Gateway {
         // 5. Call the channel, and store what came of it.
         let (mut attempt, mut attempts, mut reached, mut is_over) = (None, 0_usize, vec![], false);
         for decision in routes {
-            let (decision, times) = (decision.after(&reached), (trace, patience));
+            if let Some(limit) = asked.exceeded(&decision.channel) {
+                reached.push(limit);
+                continue;
+            }
+            let (decision, times) = (asked.govern(decision.after(&reached)), (trace, patience));
             match self.call_channel(&settings.value, (&order, asked, &question), &decision, times).await? {
                 Called::NotBegun => {}
                 Called::Over => is_over = true,
@@ -179,11 +200,12 @@ impl Gateway {
     async fn call_channel(
         &self,
         settings: &Settings,
-        (order, Asked { request, agreed }, question): (&Order, &Asked, &Option<Arc<Question>>),
+        (order, asked, question): (&Order, &Asked, &Option<Arc<Question>>),
         decision: &Decision,
         (trace, patience): (Trace, Patience),
     ) -> Result<Called, SettleError> {
         let Some(channel) = settings.channel(&decision.channel) else { return Ok(Called::NotBegun) };
+        let Asked { request, agreed, .. } = asked;
         let attempt_id = Uuid::now_v7();
         let number = Store::number(attempt_id);
         let pay = Pay {
@@ -208,7 +230,7 @@ impl Gateway {
             signed_at: prepared.signed_at,
             amount_minor: request.amount.minor(),
             agreement_id: agreed.as_ref().map(|agreed| agreed.agreement_id),
-            limits: self.limits_on(&channel.name, (order, request), prepared.signed_at),
+            limits: self.limits_on(&channel.name, (order, asked), prepared.signed_at),
             risk: question.clone(),
         };
         match patience.keep(|| self.store.begin_attempt(&begin)).await? {
@@ -274,7 +296,7 @@ impl Gateway {
     fn limits_on(
         &self,
         channel: &str,
-        (order, request): (&Order, &PayRequest),
+        (order, Asked { request, terms, .. }): (&Order, &Asked),
         signed_at: Timestamp,
     ) -> Vec<limits::Limit> {
         let settings = self.settings();
@@ -287,7 +309,9 @@ impl Gateway {
             payer: request.payer_id.as_deref(),
             date: settings.value.calendar.date(signed_at),
         };
-        rules.map(|rules| limits::of(rules, &asked)).unwrap_or_default()
+        let mut limits = rules.map(|rules| limits::of(rules, &asked)).unwrap_or_default();
+        limits.extend(terms.iter().flat_map(|terms| terms.limits(request.amount.currency(), &asked)));
+        limits
     }
 }
 

@@ -21,7 +21,8 @@ use crate::route;
 use crate::settings::{ChannelSettings, Settings};
 use crate::state::AttemptState;
 use crate::store::attempts::Attempt;
-use crate::store::orders::{Awaited, Order};
+use crate::store::orders::Order;
+use crate::store::postpone::Awaited;
 use crate::store::{Store, StoreError};
 
 /// Decisions of one posting in one go; the resolver makes more.
@@ -72,8 +73,8 @@ pub async fn finish(
     let code = match attempt.status {
         AttemptState::Succeeded => return book(gateway, &order, attempt, (trace, patience)).await,
         AttemptState::Sending | AttemptState::Processing | AttemptState::Unknown => {
-            let awaited = Awaited::Network(attempt.action.as_ref());
-            return Ok(patience.keep(|| gateway.store.postpone_order(order.order_id, awaited)).await?);
+            let awaited = || Awaited::Network(attempt.action.clone());
+            return Ok(patience.keep(|| gateway.store.postpone_order(order.order_id, awaited())).await?);
         }
         AttemptState::Declined => "Declined",
         AttemptState::Closed => "Closed",
@@ -138,6 +139,11 @@ async fn post_sale(
                     (&order.method, amount, order.stored_date),
                     attempt.fee_minor,
                 );
+                let terms = || gateway.store.terms_on(&order.merchant_id, order.stored_date);
+                let decision = match patience.keep(terms).await? {
+                    Some(terms) => terms.govern(decision, (&order.method, amount)),
+                    None => decision,
+                };
                 let least = i64::try_from(epoch_min).unwrap_or(i64::MAX);
                 attempt = patience.keep(|| gateway.store.decide_again(&attempt, &decision, least)).await?;
             }

@@ -17,12 +17,14 @@ mod fence;
 mod gather;
 pub mod handover;
 pub mod history;
+mod known;
 pub mod nonces;
 pub mod open_items;
 pub mod orders;
 pub mod outbox;
 pub mod outgoing;
 pub mod payouts;
+pub mod postpone;
 pub mod refunds;
 pub mod registry;
 pub mod risk_lists;
@@ -30,6 +32,7 @@ pub mod standing;
 mod succeed;
 pub mod surpluses;
 pub mod terminals;
+pub mod terms;
 pub mod tries;
 
 use std::sync::Arc;
@@ -106,12 +109,14 @@ pub struct Store {
     gathers: Gathers,
 }
 
-/// Writes that are gathered into statements of many.
+/// Writes, and one read, that are gathered into statements of many.
 #[derive(Clone, Default)]
 struct Gathers {
-    create: Gather<create::New, orders::Order>,
+    create: Gather<create::New, create::NewlyMade>,
     begin: Gather<begin::Begin, begin::Begun>,
     end: Gather<attempts::Ended, attempts::Attempt>,
+    postpone: Gather<postpone::Postponed, orders::Order>,
+    known: Gather<uuid::Uuid, (attempts::Attempt, orders::Order)>,
     succeed: Gather<succeed::Success, orders::Order>,
 }
 

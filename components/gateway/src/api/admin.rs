@@ -43,6 +43,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .merge(super::payouts::admin_router())
         .merge(super::standing::router())
         .merge(super::terminals::router())
+        .merge(super::terms::router())
         .merge(super::audit::router())
         .merge(super::risk::router())
         .layer(from_fn(|request, next| only(&[CN_ADMIN_CLIENT, CN_ADMIN_CHECKER], request, next)))

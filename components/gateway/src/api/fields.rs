@@ -157,6 +157,15 @@ impl Fields {
         minor.ok_or_else(|| Problem::field(name, detail))
     }
 
+    /// A whole number, from nothing to the most there is.
+    pub(super) fn amount(&mut self, name: &str, max: i64) -> Result<Option<i64>, Problem> {
+        let Some(value) = self.optional(name) else { return Ok(None) };
+        let number = value.as_i64().filter(|number| (0..=max).contains(number));
+        number
+            .map(Some)
+            .ok_or_else(|| Problem::field(name, format!("must be a whole number from 0 to {max}")))
+    }
+
     pub(super) fn optional_number(
         &mut self,
         name: &str,

@@ -11,9 +11,13 @@ use uuid::Uuid;
 use super::admission::{ADMITTED, HOLD};
 use super::nonces::Nonce;
 use super::orders::{NewOrder, Order};
+use super::terms::{self, IN_FORCE};
 use super::{LEASE_SECONDS, ReadSnafu, Store, StoreError};
+use crate::terms::InForce;
 
 pub(super) type New = (NewOrder, Nonce);
+/// An order, and what its merchant agreed to.
+pub(super) type NewlyMade = (Order, Option<InForce>);
 
 impl Store {
     /// The order, where it and its nonce are new and it is admitted.
@@ -21,7 +25,7 @@ impl Store {
         &self,
         new: &NewOrder,
         nonce: &Nonce,
-    ) -> Result<Option<Order>, StoreError> {
+    ) -> Result<Option<NewlyMade>, StoreError> {
         let store = self.clone();
         let write = move |all| {
             let store = store.clone();
@@ -30,7 +34,7 @@ impl Store {
         self.gathers.create.put(new.order_id, (new.clone(), nonce.clone()), write).await
     }
 
-    async fn create_all(&self, all: Arc<Vec<New>>) -> Result<Vec<(Uuid, Order)>, StoreError> {
+    async fn create_all(&self, all: Arc<Vec<New>>) -> Result<Vec<(Uuid, NewlyMade)>, StoreError> {
         let sql = format!(
             "WITH asked AS (SELECT t.*, m.settlement_days FROM unnest($1::uuid[], $2::text[], $3::date[], $4::text[],
                     $5::bytea[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::date[],
@@ -43,8 +47,8 @@ impl Store {
                 {ADMITTED}),
              fresh AS (INSERT INTO gateway.nonces (app_id, nonce, request_digest, expires_at)
                 SELECT app_id, nonce, digest, nonce_expires_at FROM asked ORDER BY app_id, nonce
-                ON CONFLICT DO NOTHING RETURNING app_id, nonce, request_digest)
-             INSERT INTO gateway.orders (order_id, app_id, order_date, order_number, request_hash, merchant_id,
+                ON CONFLICT DO NOTHING RETURNING app_id, nonce, request_digest),
+             made AS (INSERT INTO gateway.orders (order_id, app_id, order_date, order_number, request_hash, merchant_id,
                 method, amount_minor, currency, description, stored_date, settlement_date, calendar_version,
                 created_at, expires_at, next_check_at, terminal_id)
              SELECT a.order_id, a.app_id, a.order_date, a.order_number, a.request_hash, a.merchant_id, a.method,
@@ -53,7 +57,9 @@ impl Store {
                 a.terminal_id
              FROM asked a JOIN fresh f ON f.app_id = a.app_id AND f.nonce = a.nonce AND f.request_digest = a.digest
              ORDER BY a.app_id, a.order_date, a.order_number
-             ON CONFLICT DO NOTHING RETURNING order_id, settlement_date"
+             ON CONFLICT DO NOTHING RETURNING order_id, settlement_date, merchant_id, stored_date)
+             SELECT made.order_id, made.settlement_date, agreed.version, agreed.terms
+             FROM made LEFT JOIN LATERAL ({IN_FORCE}) AS agreed ON true"
         );
         let orders = || all.iter().map(|(order, _)| order);
         let terminals = || orders().map(|o| o.terminal.as_ref());
@@ -92,11 +98,12 @@ impl Store {
         let held: super::Params<'_> = &[params[1], params[5], params[19]];
         let created = self.under("create orders", (HOLD, held), (&sql, params)).await?;
         let new: HashMap<_, _> = orders().map(|new| (new.order_id, new)).collect();
-        let read = |row: &Row| -> Result<_, tokio_postgres::Error> {
-            Ok((row.try_get::<_, Uuid>("order_id")?, row.try_get("settlement_date")?))
+        let read = |row: &Row| -> Result<_, StoreError> {
+            let id: Uuid = row.try_get("order_id").context(ReadSnafu)?;
+            Ok((id, row.try_get("settlement_date").context(ReadSnafu)?, terms::in_force(row)?))
         };
         let read: Result<Vec<_>, _> = created.iter().map(read).collect();
-        let read = read.context(ReadSnafu)?.into_iter();
-        Ok(read.filter_map(|(id, date)| Some((id, new.get(&id)?.as_created(date)))).collect())
+        let made = |(id, date, terms)| Some((id, (new.get(&id)?.as_created(date), terms)));
+        Ok(read?.into_iter().filter_map(made).collect())
     }
 }

@@ -57,7 +57,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    fn state(self) -> DecisionState {
+    pub(super) fn state(self) -> DecisionState {
         match self {
             Self::Approve => DecisionState::Approved,
             Self::Reject => DecisionState::Rejected,

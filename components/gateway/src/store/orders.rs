@@ -12,22 +12,20 @@ use super::attempts::latest;
 use super::nonces::{self, Nonce};
 use super::outbox::{Event, publish};
 use super::surpluses;
+use super::terms;
 use super::{
-    INTERVAL_SECONDS_MAX, LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError,
-    execute, one, optional, rows,
+    LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one,
+    optional, rows,
 };
 use crate::data_key::RequestHash;
 use crate::state::{AttemptState, OrderState};
 use crate::terminal::Claim;
+use crate::terms::InForce;
 
 pub(super) const COLUMNS: &str = "order_id, app_id, order_date, order_number, request_hash, merchant_id, method,
     amount_minor, currency, stored_date, settlement_date, calendar_version, status, channel, fee_minor,
     config_hash, config_epoch, ledger_transaction_id, failure_code, refund_reserved_minor, refunded_minor, created_at,
     completed_at, description, expires_at, action, terminal_id";
-
-/// The first interval of an order that waits for its payer, and the longest.
-const PAYER_SECONDS: f64 = 8.0;
-const PAYER_SECONDS_MAX: f64 = 240.0;
 
 /// An order as it is stored.
 #[derive(Clone, Debug)]
@@ -109,15 +107,6 @@ pub(super) fn by_id(rows: &[Row]) -> Result<Vec<(Uuid, Order)>, StoreError> {
     rows.iter().map(|row| Order::read(row).map(|order| (order.order_id, order))).collect()
 }
 
-/// What an unfinished order waits for.
-#[derive(Clone, Copy)]
-pub enum Awaited<'a> {
-    /// The network's word; perhaps the payer has a turn before.
-    Network(Option<&'a Value>),
-    /// The ledger's.
-    Books,
-}
-
 /// An order to be created.
 #[derive(Clone, Debug)]
 pub struct NewOrder {
@@ -180,7 +169,8 @@ impl NewOrder {
 /// What came of creating an order.
 #[derive(Debug)]
 pub enum Created {
-    New(Box<Order>),
+    /// And what its merchant agreed to.
+    New(Box<Order>, Option<InForce>),
     /// The identity is known; whether the request is the same is not said.
     Known(Box<Order>),
     NonceUsed,
@@ -192,8 +182,8 @@ impl Store {
     /// unique constraint makes one of many equal requests the first; the others
     /// wait for its commit and find its order. It may be tried again.
     pub async fn create_order(&self, new: &NewOrder, nonce: &Nonce) -> Result<Created, StoreError> {
-        if let Some(order) = self.create_together(new, nonce).await? {
-            return Ok(Created::New(Box::new(order)));
+        if let Some((order, terms)) = self.create_together(new, nonce).await? {
+            return Ok(Created::New(Box::new(order), terms));
         }
         let what = "create an order";
         let mut client = self.client().await?;
@@ -248,9 +238,9 @@ impl Store {
         )
         .await?;
         let created = match row {
-            Some(row) => Created::New(Box::new(Order::read(&row)?)),
+            Some(row) => Created::New(Box::new(Order::read(&row)?), None),
             None => match find(&transaction, &new.app_id, new.order_date, &new.order_number).await? {
-                Some(order) if order.order_id == new.order_id => Created::New(Box::new(order)),
+                Some(order) if order.order_id == new.order_id => Created::New(Box::new(order), None),
                 Some(order) => Created::Known(Box::new(order)),
                 None => {
                     let who = (new.app_id.as_str(), new.merchant_id.as_str());
@@ -258,6 +248,13 @@ impl Store {
                     return Ok(Created::Refused(why));
                 }
             },
+        };
+        let created = match created {
+            Created::New(order, _) => {
+                let terms = terms::of(&transaction, &order.merchant_id, order.stored_date).await?;
+                Created::New(order, terms)
+            }
+            other => other,
         };
         transaction.commit().await.context(QuerySnafu { what })?;
         Ok(created)
@@ -337,33 +334,6 @@ impl Store {
         let rows = rows(&client, "claim orders", &sql, &[&limit, &LEASE_SECONDS, &busy]).await?;
         let read = |row: &Row| Ok((Order::read(row)?, row.try_get("waits_for").context(ReadSnafu)?));
         rows.iter().map(read).collect()
-    }
-
-    /// Hands an unfinished order back, to be looked at after an interval that
-    /// doubles with every look, with jitter. One that waits for its payer (`action`) is left
-    /// longer, as the network tells when it is paid; but it is looked at when it expires.
-    pub async fn postpone_order(&self, order_id: Uuid, awaited: Awaited<'_>) -> Result<Order, StoreError> {
-        let (action, is_owed) = match awaited {
-            Awaited::Network(action) => (action, false),
-            Awaited::Books => (None, true),
-        };
-        let sql = format!(
-            "UPDATE gateway.orders SET action = coalesce(action, $5), next_check_at =
-                CASE WHEN $6 OR coalesce(action, $5) IS NULL OR expires_at <= now()
-                THEN now() + interval '1 second' * least($2, power(2, least(checks, 10))) * (0.8 + 0.4 * random())
-                ELSE least(expires_at + interval '1 second', now() + interval '1 second'
-                    * least($4, $3 * power(2, least(checks, 10))) * (0.8 + 0.4 * random())) END
-             WHERE order_id = $1 AND status = 'Processing' RETURNING {COLUMNS}"
-        );
-        let client = self.client().await?;
-        let params: super::Params<'_> =
-            &[&order_id, &INTERVAL_SECONDS_MAX, &PAYER_SECONDS, &PAYER_SECONDS_MAX, &action, &is_owed];
-        let row = optional(&client, "postpone an order", &sql, params).await?;
-        drop(client);
-        match row {
-            Some(row) => Order::read(&row),
-            None => self.order(order_id).await,
-        }
     }
 
     /// Something new was heard of it: it is looked at soon. The interval grows as before, so

@@ -54,6 +54,9 @@ impl Rig {
         if statements {
             let owner = postgres.connect("postgres").await?;
             owner.batch_execute("CREATE EXTENSION pg_stat_statements").await?;
+            // What functions do, too: they are listed beside the statement that called them.
+            owner.batch_execute("ALTER SYSTEM SET pg_stat_statements.track = 'all'").await?;
+            owner.batch_execute("SELECT pg_reload_conf()").await?;
         }
         let at = folder.path();
         let (ledger_port, ledger) = ledger(&postgres, at)?;

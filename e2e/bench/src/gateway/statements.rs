@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::rig::Rig;
 use crate::report::{precise, say};
 
-const LINES: i64 = 40;
+const LINES: i64 = 60;
 
 pub(super) async fn reset(rig: &Rig) -> Result<()> {
     if !rig.statements {
@@ -23,7 +23,7 @@ pub(super) async fn print(rig: &Rig, payments: u64) -> Result<()> {
         return Ok(());
     }
     let owner = rig.postgres.connect("postgres").await?;
-    let sql = "SELECT u.rolname::text, calls::float8, total_exec_time, wal_bytes::float8,
+    let sql = "SELECT CASE WHEN s.toplevel THEN u.rolname::text ELSE '  within' END, calls::float8, total_exec_time, wal_bytes::float8,
                       left(regexp_replace(query, '\\s+', ' ', 'g'), 110)
                  FROM pg_stat_statements s JOIN pg_roles u ON u.oid = s.userid
                 ORDER BY total_exec_time DESC LIMIT $1";

@@ -44,5 +44,6 @@ mod signing;
 mod step_up;
 mod surpluses;
 mod terminals;
+mod terms;
 mod traces;
 mod transfers;
