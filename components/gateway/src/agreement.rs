@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use self::steps::Coded;
+pub use self::steps::Coded;
 use crate::api::agreements::AgreementRequest;
 use crate::api::problem::{Code, Problem};
 use crate::channel::agreement::{PreparedSign, Sign};
@@ -82,7 +82,7 @@ fn same(agreement: Agreement, hash: &RequestHash) -> Result<Agreed, Problem> {
 }
 
 /// What is stored, and the request, which is signed before: so nothing of the account is stored.
-fn prepare(
+pub(crate) fn prepare(
     gateway: &Gateway,
     channel: &ChannelSettings,
     caller: &Caller,
@@ -111,6 +111,7 @@ fn prepare(
         payer: payer::known_as(&gateway.data_keys, &request.account_number),
         signed_at: prepared.signed_at,
         created_at: store::now(),
+        order_id: None,
     };
     Ok((new, prepared))
 }

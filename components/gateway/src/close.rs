@@ -42,7 +42,10 @@ impl Gateway {
             Some(attempt) => settle::finish(self, order, attempt, (trace, patience)).await?,
             // Nothing is at a network. An attempt that begins at this moment is seen under the
             // order's lock, or sees that the order has ended.
-            None => patience.keep(|| self.store.fail_order(order_id, "Closed")).await?,
+            None => {
+                let closed = patience.keep(|| self.store.fail_order(order_id, "Closed")).await?;
+                return self.withdraw_agreement(&closed, (trace, patience)).await;
+            }
         };
         Ok(())
     }

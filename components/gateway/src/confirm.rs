@@ -6,7 +6,7 @@ use std::sync::Arc;
 use payplane_api::money::Money;
 use payplane_common::trace::Trace;
 
-use crate::agreement::wrong_code;
+use crate::agreement::{self, wrong_code};
 use crate::api::problem::{Code, Problem};
 use crate::channel::agreement::WrongCode;
 use crate::channel::{Found, Outcome};
@@ -20,7 +20,7 @@ use crate::store::orders::Order;
 use crate::surplus;
 
 /// The action of an order whose payer was sent a code.
-const ONE_TIME_CODE: &str = "OneTimeCode";
+pub(crate) const ONE_TIME_CODE: &str = "OneTimeCode";
 
 /// What a code came to.
 enum Coded {
@@ -85,8 +85,19 @@ impl Gateway {
             Some(attempt) if awaits_code(&attempt) => attempt,
             // It came to its end meanwhile: the order is about to.
             Some(ended) if ended.status.is_final() => return Ok(Coded::Taken),
+            None => {
+                return Ok(match self.confirm_signing(&order, code, (trace, patience)).await? {
+                    Some(agreement::Coded::Taken) => Coded::Taken,
+                    Some(agreement::Coded::Wrong) => Coded::Wrong,
+                    None => Coded::NotAwaited,
+                });
+            }
             // The bank may have sent a code only after it had answered.
             Some(open) if open.status == AttemptState::Processing && open.action.is_none() => open,
+            // Its code has been taken: what it confirmed is on its way.
+            _ if patience.keep(|| self.store.agreement_of(order.order_id)).await?.is_some() => {
+                return Ok(Coded::Taken);
+            }
             _ => return Ok(Coded::NotAwaited),
         };
         if patience.keep(|| self.store.has_lost_its_agreement(attempt.attempt_id)).await? {

@@ -38,6 +38,7 @@ pub mod route;
 pub mod settings;
 pub mod settle;
 pub mod shares;
+pub mod sign_and_pay;
 pub mod signature;
 pub mod state;
 pub mod store;

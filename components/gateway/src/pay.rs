@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use payplane_api::money::Money;
 use payplane_common::config::Loaded;
 use payplane_common::trace::Trace;
 use uuid::Uuid;
@@ -21,6 +22,7 @@ use crate::risk::question::{Hit, Question, Version};
 use crate::route::{self, Decision};
 use crate::settings::Settings;
 use crate::settle::{self, SettleError};
+use crate::sign_and_pay;
 use crate::state::AttemptState;
 use crate::state::agreement::AgreementState;
 use crate::store::admission::Refusal;
@@ -30,7 +32,7 @@ use crate::store::begin::{Begin, Begun};
 use crate::store::orders::{Created, NewOrder, Order};
 use crate::store::{self, Store};
 use crate::terminal::Claim;
-use crate::terms::InForce;
+use crate::terms::{self, InForce};
 
 /// Networks that are tried for one order, each only after the one before has
 /// surely had no effect.
@@ -42,22 +44,25 @@ pub struct Paid {
     pub is_new: bool,
 }
 
-/// A payment as it is carried out.
-struct Asked {
-    request: PayRequest,
-    agreed: Option<ByAgreement>,
-    terms: Option<InForce>,
+/// A payment as it is carried out. It has no Debug: a token is a secret.
+pub(crate) struct Asked {
+    pub amount: Money,
+    /// Who pays, by the network's name for the payer.
+    pub payer: Option<String>,
+    pub device: Option<String>,
+    pub agreed: Option<ByAgreement>,
+    pub terms: Option<InForce>,
 }
 
 impl Asked {
     /// The limit of the merchant's terms that it exceeds by itself.
     fn exceeded(&self, channel: &str) -> Option<Reached> {
-        self.terms.as_ref()?.exceeded(channel, self.request.amount)
+        self.terms.as_ref()?.exceeded(channel, self.amount)
     }
 
-    fn govern(&self, decision: Decision) -> Decision {
+    fn govern(&self, decision: Decision, method: &str) -> Decision {
         match &self.terms {
-            Some(terms) => terms.govern(decision, (&self.request.method, self.request.amount)),
+            Some(terms) => terms.govern(decision, (method, self.amount)),
             None => decision,
         }
     }
@@ -81,6 +86,9 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
 
     // 1. Validate: the fields were read strictly; the rest depends on the tenant.
     let new = validate(gateway, &settings.value, caller, &request)?;
+    if let Some(owner) = request.agreement.as_mut().and_then(|name| name.owner.take()) {
+        return sign_and_pay::begin(gateway, caller, (request, owner), new).await;
+    }
     let agreed = match payer::of(gateway, caller, &mut request).await? {
         Ok(agreed) => agreed,
         Err(refusal) => return known_or(gateway, caller, &new, refusal).await,
@@ -127,7 +135,8 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
     // From here on it goes on also when the caller hangs up.
     let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
     let span = tracing::info_span!("payment", %order_id);
-    let asked = Asked { request, agreed, terms };
+    let PayRequest { amount, payer_id: payer, device_id: device, .. } = request;
+    let asked = Asked { amount, payer, device, agreed, terms };
     let rest = async move { work.carry_out(&settings, order, &asked, &routes, (trace, patience)).await };
     let order = match settle::work_for(gateway, caller, (order_id, span), rest).await {
         Some(order) => {
@@ -142,7 +151,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
 
 impl Gateway {
     /// Steps 4 to 7, for an order that was just created.
-    async fn carry_out(
+    pub(crate) async fn carry_out(
         &self,
         settings: &Loaded<Settings>,
         order: Order,
@@ -152,20 +161,28 @@ impl Gateway {
     ) -> Result<Order, SettleError> {
         // 4. Assess risk: what the policies ask is answered, once, in the transaction that
         // begins the first attempt, before anything leaves.
-        let mut question = self.risk_of(&order, &asked.request);
+        let mut question = self.risk_of(&order, asked);
 
         // 5. Call the channel, and store what came of it.
         let (mut attempt, mut attempts, mut reached, mut is_over) = (None, 0_usize, vec![], false);
         for decision in routes {
+            // His terms hold for every channel.
             if let Some(limit) = asked.exceeded(&decision.channel) {
                 reached.push(limit);
-                continue;
+                break;
             }
-            let (decision, times) = (asked.govern(decision.after(&reached)), (trace, patience));
+            let (decision, times) =
+                (asked.govern(decision.after(&reached), &order.method), (trace, patience));
             match self.call_channel(&settings.value, (&order, asked, &question), &decision, times).await? {
                 Called::NotBegun => {}
                 Called::Over => is_over = true,
-                Called::LimitReached(limit) => reached.push(limit),
+                Called::LimitReached(limit) => {
+                    let is_everywhere = limit.limit.starts_with(terms::PREFIX);
+                    reached.push(limit);
+                    if is_everywhere {
+                        break;
+                    }
+                }
                 Called::Blocked => return Ok(patience.keep(|| self.store.order(order.order_id)).await?),
                 Called::Ended(ended) => {
                     question = None;
@@ -205,15 +222,15 @@ impl Gateway {
         (trace, patience): (Trace, Patience),
     ) -> Result<Called, SettleError> {
         let Some(channel) = settings.channel(&decision.channel) else { return Ok(Called::NotBegun) };
-        let Asked { request, agreed, .. } = asked;
+        let Asked { amount, payer, agreed, .. } = asked;
         let attempt_id = Uuid::now_v7();
         let number = Store::number(attempt_id);
         let pay = Pay {
             number: &number,
-            amount: request.amount,
+            amount: *amount,
             method: &order.method,
             description: order.description.as_deref().unwrap_or(&order.order_number),
-            payer: agreed.as_ref().map(|agreed| agreed.token.as_str()).or(request.payer_id.as_deref()),
+            payer: agreed.as_ref().map(|agreed| agreed.token.as_str()).or(payer.as_deref()),
             expires_at: order.expires_at,
         };
         let prepared = match channel.client.prepare_pay(&pay) {
@@ -228,7 +245,7 @@ impl Gateway {
             attempt_id,
             decision: decision.clone(),
             signed_at: prepared.signed_at,
-            amount_minor: request.amount.minor(),
+            amount_minor: amount.minor(),
             agreement_id: agreed.as_ref().map(|agreed| agreed.agreement_id),
             limits: self.limits_on(&channel.name, (order, asked), prepared.signed_at),
             risk: question.clone(),
@@ -247,7 +264,7 @@ impl Gateway {
         // open payments either sees this one, or has made us see the deletion.
         let outcome = if self.settings().value.channel(&channel.name).is_some_and(|now| now.enabled) {
             let waits = self.shares.waits();
-            let outcome = channel.client.send(prepared, trace).await.of(request.amount);
+            let outcome = channel.client.send(prepared, trace).await.of(*amount);
             drop(waits);
             self.note_outcome(&channel.name, &outcome);
             outcome
@@ -267,14 +284,14 @@ impl Gateway {
     }
 
     /// What risk policies ask about an order, as they are now; mostly nothing.
-    fn risk_of(&self, order: &Order, request: &PayRequest) -> Option<Arc<Question>> {
+    fn risk_of(&self, order: &Order, payment: &Asked) -> Option<Arc<Question>> {
         let settings = self.settings();
         let asked = risk::Asked {
             merchant: &order.merchant_id,
             method: &order.method,
-            amount: request.amount,
-            payer: request.payer_id.as_deref(),
-            device: request.device_id.as_deref(),
+            amount: payment.amount,
+            payer: payment.payer.as_deref(),
+            device: payment.device.as_deref(),
             terminal: order.terminal_id.as_deref(),
             at: order.created_at,
             local: settings.value.calendar.local(order.created_at),
@@ -296,21 +313,21 @@ impl Gateway {
     fn limits_on(
         &self,
         channel: &str,
-        (order, Asked { request, terms, .. }): (&Order, &Asked),
+        (order, Asked { amount, payer, terms, .. }): (&Order, &Asked),
         signed_at: Timestamp,
     ) -> Vec<limits::Limit> {
         let settings = self.settings();
         let found = settings.value.channel(channel);
-        let rules = found.and_then(|found| found.limits(&order.method, request.amount.currency()));
+        let rules = found.and_then(|found| found.limits(&order.method, amount.currency()));
         let asked = limits::Asked {
             channel,
             method: &order.method,
             merchant: &order.merchant_id,
-            payer: request.payer_id.as_deref(),
+            payer: payer.as_deref(),
             date: settings.value.calendar.date(signed_at),
         };
         let mut limits = rules.map(|rules| limits::of(rules, &asked)).unwrap_or_default();
-        limits.extend(terms.iter().flat_map(|terms| terms.limits(request.amount.currency(), &asked)));
+        limits.extend(terms.iter().flat_map(|terms| terms.limits(amount.currency(), &asked)));
         limits
     }
 }
@@ -414,7 +431,7 @@ async fn known_or(
 }
 
 /// A known order answers the same request; another one is refused.
-fn same_order(order: Order, new: &NewOrder) -> Result<Paid, Problem> {
+pub(crate) fn same_order(order: Order, new: &NewOrder) -> Result<Paid, Problem> {
     if !new.request_hash.is_of(&order.request_hash) {
         let detail = format!("order {} of {} was another request", new.order_number, new.order_date);
         return Err(Problem::new(Code::OrderConflict, detail));

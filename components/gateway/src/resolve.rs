@@ -115,10 +115,7 @@ fn log(id: Uuid, done: Result<(), SettleError>) {
 async fn resolve_order(gateway: &Gateway, order: Order) -> Result<(), SettleError> {
     let trace = Trace::new();
     let Some(attempt) = gateway.store.latest_attempt(order.order_id).await? else {
-        // The process that made the order ended before anything was sent; an
-        // attempt that begins at this moment is seen under the order's lock.
-        gateway.store.fail_order(order.order_id, "Interrupted").await?;
-        return Ok(());
+        return gateway.resolve_unsent(order, (trace, Patience::of(PATIENCE))).await;
     };
     let attempt = if attempt.status.is_final() {
         attempt

@@ -139,11 +139,6 @@ async fn post_sale(
                     (&order.method, amount, order.stored_date),
                     attempt.fee_minor,
                 );
-                let terms = || gateway.store.terms_on(&order.merchant_id, order.stored_date);
-                let decision = match patience.keep(terms).await? {
-                    Some(terms) => terms.govern(decision, (&order.method, amount)),
-                    None => decision,
-                };
                 let least = i64::try_from(epoch_min).unwrap_or(i64::MAX);
                 attempt = patience.keep(|| gateway.store.decide_again(&attempt, &decision, least)).await?;
             }

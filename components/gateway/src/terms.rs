@@ -10,11 +10,16 @@ use serde_json::json;
 use crate::limits::{self, Asked, Limit, Reached};
 use crate::route::Decision;
 
+/// Begins the name of each of its limits.
+pub const PREFIX: &str = "terms.";
+
 /// As they are stored: whoever reads them does so by these names for good.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
+    #[serde(default)]
     pub fees: Vec<TermsFee>,
+    #[serde(default)]
     pub limits: Vec<TermsLimit>,
 }
 
@@ -65,7 +70,6 @@ impl InForce {
             self.terms.fees.iter().find(is_it)
         };
         let rule = of(Some(method)).or_else(|| of(None))?.rule;
-        // Whoever approved a rule that is out of range cannot be: the API refuses it.
         fee(amount, rule.basis_points, rule.fixed_minor, rule.max_minor).ok()
     }
 

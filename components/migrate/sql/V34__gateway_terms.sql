@@ -7,7 +7,8 @@ CREATE TABLE gateway.merchant_terms (
     -- In the tenant's calendar.
     since       date NOT NULL,
     -- Fees and limits, as the admin API has them.
-    terms       jsonb NOT NULL CHECK (jsonb_typeof(terms) = 'object' AND pg_column_size(terms) <= 16384),
+    terms       jsonb NOT NULL CHECK (jsonb_typeof(terms -> 'fees') = 'array'
+                AND jsonb_typeof(terms -> 'limits') = 'array' AND pg_column_size(terms) <= 16384),
     status      text NOT NULL DEFAULT 'Proposed' CHECK (status IN ('Proposed', 'Approved', 'Rejected', 'Withdrawn')),
     proposed_by text NOT NULL,
     proposed_at timestamptz NOT NULL DEFAULT now(),

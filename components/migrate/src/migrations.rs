@@ -46,6 +46,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V28__gateway_decisions",
     "V29__gateway_transfers",
     "V34__gateway_terms",
+    "V35__gateway_sign_and_pay",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -38,7 +38,7 @@ pub async fn of(
     caller: &Caller,
     request: &mut PayRequest,
 ) -> Result<Result<Option<ByAgreement>, Problem>, Problem> {
-    let Some(AgreementName { date, number }) = &request.agreement else { return Ok(Ok(None)) };
+    let Some(AgreementName { date, number, .. }) = &request.agreement else { return Ok(Ok(None)) };
     let find = || gateway.store.find_agreement(caller.app(), *date, number.as_str());
     let found = caller.patience.keep(find).await?;
     Ok(usable(gateway, found, request).map(|by| {

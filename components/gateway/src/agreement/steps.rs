@@ -19,7 +19,7 @@ use crate::store::due::Table;
 const WAIT: Duration = Duration::from_millis(50);
 
 /// What a one-time code came to.
-pub(super) enum Coded {
+pub enum Coded {
     /// The bank did not call it wrong.
     Taken,
     Wrong,
@@ -37,7 +37,7 @@ fn agreements<'a>(settings: &'a Settings, channel: &str) -> Result<&'a dyn Agree
 
 impl Gateway {
     /// Sends the request that was signed before the agreement was stored.
-    pub(super) async fn send_sign(
+    pub(crate) async fn send_sign(
         &self,
         agreement: &Agreement,
         prepared: PreparedSign,
@@ -55,7 +55,7 @@ impl Gateway {
     }
 
     /// Sends a one-time code, once. What became of it where no answer says so, a query does.
-    pub(super) async fn confirm_agreement(
+    pub(crate) async fn confirm_agreement(
         &self,
         agreement: &Agreement,
         code: &str,
@@ -79,7 +79,7 @@ impl Gateway {
     }
 
     /// Asks the bank to end it, once no payment by it is on its way: none begins any more.
-    pub(super) async fn end_agreement(
+    pub(crate) async fn end_agreement(
         &self,
         agreement_id: Uuid,
         (trace, patience): Times,
@@ -127,7 +127,7 @@ impl Gateway {
         &self,
         agreement: &Agreement,
         standing: Standing,
-        (_, patience): Times,
+        (trace, patience): Times,
     ) -> Result<(), SettleError> {
         let (id, store) = (agreement.agreement_id, &self.store);
         let closed = |at: Timestamp| {
@@ -174,8 +174,13 @@ impl Gateway {
         let over = agreement.status == AgreementState::Ending && to == AgreementState::Failed;
         let (to, said) = if over { (AgreementState::Ended, Said::default()) } else { (to, said) };
         if !patience.keep(|| store.move_agreement(id, to, &said)).await? {
-            patience.keep(|| store.postpone(Table::Agreements, id)).await?;
+            return Ok(patience.keep(|| store.postpone(Table::Agreements, id)).await?);
         }
-        Ok(())
+        let Some(order_id) = agreement.order_id else { return Ok(()) };
+        let token = match standing {
+            Standing::Active { token, .. } => Some(token),
+            _ => None,
+        };
+        self.follow_agreement((agreement, order_id), (to, token), (trace, patience)).await
     }
 }

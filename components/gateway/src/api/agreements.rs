@@ -24,13 +24,23 @@ use super::signed::verified;
 use super::wire::hash;
 use crate::gateway::{Caller, Gateway};
 use crate::pay::nonce_used;
+use crate::payee::Payee;
 use crate::state::agreement::AgreementState;
 use crate::store::agreements::Agreement;
 use crate::store::nonces::Seen;
 
 /// A bank shows its holder no more.
-pub(super) const PURPOSE_CHARS_MAX: usize = 128;
+pub const PURPOSE_CHARS_MAX: usize = 128;
 pub(super) const CODE_LENGTH: std::ops::RangeInclusive<usize> = 4..=16;
+
+/// Whose account it is about.
+pub(super) const OWNER: [&str; 2] = ["accountNumber", "accountName"];
+
+pub(super) fn owner(fields: &mut Fields) -> Result<Payee, Problem> {
+    let account = fields.text("accountNumber")?;
+    check_account("accountNumber", &account)?;
+    Ok(Payee { account, name: fields.free_text("accountName", NAME_CHARS_MAX)? })
+}
 
 /// An agreement as an app asks for it. It has no Debug.
 #[derive(Clone)]
@@ -47,18 +57,18 @@ pub struct AgreementRequest {
 impl AgreementRequest {
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         let mut fields = Fields::parse(body)?;
+        let Payee { account: account_number, name: account_name } = owner(&mut fields)?;
         let request = Self {
             agreement_date: fields.date("agreementDate")?,
             agreement_number: fields.id("agreementNumber")?,
             merchant_id: fields.id("merchantId")?,
             method: fields.text("method")?,
-            account_number: fields.text("accountNumber")?,
-            account_name: fields.free_text("accountName", NAME_CHARS_MAX)?,
+            account_number,
+            account_name,
             description: fields.optional_free_text("description", PURPOSE_CHARS_MAX)?,
         };
         payplane_api::id::check("method", &request.method, 32)
             .map_err(|e| Problem::field("method", e.to_string()))?;
-        check_account("accountNumber", &request.account_number)?;
         fields.end()?;
         Ok(request)
     }

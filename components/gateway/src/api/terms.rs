@@ -42,7 +42,9 @@ async fn propose(
     let (subject, merchant) = (subject(&parts)?, id_of::<MerchantId>(merchant_id)?);
     let settings = gateway.settings();
     let today = settings.value.calendar.date(store::now());
-    let (since, terms) = written::read(&body, &settings.value.currencies, today)?;
+    let has_method =
+        |name: &str| settings.value.channels.iter().any(|channel| channel.method(name).is_some());
+    let (since, terms) = written::read(&body, (&settings.value.currencies, has_method), today)?;
     let merchant = merchant.as_str();
     match gateway.store.propose_terms((merchant, since), &terms, subject).await? {
         Proposed::Stored(version) => {

@@ -1,5 +1,7 @@
 //! The app API's requests and answers.
 
+use std::fmt;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::agreements::{OWNER, owner};
 use super::fields::{self, Fields};
 use super::payouts::{PAYEE, payee};
 use super::problem::Problem;
@@ -48,10 +51,19 @@ pub struct PayRequest {
 }
 
 /// An agreement, as its app named it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AgreementName {
     pub date: Date,
     pub number: AgreementNumber,
+    /// Whose account it is about, where it is asked for with the payment.
+    pub owner: Option<Payee>,
+}
+
+/// Whose account it is, no log tells.
+impl fmt::Debug for AgreementName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.number, self.date)
+    }
 }
 
 impl AgreementName {
@@ -63,8 +75,9 @@ impl AgreementName {
         };
         let date = inner.text("date").and_then(|text| fields::date("date", &text)).map_err(inside)?;
         let number = inner.id("number").map_err(inside)?;
+        let owner = inner.has_any(&OWNER).then(|| owner(&mut inner)).transpose().map_err(inside)?;
         inner.end().map_err(inside)?;
-        Ok(Some(Self { date, number }))
+        Ok(Some(Self { date, number, owner }))
     }
 }
 
@@ -93,6 +106,11 @@ impl PayRequest {
         if request.agreement.is_some() && request.payer_id.is_some() {
             return Err(Problem::field("payerId", "the agreement says who pays: leave it out"));
         }
+        if request.device_id.is_some() && request.agreement.as_ref().is_some_and(|name| name.owner.is_some())
+        {
+            let why = "is kept nowhere until the agreement holds: leave it out where one is asked for";
+            return Err(Problem::field("deviceId", why));
+        }
         fields.end()?;
         Ok(request)
     }
@@ -118,6 +136,8 @@ impl PayRequest {
         parts.extend(self.payer_id.iter().flat_map(|payer| ["payerId", payer]));
         let agreement = self.agreement.as_ref().map(|name| (name.date.to_string(), name.number.as_str()));
         parts.extend(agreement.iter().flat_map(|(date, number)| ["agreement", date, number]));
+        let owner = self.agreement.as_ref().and_then(|name| name.owner.as_ref());
+        parts.extend(owner.iter().flat_map(|owner| ["owner", &owner.account, &owner.name]));
         parts.extend(self.device_id.iter().flat_map(|device| ["deviceId", device]));
         parts.extend(seconds.iter().flat_map(|seconds| ["expiresInSeconds", seconds]));
         if let Some(claim) = &self.terminal {
@@ -325,6 +345,29 @@ mod tests {
 
     fn parse(body: &str) -> Result<PayRequest, Problem> {
         PayRequest::parse(body.as_bytes())
+    }
+
+    #[test]
+    fn an_agreement_is_asked_for_with_whose_account_it_is_about() {
+        let owned =
+            |owner: &str| BODY.replacen("\"number\":\"a1\"", &format!("\"number\":\"a1\",{owner}"), 1);
+        let good = owned("\"accountNumber\":\"6222\",\"accountName\":\"Li\"");
+        let first = PayRequest::parse(good.as_bytes()).unwrap();
+        assert!(!format!("{first:?}").contains("6222"), "{first:?}");
+        assert_ne!(first.hash(), PayRequest::parse(BODY.as_bytes()).unwrap().hash());
+        for (from, to) in [("6222", "6223"), ("\"Li\"", "\"Lin\"")] {
+            let other = PayRequest::parse(good.replacen(from, to, 1).as_bytes()).unwrap();
+            assert_ne!(other.hash(), first.hash(), "{to}");
+        }
+        for (bad, field) in [
+            (owned("\"accountNumber\":\"6222\""), "agreement.accountName"),
+            (owned("\"accountName\":\"Li\""), "agreement.accountNumber"),
+            (owned("\"accountNumber\":\"62 22\",\"accountName\":\"Li\""), "agreement.accountNumber"),
+            (good.replacen('{', "{\"deviceId\":\"d\",", 1), "deviceId"),
+        ] {
+            let refused = PayRequest::parse(bad.as_bytes()).unwrap_err();
+            assert_eq!(refused.field.as_deref(), Some(field), "{bad}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::data_key::RequestHash;
 use crate::state::agreement::AgreementState;
 
 const COLUMNS: &str = "agreement_id, app_id, agreement_date, agreement_number, request_hash, merchant_id, method,
-    channel, account_masked, payer, status, signed_at, network_id, token_sealed, failure_code, created_at, ended_at";
+    channel, account_masked, payer, status, signed_at, network_id, token_sealed, failure_code, created_at, ended_at, order_id";
 /// Somebody has to read his messages before there is anything new to ask for.
 const CODE_SECONDS: f64 = 8.0;
 
@@ -45,6 +45,8 @@ pub struct Agreement {
     pub failure_code: Option<String>,
     pub created_at: Timestamp,
     pub ended_at: Option<Timestamp>,
+    /// The order that was asked for with it.
+    pub order_id: Option<Uuid>,
 }
 
 impl Agreement {
@@ -68,6 +70,7 @@ impl Agreement {
                 failure_code: row.try_get("failure_code")?,
                 created_at: row.try_get("created_at")?,
                 ended_at: row.try_get("ended_at")?,
+                order_id: row.try_get("order_id")?,
             };
             Ok((agreement, row.try_get("status")?))
         };
@@ -91,6 +94,8 @@ pub struct NewAgreement {
     pub payer: String,
     pub signed_at: Timestamp,
     pub created_at: Timestamp,
+    /// The order that is asked for with it.
+    pub order_id: Option<Uuid>,
 }
 
 /// What came of creating one.
@@ -138,9 +143,9 @@ impl Store {
         }
         let sql = format!(
             "INSERT INTO gateway.agreements (agreement_id, app_id, agreement_date, agreement_number, request_hash,
-                merchant_id, method, channel, account_masked, payer, signed_at, created_at, next_check_at)
+                merchant_id, method, channel, account_masked, payer, signed_at, created_at, next_check_at, order_id)
              SELECT $1, t.app_id, $3, $4, $5, t.merchant_id, $7, $8, $9, $10, $11, $12,
-                now() + $13 * interval '1 second'
+                now() + $13 * interval '1 second', $14
              FROM (SELECT $2::text AS app_id, $6::text AS merchant_id, NULL::text AS terminal_id,
                 NULL::text AS serial_number, NULL::text AS acquirer_code, NULL::text AS credit_code,
                 NULL::text AS settlement_account, NULL::text AS location) t
@@ -161,6 +166,7 @@ impl Store {
             &new.signed_at,
             &new.created_at,
             &LEASE_SECONDS,
+            &new.order_id,
         ];
         let created = match optional(&transaction, what, &sql, params).await? {
             Some(row) => CreatedAgreement::New(Box::new(Agreement::read(&row)?)),
@@ -190,6 +196,13 @@ impl Store {
     pub async fn known_agreement(&self, agreement_id: Uuid) -> Result<Option<Agreement>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM gateway.agreements WHERE agreement_id = $1");
         let row = optional(&self.client().await?, "read an agreement", &sql, &[&agreement_id]).await?;
+        row.as_ref().map(Agreement::read).transpose()
+    }
+
+    /// The agreement that was asked for with an order.
+    pub async fn agreement_of(&self, order_id: Uuid) -> Result<Option<Agreement>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM gateway.agreements WHERE order_id = $1");
+        let row = optional(&self.client().await?, "read an order's agreement", &sql, &[&order_id]).await?;
         row.as_ref().map(Agreement::read).transpose()
     }
 

@@ -171,8 +171,8 @@ impl Store {
     }
 
     /// Replaces what a posting is decided on by something newer, where it is older
-    /// than the ledger takes: what may be booked already stays. What is in force
-    /// then is returned, whoever stored it.
+    /// than the ledger takes: what may be booked already stays, and so does a fee by the
+    /// merchant's terms, which no config changes. What is in force then is returned, whoever stored it.
     pub async fn decide_again(
         &self,
         attempt: &Attempt,
@@ -181,7 +181,7 @@ impl Store {
     ) -> Result<Attempt, StoreError> {
         let sql = format!(
             "UPDATE gateway.attempts SET
-                fee_minor = CASE WHEN config_epoch < $5 THEN $2 ELSE fee_minor END,
+                fee_minor = CASE WHEN config_epoch < $5 AND NOT decision ? 'feeByTerms' THEN $2 ELSE fee_minor END,
                 config_hash = CASE WHEN config_epoch < $5 THEN $3 ELSE config_hash END,
                 config_epoch = CASE WHEN config_epoch < $5 THEN $4 ELSE config_epoch END
              WHERE attempt_id = $1 RETURNING {COLUMNS}"

@@ -133,7 +133,8 @@ pub struct NewOrder {
 
 impl NewOrder {
     /// The order that it becomes, with the date that its merchant's terms chose.
-    pub(super) fn as_created(&self, settlement_date: Date) -> Order {
+    #[must_use]
+    pub fn as_created(&self, settlement_date: Date) -> Order {
         Order {
             order_id: self.order_id,
             app_id: self.app_id.clone(),
@@ -334,6 +335,19 @@ impl Store {
         let rows = rows(&client, "claim orders", &sql, &[&limit, &LEASE_SECONDS, &busy]).await?;
         let read = |row: &Row| Ok((Order::read(row)?, row.try_get("waits_for").context(ReadSnafu)?));
         rows.iter().map(read).collect()
+    }
+
+    /// Takes an order of which nothing was sent: nobody else looks at it for a while, and its payer
+    /// has nothing to do.
+    pub async fn lease_order(&self, order_id: Uuid) -> Result<Option<Order>, StoreError> {
+        let sql = format!(
+            "UPDATE gateway.orders o SET action = NULL, next_check_at = now() + $2 * interval '1 second'
+             WHERE order_id = $1 AND status = 'Processing'
+                AND NOT EXISTS (SELECT FROM gateway.attempts a WHERE a.order_id = o.order_id) RETURNING {COLUMNS}"
+        );
+        let params: super::Params<'_> = &[&order_id, &LEASE_SECONDS];
+        let row = optional(&self.client().await?, "take an order", &sql, params).await?;
+        row.as_ref().map(Order::read).transpose()
     }
 
     /// Something new was heard of it: it is looked at soon. The interval grows as before, so

@@ -42,9 +42,11 @@ impl Store {
     async fn postpone_all(&self, all: Arc<Vec<Postponed>>) -> Result<Vec<(Uuid, Order)>, StoreError> {
         let sql = format!(
             "WITH held AS (SELECT order_id AS held_id FROM gateway.orders
-                WHERE order_id = ANY ($1) AND status = 'Processing' ORDER BY order_id FOR UPDATE)
+                WHERE order_id = ANY ($1) AND status = 'Processing' ORDER BY order_id FOR NO KEY UPDATE)
              UPDATE gateway.orders SET action = coalesce(action, t.to_do), next_check_at =
-                CASE WHEN t.is_owed OR coalesce(action, t.to_do) IS NULL OR expires_at <= now()
+                -- What was hastened meanwhile stays so.
+                CASE WHEN next_check_at <= now() + interval '1 second' AND NOT t.is_owed THEN next_check_at
+                WHEN t.is_owed OR coalesce(action, t.to_do) IS NULL OR expires_at <= now()
                 THEN now() + interval '1 second' * least($4, power(2, least(checks, 10))) * (0.8 + 0.4 * random())
                 ELSE least(expires_at + interval '1 second', now() + interval '1 second'
                     * least($6, $5 * power(2, least(checks, 10))) * (0.8 + 0.4 * random())) END

@@ -18,7 +18,8 @@ use crate::terms::{InForce, Terms};
 pub(super) const IN_FORCE: &str = "SELECT a.version, a.terms FROM gateway.merchant_terms a
     WHERE a.merchant_id = made.merchant_id AND a.since <= made.stored_date AND a.status = 'Approved'
     ORDER BY a.since DESC, a.version DESC LIMIT 1";
-const COLUMNS: &str = "version, since, terms, status, proposed_by, proposed_at, ended_by, ended_at";
+const COLUMNS: &str =
+    "version, since, terms, merchant_terms.status, proposed_by, proposed_at, ended_by, ended_at";
 
 /// A version, and who stands for it.
 #[derive(Clone, Debug)]
@@ -113,7 +114,8 @@ impl Store {
             return Version::read(row).map(Proposed::Stored);
         }
         let sql = format!(
-            "SELECT {COLUMNS} FROM gateway.merchant_terms WHERE merchant_id = $1 AND status = 'Proposed'"
+            "SELECT {COLUMNS} FROM gateway.merchant_terms JOIN gateway.merchants m USING (merchant_id)
+             WHERE merchant_id = $1 AND merchant_terms.status = 'Proposed' AND m.status <> 'Closed'"
         );
         let open = optional(&self.client().await?, "read proposed terms", &sql, &[&merchant]).await?;
         open.as_ref().map_or(Ok(Proposed::NoMerchant), |row| Version::read(row).map(Proposed::Taken))
@@ -133,7 +135,7 @@ impl Store {
             Verdict::Withdraw => "proposed_by = $4 AND $5::date IS NOT NULL",
         };
         let sql = format!(
-            "UPDATE gateway.merchant_terms SET status = $3, ended_by = $4, ended_at = now()
+            "UPDATE gateway.merchant_terms SET status = $3, ended_by = $4, ended_at = clock_timestamp()
              WHERE merchant_id = $1 AND version = $2 AND status = 'Proposed' AND {condition} RETURNING {COLUMNS}"
         );
         let lock: Params<'_> = &[&subject, &Kind::Merchant.as_str(), &merchant];

@@ -40,6 +40,7 @@ mod risk_races;
 mod routing;
 mod secrets;
 mod shut;
+mod sign_and_pay;
 mod signing;
 mod step_up;
 mod surpluses;

@@ -1,6 +1,8 @@
 //! What a merchant pays and may take: two persons agree on it, it holds from its day on for
 //! every new order at every replica, and no limit of it is exceeded over whatever channel.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use futures_util::future::join_all;
 use jiff::civil::Date;
@@ -50,17 +52,11 @@ async fn two_persons_agree_on_what_a_merchant_pays_and_may_take() -> Result<()> 
     // Those of tomorrow are not in force; of two of today the later one is.
     agreed(&stack, &terms(today.tomorrow()?, 1, &json!([]))).await?;
     assert_eq!(app.pay(&payment("today", 10_000)).await?.fee_minor, Some(25));
-    agreed(&stack, &json!({"since": today, "fees": [{"method": "qr", "currency": "CNY", "basisPoints": 1}], "limits": []})).await?;
-    assert_eq!(
-        app.pay(&payment("other", 10_000)).await?.fee_minor,
-        Some(60),
-        "card goes by the Channel again"
-    );
-    // A config that is newer decides again, by the terms as well.
+    agreed(&stack, &json!({"since": today, "fees": [], "limits": []})).await?;
+    assert_eq!(app.pay(&payment("none", 10_000)).await?.fee_minor, Some(60), "the Channel's again");
     agreed(&stack, &terms(today, 10, &json!([]))).await?;
-    let channel = stack.channel("sim", 1, 100)?;
-    configured(&mut stack, &[channel]).await?;
-    assert_eq!(app.pay(&payment("newer", 10_000)).await?.fee_minor, Some(10));
+    newer_config(&mut stack).await?;
+    too_late(&stack, today).await?;
     written_once(&stack).await?;
     stack.check_agreement().await
 }
@@ -96,7 +92,7 @@ async fn persons(stack: &Stack, today: Date) -> Result<()> {
     }
     assert_eq!(said(stack, checker, "", &body).await?, "Proposed");
     assert_eq!(said(stack, checker, "/2/withdraw", &nothing).await?, "Withdrawn");
-    assert_eq!(stack.app("app1", 1)?.pay(&payment("none", 10_000)).await?.fee_minor, Some(60));
+    assert_eq!(stack.app("app1", 1)?.pay(&payment("rejected", 10_000)).await?.fee_minor, Some(60));
     assert_eq!(said(stack, checker, "", &terms(today, 25, &json!([]))).await?, "Proposed");
     assert_eq!(said(stack, client, "/3/approve", &nothing).await?, "Approved");
     for (path, body, answer) in [
@@ -114,6 +110,31 @@ async fn persons(stack: &Stack, today: Date) -> Result<()> {
     Ok(())
 }
 
+/// A fee that was agreed on stays when the rest is decided again by a newer config.
+async fn newer_config(stack: &mut Stack) -> Result<()> {
+    let app = stack.app("app1", 1)?;
+    stack.gateways[0].signal("STOP")?;
+    stack.configure(100, true)?;
+    stack.postgres.connect("postgres").await?.batch_execute("SELECT ledger.raise_config_epoch(2)").await?;
+    let paying = tokio::spawn(async move { app.pay(&payment("newer", 10_000)).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stack.gateways[0].signal("CONT")?;
+    let paid = paying.await??;
+    assert_eq!((paid.status, paid.fee_minor, paid.config_epoch), (Succeeded, Some(10), Some(2)));
+    Ok(())
+}
+
+/// What is approved holds for no day that has gone by.
+async fn too_late(stack: &Stack, today: Date) -> Result<()> {
+    let owner = stack.postgres.connect("postgres").await?;
+    let sql = "INSERT INTO gateway.merchant_terms (merchant_id, version, since, terms, proposed_by)
+         VALUES ('M1', 80, $1, '{\"fees\": [], \"limits\": []}', 'admin-client')";
+    owner.execute(sql, &[&today.yesterday()?]).await?;
+    assert_eq!(said(stack, "admin-checker", "/80/approve", &json!({})).await?, "StateConflict");
+    assert_eq!(said(stack, "admin-checker", "/80/reject", &json!({})).await?, "Rejected");
+    Ok(())
+}
+
 /// The database keeps it, whatever a gateway asks of it.
 async fn written_once(stack: &Stack) -> Result<()> {
     let database = stack.postgres.connect("gateway").await?;
@@ -122,7 +143,7 @@ async fn written_once(stack: &Stack) -> Result<()> {
         ("DELETE FROM gateway.merchant_terms", "42501"),
         ("UPDATE gateway.merchant_terms SET status = 'Withdrawn', ended_by = proposed_by", "23000"),
         (
-            "INSERT INTO gateway.merchant_terms (merchant_id, version, since, terms, proposed_by) VALUES ('M1', 90, now(), '{}', 'x');
+            "INSERT INTO gateway.merchant_terms (merchant_id, version, since, terms, proposed_by) VALUES ('M1', 90, now(), '{\"fees\": [], \"limits\": []}', 'x');
              UPDATE gateway.merchant_terms SET status = 'Approved', ended_by = 'x', ended_at = now() WHERE version = 90",
             "23514",
         ),
@@ -132,7 +153,7 @@ async fn written_once(stack: &Stack) -> Result<()> {
         assert_eq!(refused, Some(code), "{sql}");
     }
     let noted = "SELECT count(*) FROM gateway.registry_audit WHERE kind = 'terms' AND object_id = 'M1'";
-    assert_eq!(stack.count(noted).await?, 2 * 6, "each that was proposed and judged");
+    assert_eq!(stack.count(noted).await?, 2 * 7, "each that was proposed and judged");
     Ok(())
 }
 
@@ -156,7 +177,7 @@ async fn a_merchants_limit_holds_over_all_channels() -> Result<()> {
     assert_eq!(done.len(), MAX);
     assert!(refused.iter().all(|p| p.failure_code.as_deref() == Some("LimitReached")), "{refused:?}");
     let (_, why) = stack.admin("admin-client", "GET", &decision(refused[0]), &json!({})).await?;
-    assert_eq!(why["routing"]["limitsReached"][1]["limit"], "terms.perDay.paymentsMax", "{why}");
+    assert_eq!(why["routing"]["limitsReached"][0]["limit"], "terms.perDay.paymentsMax", "{why}");
     // Another merchant's is not touched; one that is too large by itself takes nothing of it.
     let to_m2 = PayRequest { merchant_id: "M2".into(), ..payment("m2", 30_000) };
     assert_eq!(app.pay(&to_m2).await?.status, Succeeded);

@@ -209,14 +209,22 @@ fn payout() -> Value {
 
 /// By which a payment is made, in place of `payerId`.
 fn agreement_name() -> Value {
-    let mut name = closed(object(&[("date", date()), ("number", id(64))], &[]));
+    let [account, owner] = owner();
+    let mut name = closed(object(&[("date", date()), ("number", id(64))], &[account, owner]));
     name["type"] = json!(["object", "null"]);
+    name["dependentRequired"] = json!({"accountNumber": ["accountName"], "accountName": ["accountNumber"]});
     name
 }
 
-fn agreement_request() -> Value {
+/// Whose account an agreement is about.
+fn owner() -> [(&'static str, Value); 2] {
     let account = json!({"type": "string", "pattern": format!("^[!-~]{{1,{PAYEE_LENGTH_MAX}}}$")});
     let name = json!({"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX, "pattern": FREE});
+    [("accountNumber", account), ("accountName", name)]
+}
+
+fn agreement_request() -> Value {
+    let [account, owner] = owner();
     let purpose =
         json!({"type": ["string", "null"], "minLength": 1, "maxLength": PURPOSE_CHARS_MAX, "pattern": FREE});
     let required = [
@@ -224,8 +232,8 @@ fn agreement_request() -> Value {
         ("agreementNumber", id(64)),
         ("merchantId", id(32)),
         ("method", id(32)),
-        ("accountNumber", account),
-        ("accountName", name),
+        account,
+        owner,
     ];
     closed(object(&required, &[("description", purpose)]))
 }

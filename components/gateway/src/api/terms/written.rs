@@ -15,13 +15,17 @@ const FEES_MAX: usize = 32;
 const METHOD_LENGTH_MAX: usize = 32;
 
 /// The day from which on they are in force, and what they say.
-pub(super) fn read(body: &[u8], currencies: &[Currency], today: Date) -> Result<(Date, Terms), Problem> {
+pub(super) fn read(
+    body: &[u8],
+    (currencies, has_method): (&[Currency], impl Fn(&str) -> bool),
+    today: Date,
+) -> Result<(Date, Terms), Problem> {
     let mut fields = Fields::parse(body)?;
     let since = fields.date("since")?;
     if since < today {
         return Err(Problem::field("since", format!("must be {today}, today for this tenant, or later")));
     }
-    let fees = each(&mut fields, "fees", FEES_MAX, |fields| fee(fields, currencies))?;
+    let fees = each(&mut fields, "fees", FEES_MAX, |fields| fee(fields, (currencies, &has_method)))?;
     let limits = each(&mut fields, "limits", currencies.len(), |fields| limit(fields, currencies))?;
     fields.end()?;
     distinct("fees", &fees, |a, b| (&a.method, a.currency) == (&b.method, b.currency))?;
@@ -71,11 +75,20 @@ fn currency(fields: &mut Fields, currencies: &[Currency]) -> Result<Currency, Pr
     Ok(currency)
 }
 
-fn fee(fields: &mut Fields, currencies: &[Currency]) -> Result<TermsFee, Problem> {
+fn fee(
+    fields: &mut Fields,
+    (currencies, has_method): (&[Currency], &impl Fn(&str) -> bool),
+) -> Result<TermsFee, Problem> {
     let method = fields.optional_text("method")?;
     if let Some(method) = &method {
         let checked = id::check("method", method, METHOD_LENGTH_MAX);
         checked.map_err(|e| Problem::field("method", e.to_string()))?;
+        if !has_method(method) {
+            return Err(Problem::field(
+                "method",
+                format!("no channel of this tenant has the method {method}"),
+            ));
+        }
     }
     let required = |name| Problem::field(name, "is required");
     let rule = FeeRule {
@@ -83,6 +96,9 @@ fn fee(fields: &mut Fields, currencies: &[Currency]) -> Result<TermsFee, Problem
         fixed_minor: fields.amount("fixedMinor", AMOUNT_MINOR_MAX)?.unwrap_or(0),
         max_minor: fields.amount("maxMinor", AMOUNT_MINOR_MAX)?,
     };
+    if rule.max_minor.is_some_and(|max| max < rule.fixed_minor) {
+        return Err(Problem::field("maxMinor", "must be fixedMinor or more"));
+    }
     Ok(TermsFee { method, currency: currency(fields, currencies)?, rule })
 }
 

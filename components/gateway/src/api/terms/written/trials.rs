@@ -13,7 +13,7 @@ const GOOD: &str = r#"{"since": "2026-12-01",
 
 fn asked(body: &str) -> Result<(Date, Terms), Problem> {
     let currencies = ["CNY", "USD"].map(|code| Currency::parse(code).unwrap());
-    read(body.as_bytes(), &currencies, date(2026, 11, 30))
+    read(body.as_bytes(), (&currencies, |method: &str| method == "card"), date(2026, 11, 30))
 }
 
 #[test]
@@ -43,6 +43,8 @@ fn what_is_wrong_is_named() {
         ("\"fixedMinor\": 2", "\"fixedMinor\": -2", "fees[0].fixedMinor"),
         ("500}", "9007199254740992}", "fees[0].maxMinor"),
         ("\"method\": \"card\"", "\"method\": \"ca rd\"", "fees[1].method"),
+        ("\"method\": \"card\"", "\"method\": \"Card\"", "fees[1].method"),
+        ("500}", "1}", "fees[0].maxMinor"),
         ("\"method\": \"card\", ", "", "fees[1]"),
         ("\"method\": \"card\"", "\"kind\": \"card\"", "fees[1].kind"),
         ("100000", "-1", "limits[0].perPaymentMinorMax"),
