@@ -39,7 +39,7 @@ pub async fn sign(
     let settings = gateway.settings();
     let hash = gateway.data_keys.request_hash(request.hash());
     let asked = (request.merchant_id.as_str(), request.method.as_str());
-    let channel = match route::agreement::choose(&settings.value, &gateway.breakers, asked) {
+    let channel = match route::agreement::choose(&settings.value, &gateway.breakers, asked, |_| true) {
         Ok(channel) => channel,
         Err(why) => {
             // What was accepted before stays accepted, whatever the config says now.
@@ -56,8 +56,7 @@ pub async fn sign(
         CreatedAgreement::Known(agreement) => return same(*agreement, &new.request_hash),
         CreatedAgreement::NonceUsed => return Err(nonce_used()),
         CreatedAgreement::TooMany => {
-            let detail = format!("{PER_DAY_MAX} agreements were asked for about this account within 24 h");
-            return Err(Problem::new(Code::TooManyAgreements, detail));
+            return Err(too_many());
         }
         CreatedAgreement::Refused(why) => return Err(refused(why, (&new.app_id, &new.merchant_id), None)),
     };
@@ -160,6 +159,12 @@ pub async fn end(
     let rest = async move { work.end_agreement(agreement_id, times).await };
     let _ = settle::work_for(gateway, caller, (agreement_id, span), rest).await;
     Ok(caller.patience.keep(|| gateway.store.agreement(agreement_id)).await?)
+}
+
+#[must_use]
+pub(crate) fn too_many() -> Problem {
+    let detail = format!("{PER_DAY_MAX} agreements were asked for about this account within 24 h");
+    Problem::new(Code::TooManyAgreements, detail)
 }
 
 /// The refusal of a code that the bank did not send.

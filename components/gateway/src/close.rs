@@ -42,10 +42,7 @@ impl Gateway {
             Some(attempt) => settle::finish(self, order, attempt, (trace, patience)).await?,
             // Nothing is at a network. An attempt that begins at this moment is seen under the
             // order's lock, or sees that the order has ended.
-            None => {
-                let closed = patience.keep(|| self.store.fail_order(order_id, "Closed")).await?;
-                return self.withdraw_agreement(&closed, (trace, patience)).await;
-            }
+            None => return self.give_up(order_id, "Closed", patience).await,
         };
         Ok(())
     }

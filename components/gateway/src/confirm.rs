@@ -108,6 +108,10 @@ impl Gateway {
         if !awaits_code(&attempt) {
             match queried(channel.client.query(&sent, trace).await, sent.amount) {
                 Err(Outcome::Processing { action: Some(action), .. }) if action["type"] == ONE_TIME_CODE => {}
+                // The code of what was asked for with it was taken before.
+                _ if patience.keep(|| self.store.agreement_of(order.order_id)).await?.is_some() => {
+                    return Ok(Coded::Taken);
+                }
                 _ => return Ok(Coded::NotAwaited),
             }
         }

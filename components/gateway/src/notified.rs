@@ -58,7 +58,7 @@ pub async fn take(
             About::Payment => take_payment(gateway, of, &notification, with).await,
             About::Refund => take_refund(gateway, of, &notification, with).await,
             About::Payout => take_payout(gateway, of, &notification, with).await,
-            About::Agreement => take_agreement(gateway, of, &notification, (trace, patience)).await,
+            About::Agreement => take_agreement(gateway, of, &notification, with).await,
         }
     };
     let taken = tokio::time::timeout_at(patience.until(), take).await.map_err(|_| NotTaken::Late)?;
@@ -206,17 +206,23 @@ async fn refund(
 /// How an agreement stands is believed once a query says it too. That it is over is asked for
 /// until it is: nobody else asks for one that is active.
 async fn take_agreement(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     (channel, id): (&str, Uuid),
     notification: &Notification,
-    (trace, patience): (Trace, Patience),
+    (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
     let found = patience.keep(|| gateway.store.known_agreement(id)).await?.filter(|a| a.channel == channel);
     let Some(known) = found else { return Ok(None) };
     if known.status.is_final() {
         return Ok(Some(()));
     }
-    gateway.resolve_agreement(known, (trace, patience)).await?;
+    let work = gateway.clone();
+    // A payment may follow from it: that goes on though the network hangs up.
+    let rest = gateway.work.spawn(async move {
+        let _place = place;
+        work.resolve_agreement(known, (trace, Patience::of(REST_MAX))).await
+    });
+    rest.await.map_err(|_| NotTaken::Late)??;
     let now = patience.keep(|| gateway.store.agreement(id)).await?;
     if notification.outcome == Outcome::Closed && now.status == AgreementState::Active {
         return Err(NotTaken::Late);

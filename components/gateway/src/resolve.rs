@@ -115,7 +115,7 @@ fn log(id: Uuid, done: Result<(), SettleError>) {
 async fn resolve_order(gateway: &Gateway, order: Order) -> Result<(), SettleError> {
     let trace = Trace::new();
     let Some(attempt) = gateway.store.latest_attempt(order.order_id).await? else {
-        return gateway.resolve_unsent(order, (trace, Patience::of(PATIENCE))).await;
+        return gateway.resolve_unsent(order, Patience::of(PATIENCE)).await;
     };
     let attempt = if attempt.status.is_final() {
         attempt

@@ -15,13 +15,14 @@ use crate::api::wire::PayRequest;
 use crate::confirm::ONE_TIME_CODE;
 use crate::gateway::{Caller, Gateway};
 use crate::outgoing::Times;
+use crate::patience::Patience;
 use crate::pay::{Asked, Paid, nonce_used, refused, same_order};
 use crate::payee::Payee;
 use crate::route;
+use crate::settings::{ChannelSettings, Settings};
 use crate::settle::{self, SettleError};
-use crate::state::OrderState;
 use crate::state::agreement::AgreementState;
-use crate::store::agreements::{Agreement, CreatedAgreement, Said};
+use crate::store::agreements::{Agreement, CreatedAgreement, PER_DAY_MAX};
 use crate::store::orders::{Created, NewOrder, Order};
 use crate::store::postpone::Awaited;
 
@@ -45,16 +46,17 @@ pub async fn begin(
     let settings = gateway.settings();
     let who = (asked.merchant_id.as_str(), asked.method.as_str());
     let no_channel = |why: String| Problem::new(Code::NoChannel, format!("no channel takes it: {why}"));
-    let channel = route::agreement::choose(&settings.value, &gateway.breakers, who).map_err(no_channel)?;
-    if gateway
-        .routes(&settings.value, &new.as_created(new.stored_date), &channel.name)
-        .is_none_or(|r| r.is_empty())
-    {
-        return Err(no_channel("the agreement's channel has not this currency, or a limit below".to_owned()));
-    }
+    let order = new.as_created(new.stored_date);
+    let takes =
+        |channel: &ChannelSettings| !gateway.routes(&settings.value, &order, &channel.name).is_empty();
+    let channel =
+        route::agreement::choose(&settings.value, &gateway.breakers, who, takes).map_err(no_channel)?;
     let taken = || store.find_agreement(&new.app_id, asked.agreement_date, asked.agreement_number.as_str());
-    if patience.keep(taken).await?.is_some() {
-        let detail = "is there already: pay by it without accountNumber and accountName";
+    if let Some(known) = patience.keep(taken).await? {
+        let detail = format!(
+            "is there already, and {}: name it without accountNumber and accountName, or ask for another",
+            known.status
+        );
         return Err(Problem {
             field: Some("agreement".to_owned()),
             ..Problem::new(Code::OrderConflict, detail)
@@ -63,6 +65,9 @@ pub async fn begin(
     let hash = gateway.data_keys.request_hash(asked.hash());
     let (mut signs, prepared) = agreement::prepare(gateway, channel, caller, (&asked, hash))?;
     signs.order_id = Some(new.order_id);
+    if patience.keep(|| store.asked_about(&signs.payer)).await? >= PER_DAY_MAX {
+        return Err(agreement::too_many());
+    }
     match patience.keep(|| store.create_order(&new, &caller.nonce)).await? {
         Created::New(..) => {}
         Created::Known(order) => return same_order(*order, &new),
@@ -117,6 +122,8 @@ impl Gateway {
             (AgreementState::AwaitingCode, _) => {
                 let awaited = || Awaited::Network(Some(one_time_code()));
                 patience.keep(|| store.postpone_order(order_id, awaited())).await?;
+                // It may have been closed before there was an agreement.
+                patience.keep(|| store.withdraw_agreement(agreement.agreement_id)).await?;
             }
             (AgreementState::Active, Some(token)) => {
                 self.pay_first((agreement, order_id), token, (trace, patience)).await?;
@@ -137,7 +144,11 @@ impl Gateway {
         token: String,
         (trace, patience): Times,
     ) -> Result<(), SettleError> {
-        let Some(order) = patience.keep(|| self.store.lease_order(order_id)).await? else { return Ok(()) };
+        let Some(order) = patience.keep(|| self.store.lease_order(order_id)).await? else {
+            // It has ended, or its time is over.
+            patience.keep(|| self.store.fail_order(order_id, "Closed")).await?;
+            return Ok(());
+        };
         let settings = self.settings();
         let terms = patience.keep(|| self.store.terms_on(&order.merchant_id, order.stored_date)).await?;
         let asked = Asked {
@@ -152,26 +163,23 @@ impl Gateway {
             }),
             terms,
         };
-        let routes = self.routes(&settings.value, &order, &agreement.channel).unwrap_or_default();
+        let routes = self.routes(&settings.value, &order, &agreement.channel);
         self.carry_out(&settings, order, &asked, &routes, (trace, patience)).await?;
         Ok(())
     }
 
-    fn routes(
-        &self,
-        settings: &crate::settings::Settings,
-        order: &Order,
-        channel: &str,
-    ) -> Option<Vec<route::Decision>> {
+    /// The ways of a payment by an agreement of this channel.
+    fn routes(&self, settings: &Settings, order: &Order, channel: &str) -> Vec<route::Decision> {
+        let Ok(amount) = settle::amount(order) else { return vec![] };
         let asked = route::Asked {
             order_id: order.order_id,
             merchant: &order.merchant_id,
             method: &order.method,
-            amount: settle::amount(order).ok()?,
+            amount,
             on: order.stored_date,
             agreed: Some(channel),
         };
-        Some(route::choose(settings, (&self.breakers, &self.rates), &asked))
+        route::choose(settings, (&self.breakers, &self.rates), &asked)
     }
 
     /// Brings the code of an agreement for the payment that was asked for with it.
@@ -183,6 +191,10 @@ impl Gateway {
     ) -> Result<Option<Coded>, SettleError> {
         match patience.keep(|| self.store.agreement_of(order.order_id)).await? {
             Some(waits) if waits.status == AgreementState::AwaitingCode => {
+                if order.expires_at <= Timestamp::now() {
+                    self.resolve_unsent(order.clone(), patience).await?;
+                    return Ok(Some(Coded::Taken));
+                }
                 self.confirm_agreement(&waits, code, (trace, patience)).await.map(Some)
             }
             // The bank has not said that it sent one; or nothing is asked for with this order.
@@ -195,42 +207,41 @@ impl Gateway {
 
     /// An order of which nothing was sent: the process that made it ended before, or its
     /// agreement does not hold yet.
-    pub(crate) async fn resolve_unsent(
-        &self,
-        order: Order,
-        (trace, patience): Times,
-    ) -> Result<(), SettleError> {
+    pub(crate) async fn resolve_unsent(&self, order: Order, patience: Patience) -> Result<(), SettleError> {
         use AgreementState::{Active, AwaitingCode, Ended, Ending, Failed, Processing};
         let (order_id, store) = (order.order_id, &self.store);
         let state = store.agreement_of(order_id).await?.map(|agreement| agreement.status);
         let code = match state {
-            Some(Processing | AwaitingCode) if order.expires_at > Timestamp::now() => {
-                store.postpone_order(order_id, Awaited::Network(order.action)).await?;
+            Some(waits @ (Processing | AwaitingCode)) if order.expires_at > Timestamp::now() => {
+                // Whoever was to say what the payer does may have died before.
+                let is_new = waits == AwaitingCode && order.action.is_none();
+                let awaited = Awaited::Network(is_new.then(one_time_code));
+                store.postpone_order(order_id, awaited).await?;
                 return Ok(());
             }
             Some(Processing | AwaitingCode) => "Closed",
             Some(Ending | Ended | Failed) => FAILED,
+            // It began to hold after the order was looked at: its payment is about to begin.
+            Some(Active) if order.action.is_some() => return Ok(()),
             // An attempt that begins at this moment is seen under the order's lock.
             Some(Active) | None => "Interrupted",
         };
-        let order = store.fail_order(order_id, code).await?;
-        self.withdraw_agreement(&order, (trace, patience)).await
+        self.give_up(order_id, code, patience).await
     }
 
-    /// What was asked for with an order that was given up is given up, too.
-    pub(crate) async fn withdraw_agreement(
+    /// Fails an order of which nothing was sent, and withdraws the agreement that was asked for
+    /// with it, where that does not hold yet.
+    pub(crate) async fn give_up(
         &self,
-        order: &Order,
-        (trace, patience): Times,
+        order_id: Uuid,
+        code: &str,
+        patience: Patience,
     ) -> Result<(), SettleError> {
-        if order.status != OrderState::Failed || order.failure_code.as_deref() != Some("Closed") {
-            return Ok(());
+        let store = &self.store;
+        patience.keep(|| store.fail_order(order_id, code)).await?;
+        if let Some(open) = patience.keep(|| store.agreement_of(order_id)).await? {
+            patience.keep(|| store.withdraw_agreement(open.agreement_id)).await?;
         }
-        let found = patience.keep(|| self.store.agreement_of(order.order_id)).await?;
-        let Some(open) = found.filter(|agreement| !agreement.status.is_final()) else { return Ok(()) };
-        let id = open.agreement_id;
-        let ends = || async { self.store.move_agreement(id, AgreementState::Ending, &Said::default()).await };
-        patience.keep(ends).await?;
-        self.end_agreement(id, (trace, patience)).await
+        Ok(())
     }
 }

@@ -174,7 +174,8 @@ impl Gateway {
         let over = agreement.status == AgreementState::Ending && to == AgreementState::Failed;
         let (to, said) = if over { (AgreementState::Ended, Said::default()) } else { (to, said) };
         if !patience.keep(|| store.move_agreement(id, to, &said)).await? {
-            return Ok(patience.keep(|| store.postpone(Table::Agreements, id)).await?);
+            patience.keep(|| store.postpone(Table::Agreements, id)).await?;
+            return Ok(patience.keep(|| store.withdraw_agreement(id)).await?);
         }
         let Some(order_id) = agreement.order_id else { return Ok(()) };
         let token = match standing {

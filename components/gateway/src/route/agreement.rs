@@ -1,5 +1,5 @@
-//! Which channel an agreement is signed over: of those that have agreements, one whose
-//! network answers, by priority.
+//! Which channel an agreement is signed over: of those that have agreements, and take the
+//! payment that is asked for with it, one whose network answers, by priority.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,12 @@ pub fn choose<'a>(
     settings: &'a Settings,
     breakers: &Breakers,
     (merchant, method): (&str, &str),
+    fits: impl Fn(&ChannelSettings) -> bool,
 ) -> Result<&'a ChannelSettings, String> {
     let (mut fit, mut against) = (Vec::new(), BTreeSet::new());
     for channel in &settings.channels {
         match rules(settings, channel, (merchant, method)) {
+            Ok(_) if !fits(channel) => _ = against.insert("PaymentUnfit"),
             Ok(rules) => fit.push((breakers.rests(&channel.name), rules.priority, channel)),
             Err(why) => _ = against.insert(why),
         }

@@ -13,7 +13,7 @@ use super::due::Table;
 use super::nonces::{self, Nonce};
 use super::outbox::{Event, publish};
 use super::{
-    LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, one, optional,
+    LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional,
 };
 use crate::data_key::RequestHash;
 use crate::state::agreement::AgreementState;
@@ -252,6 +252,12 @@ impl Store {
             &to.sources(),
         ];
         let Some(row) = optional(&transaction, what, &sql, params).await? else { return Ok(false) };
+        if to == AgreementState::Active {
+            // Nobody takes the order that is paid by it for one that its process left.
+            let lease = "UPDATE gateway.orders o SET action = NULL, next_check_at = now() + $2 * interval '1 second'
+                FROM gateway.agreements g WHERE g.agreement_id = $1 AND o.order_id = g.order_id AND o.status = 'Processing'";
+            execute(&transaction, what, lease, &[&agreement_id, &LEASE_SECONDS]).await?;
+        }
         let kind = match to {
             AgreementState::Active => Some("agreement.active"),
             AgreementState::Ended => Some("agreement.ended"),
@@ -265,6 +271,21 @@ impl Store {
         transaction.commit().await.context(QuerySnafu { what })?;
         self.wake(told);
         Ok(true)
+    }
+
+    /// What does not hold yet is withdrawn where the order that was asked for with it has failed:
+    /// the bank is asked to end it in the agreement's own turn.
+    pub async fn withdraw_agreement(&self, agreement_id: Uuid) -> Result<(), StoreError> {
+        let sql = "UPDATE gateway.agreements g SET status = 'Ending', next_check_at = now(), checks = 0
+             FROM gateway.orders o WHERE g.agreement_id = $1 AND g.status IN ('Processing', 'AwaitingCode')
+                AND o.order_id = g.order_id AND o.status = 'Failed'";
+        execute(&self.client().await?, "withdraw an agreement", sql, &[&agreement_id]).await?;
+        Ok(())
+    }
+
+    /// How many agreements were asked for about an account lately.
+    pub async fn asked_about(&self, payer: &str) -> Result<i64, StoreError> {
+        asked_lately(&self.client().await?, payer).await
     }
 
     /// How many payments by it may be on their way to the bank at this moment.

@@ -342,7 +342,7 @@ impl Store {
     pub async fn lease_order(&self, order_id: Uuid) -> Result<Option<Order>, StoreError> {
         let sql = format!(
             "UPDATE gateway.orders o SET action = NULL, next_check_at = now() + $2 * interval '1 second'
-             WHERE order_id = $1 AND status = 'Processing'
+             WHERE order_id = $1 AND status = 'Processing' AND expires_at > now()
                 AND NOT EXISTS (SELECT FROM gateway.attempts a WHERE a.order_id = o.order_id) RETURNING {COLUMNS}"
         );
         let params: super::Params<'_> = &[&order_id, &LEASE_SECONDS];

@@ -156,10 +156,10 @@ async fn without(stack: &Stack, app: &App) -> Result<()> {
 async fn who_dies_in_between_leaves_no_payment_that_nobody_knows() -> Result<()> {
     let mut stack = bank().await?;
     let (first, other) = (stack.app_of(0, 1)?, stack.app_of(1, 4)?);
-    // The agreement holds, and the payment is not begun: its order's row is held.
+    // The agreement holds, and the payment is not begun: it waits for the merchant's terms.
     asked(&other, "dead").await?;
     let hand = stack.postgres.connect("postgres").await?;
-    hand.batch_execute("BEGIN; SELECT FROM gateway.orders WHERE order_number = 'dead' FOR UPDATE").await?;
+    hand.batch_execute("BEGIN; LOCK TABLE gateway.merchant_terms").await?;
     let confirming = tokio::spawn(async move { confirm_payment(&first, "dead", CODE).await });
     until(&other, "dead", "Active", SOON).await?;
     stack.gateways[0].kill_9()?;

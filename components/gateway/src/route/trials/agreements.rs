@@ -11,7 +11,7 @@ fn signing(name: &str, change: &Value) -> ChannelSettings {
 fn who_has_none_is_left_out_and_says_so() {
     let chosen = |channels: Vec<ChannelSettings>, method: &str| {
         let settings = settings(channels);
-        let chosen = agreement::choose(&settings, &Breakers::default(), ("M1", method));
+        let chosen = agreement::choose(&settings, &Breakers::default(), ("M1", method), |_| true);
         chosen.map(|channel| channel.name.clone())
     };
     let all =
