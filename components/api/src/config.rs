@@ -65,6 +65,8 @@ pub struct GatewayConfig {
     pub currencies: Vec<Currency>,
     pub calendar: CalendarConfig,
     pub database: DatabaseConfig,
+    /// The same database, as who reaches the vault.
+    pub vault: DatabaseConfig,
     /// `https://ledger.ptn-demo.svc:8443`
     pub ledger: String,
     /// Networks that no channel's endpoint may resolve to (loopback, link-local

@@ -23,6 +23,7 @@ use crate::state::AttemptState;
 use crate::store::attempts::Attempt;
 use crate::store::orders::{Awaited, Order};
 use crate::store::{Store, StoreError};
+use crate::vault::Lost;
 
 /// Decisions of one posting in one go; the resolver makes more.
 const DECISIONS_MAX: u32 = 4;
@@ -39,6 +40,8 @@ pub enum SettleError {
     OldConfig { epoch_min: u64 },
     #[snafu(display("the channel cannot be asked: {why}"))]
     Channel { why: String },
+    #[snafu(display("the payee of {id} cannot be had: {lost:?}"))]
+    Payee { id: Uuid, lost: Lost },
     #[snafu(display("{id} holds an amount that cannot be read"))]
     Amount { id: Uuid },
 }
@@ -216,7 +219,7 @@ pub fn log_unfinished(error: &SettleError, id: Uuid) {
     let text = chain(error);
     let needs_person = match error {
         SettleError::Owed { source } => !matches!(source, BooksError::Away { .. } | BooksError::Stale { .. }),
-        SettleError::OldConfig { .. } | SettleError::Channel { .. } => false,
+        SettleError::OldConfig { .. } | SettleError::Channel { .. } | SettleError::Payee { .. } => false,
         SettleError::Store { source } => !source.is_transient(),
         SettleError::Amount { .. } => true,
     };

@@ -26,11 +26,13 @@ pub mod payouts;
 pub mod refunds;
 pub mod registry;
 pub mod risk_lists;
+pub mod sealed;
 pub mod standing;
 mod succeed;
 pub mod surpluses;
 pub mod terminals;
 pub mod tries;
+pub mod vault;
 
 use std::sync::Arc;
 
@@ -65,6 +67,10 @@ pub enum StoreError {
     Missing { what: &'static str, id: uuid::Uuid },
     #[snafu(display("a statement of several failed"))]
     Together { source: Arc<StoreError> },
+    #[snafu(display("a secret cannot be sealed"))]
+    Unsealed,
+    #[snafu(display("too much time has passed since a secret was kept"))]
+    Late,
     #[snafu(display("too much waits for the database"))]
     Full,
     /// The process ends.
@@ -83,8 +89,8 @@ impl StoreError {
                 .code()
                 .is_none_or(|state| !["22", "23", "42"].iter().any(|class| state.code().starts_with(class))),
             Self::Together { source } => source.is_transient(),
-            Self::Full | Self::Lost => true,
-            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } => false,
+            Self::Full | Self::Lost | Self::Late => true,
+            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } | Self::Unsealed => false,
         }
     }
 }

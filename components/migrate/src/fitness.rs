@@ -4,7 +4,7 @@ use snafu::ResultExt;
 use tokio_postgres::Client;
 
 use payplane_api::config::MigrateConfig;
-use payplane_api::names::{ROLE_GATEWAY, ROLE_LEDGER};
+use payplane_api::names::{ROLE_GATEWAY, ROLE_LEDGER, ROLE_VAULT};
 
 use crate::{MigrateError, NotReadySnafu, QuerySnafu, UnfitSnafu};
 
@@ -105,7 +105,7 @@ async fn logins(client: &Client, external: bool) -> Result<(), MigrateError> {
                           AND (m.rolsuper OR m.rolname IN ('pg_write_all_data', 'pg_read_all_data',
                                'pg_write_server_files', 'pg_read_server_files', 'pg_execute_server_program')))
                  FROM pg_roles r WHERE rolname = $1";
-    for role in [ROLE_LEDGER, ROLE_GATEWAY] {
+    for role in [ROLE_LEDGER, ROLE_GATEWAY, ROLE_VAULT] {
         let row = client
             .query_opt(sql, &[&role])
             .await
@@ -141,7 +141,7 @@ async fn overrides(client: &Client) -> Result<(), MigrateError> {
                  LEFT JOIN pg_roles r ON r.oid = s.setrole
                  LEFT JOIN pg_database d ON d.oid = s.setdatabase
                 CROSS JOIN LATERAL unnest(s.setconfig) AS c (setting)
-                WHERE (s.setrole = 0 OR r.rolname IN ('ledger', 'gateway', current_user))
+                WHERE (s.setrole = 0 OR r.rolname IN ('ledger', 'gateway', 'vault', current_user))
                   AND (s.setdatabase = 0 OR d.datname = current_database())
                   AND (c.setting ~* '^synchronous_commit=(off|local|false|no|0)$'
                        OR c.setting ~* '^session_replication_role=(replica|local)$'

@@ -155,6 +155,7 @@ async fn roles_with_too_many_or_too_few_rights_are_refused() {
         ("ALTER ROLE payplane_owner SUPERUSER", "ALTER ROLE payplane_owner NOSUPERUSER", "superuser"),
         ("ALTER ROLE ledger NOLOGIN", "ALTER ROLE ledger LOGIN", "ledger"),
         ("ALTER ROLE gateway BYPASSRLS", "ALTER ROLE gateway NOBYPASSRLS", "gateway"),
+        ("ALTER ROLE vault NOLOGIN", "ALTER ROLE vault LOGIN", "vault"),
         ("GRANT payplane_owner TO ledger", "REVOKE payplane_owner FROM ledger", "member"),
         (
             "GRANT pg_write_all_data TO gateway",
@@ -191,6 +192,59 @@ async fn roles_with_too_many_or_too_few_rights_are_refused() {
     let external = MigrateConfig { external: true, ..postgres.migrate_config() };
     let external = attempt(&postgres, &external).await.unwrap_err();
     assert!(matches!(external, MigrateError::Unfit { .. }), "{external}");
+}
+
+/// The vault is reached by its login alone, which reaches nothing else.
+#[tokio::test]
+async fn each_login_reaches_its_own_schema() {
+    let postgres = Postgres::start().await.unwrap();
+    postgres.migrate().await.unwrap();
+    let admin = postgres.connect("postgres").await.unwrap();
+    let schemas = "SELECT coalesce(string_agg(nspname, ' ' ORDER BY nspname), '') FROM pg_namespace
+         WHERE has_schema_privilege($1::text, oid, 'USAGE') AND nspname NOT LIKE 'pg\\_%'
+            AND nspname <> 'information_schema'";
+    let tables = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+         WHERE relkind IN ('r', 'v', 'p', 'S') AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
+            AND (nspname = 'vault') <> ($1::text = 'vault')
+            AND (has_any_column_privilege($1, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+                OR has_table_privilege($1, c.oid, 'DELETE, TRUNCATE, TRIGGER'))";
+    for (role, own) in
+        [("vault", "vault"), ("gateway", "gateway payplane"), ("ledger", "ledger ledger_archive payplane")]
+    {
+        let found: String = admin.query_one(schemas, &[&role]).await.unwrap().get(0);
+        assert_eq!(found, own, "{role}");
+        assert_eq!(admin.query_one(tables, &[&role]).await.unwrap().get::<_, i64>(0), 0, "{role}");
+    }
+    for (role, sql) in [
+        ("gateway", "SELECT FROM vault.secrets"),
+        ("gateway", "SET ROLE vault"),
+        ("ledger", "DELETE FROM vault.secrets"),
+        ("vault", "SELECT FROM gateway.payouts"),
+        ("vault", "SELECT FROM ledger.accounts"),
+        ("vault", "SELECT FROM payplane.control"),
+        ("vault", "SET ROLE gateway"),
+        ("vault", "TRUNCATE vault.secrets"),
+        ("vault", "CREATE TABLE vault.more (a int)"),
+        ("vault", "CREATE TABLE public.more (a int)"),
+    ] {
+        let refused = postgres.connect(role).await.unwrap().batch_execute(sql).await.unwrap_err();
+        let code = refused.code().map(|code| code.code().to_owned());
+        assert_eq!(code.as_deref(), Some("42501"), "{role}: {sql}");
+    }
+    let kept = "INSERT INTO vault.secrets (kind, owner_id, sealed, key_id)
+         VALUES ('Payee', gen_random_uuid(), repeat('x', 40)::bytea, repeat('0', 16))";
+    postgres.connect("vault").await.unwrap().batch_execute(kept).await.unwrap();
+}
+
+/// Each logs in with the certificate in its own name.
+#[tokio::test]
+async fn the_vaults_login_takes_its_own_certificate() {
+    let postgres = Postgres::start().await.unwrap();
+    for (certificate, is_taken) in [("vault", true), ("gateway", false)] {
+        let tls = postgres.tls(certificate).unwrap();
+        let session = payplane_common::database::connect(&postgres.config("vault"), &tls, "test").await;
+        assert_eq!(session.is_ok(), is_taken, "{certificate}");
+    }
 }
 
 #[tokio::test]

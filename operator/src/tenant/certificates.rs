@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use payplane_api::names::{
     CN_ADMIN_CHECKER, CN_ADMIN_CLIENT, CN_GATEWAY, CN_LEDGER, CN_OPERATOR, ROLE_GATEWAY, ROLE_LEDGER,
-    ROLE_OWNER,
+    ROLE_OWNER, ROLE_VAULT,
 };
 use serde_json::{Value, json};
 use snafu::{ResultExt, Snafu};
@@ -87,7 +87,7 @@ async fn believed(cluster: &Cluster, namespace: &str) -> Result<Option<String>, 
 }
 
 /// Every leaf that a tenant may have.
-const LEAVES: [&str; 10] = [
+const LEAVES: [&str; 11] = [
     "gateway-tls",
     "ledger-tls",
     "operator-client",
@@ -96,6 +96,7 @@ const LEAVES: [&str; 10] = [
     "db-owner",
     "db-ledger",
     "db-gateway",
+    "db-vault",
     "database-server",
     "database-replication",
 ];
@@ -153,6 +154,7 @@ fn leaves(tenant: &Tenant) -> Vec<(&'static str, &'static str, Leaf)> {
             ("db-owner", "database", client(ROLE_OWNER)),
             ("db-ledger", "database", client(ROLE_LEDGER)),
             ("db-gateway", "database", client(ROLE_GATEWAY)),
+            ("db-vault", "database", client(ROLE_VAULT)),
             ("database-server", "database", name),
             ("database-replication", "database", client("streaming_replica")),
         ]);

@@ -86,7 +86,7 @@ async fn external_secrets(writer: &Cluster, tenant: &Tenant) -> Result<Result<()
     let Some(external) = tenant.external() else { return Ok(Ok(())) };
     for (field, name, keys) in [
         ("ca", &external.ca.name, &["ca.crt"][..]),
-        ("credentials", &external.credentials.name, &["payplane_owner", "ledger", "gateway"]),
+        ("credentials", &external.credentials.name, &["payplane_owner", "ledger", "gateway", "vault"]),
     ] {
         let refused = |reason, what: &str| {
             let detail = format!("spec.database.external.{field}: Secret {name} {what}.");

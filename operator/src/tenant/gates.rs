@@ -46,7 +46,7 @@ pub fn database(cluster: &Value) -> Result<(), Refused> {
         return waiting(&format!("Role {role} cannot be made: see its status.managedRolesStatus."));
     }
     let made: Vec<_> = roles["byStatus"]["reconciled"].as_array().into_iter().flatten().collect();
-    if !["ledger", "gateway"].iter().all(|role| made.iter().any(|name| *name == role)) {
+    if !["ledger", "gateway", "vault"].iter().all(|role| made.iter().any(|name| *name == role)) {
         return waiting("The login roles are being made.");
     }
     Ok(())

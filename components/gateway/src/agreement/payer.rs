@@ -3,13 +3,13 @@
 
 use uuid::Uuid;
 
-use super::steps::whose;
 use crate::api::problem::{Code, Problem};
 use crate::api::wire::{AgreementName, PayRequest};
 use crate::data_key::DataKeys;
 use crate::gateway::{Caller, Gateway};
 use crate::state::agreement::AgreementState;
 use crate::store::agreements::Agreement;
+use crate::vault::{Lost, Secret};
 
 /// Begins what stands for an account; no app names a payer so.
 pub const PREFIX: &str = "agreement.";
@@ -41,13 +41,37 @@ pub async fn of(
     let Some(AgreementName { date, number }) = &request.agreement else { return Ok(Ok(None)) };
     let find = || gateway.store.find_agreement(caller.app(), *date, number.as_str());
     let found = caller.patience.keep(find).await?;
-    Ok(usable(gateway, found, request).map(|by| {
-        request.payer_id = Some(by.payer.clone());
-        Some(by)
-    }))
+    let agreement = match usable(found, request) {
+        Ok(agreement) => agreement,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let (id, before) = (agreement.agreement_id, agreement.token_sealed.as_deref());
+    let kept = caller.patience.keep(|| gateway.kept((Secret::Token, id), before)).await?;
+    let token = match kept.map(String::from_utf8) {
+        Ok(Ok(token)) => token,
+        lost => {
+            // It may have ended since it was read.
+            let now = caller.patience.keep(find).await?;
+            return usable(now, request)
+                .map_or_else(|refusal| Ok(Err(refusal)), |_| Err(no_token(id, lost.err())));
+        }
+    };
+    let by = ByAgreement { agreement_id: id, channel: agreement.channel, token, payer: agreement.payer };
+    request.payer_id = Some(by.payer.clone());
+    Ok(Ok(Some(by)))
 }
 
-fn usable(gateway: &Gateway, found: Option<Agreement>, request: &PayRequest) -> Result<ByAgreement, Problem> {
+/// Where its key is gone, the keeper of the vault tells of it, once for all.
+fn no_token(id: Uuid, lost: Option<Lost>) -> Problem {
+    if lost == Some(Lost::NoKey) {
+        tracing::info!(%id, "the Secret data-key lacks the key of a token");
+    } else {
+        tracing::error!(%id, ?lost, "an agreement is active and has no token: end it, and sign another one");
+    }
+    Problem::new(Code::Internal, "it is logged")
+}
+
+fn usable(found: Option<Agreement>, request: &PayRequest) -> Result<Agreement, Problem> {
     let wrong = |why: &str| Problem {
         field: Some("agreement".to_owned()),
         ..Problem::new(Code::UnknownAgreement, why)
@@ -63,13 +87,7 @@ fn usable(gateway: &Gateway, found: Option<Agreement>, request: &PayRequest) -> 
         let detail = format!("agreement {} is {}", agreement.agreement_number, agreement.status);
         return Err(Problem::new(Code::AgreementNotActive, detail));
     }
-    let (id, sealed) = (agreement.agreement_id, agreement.token_sealed.as_deref());
-    let opened = sealed.and_then(|sealed| gateway.data_keys.open(&whose(id), sealed));
-    let token = opened.and_then(|token| String::from_utf8(token).ok()).ok_or_else(|| {
-        tracing::error!(%id, "a token does not open: the Secret data-key has to keep former keys");
-        Problem::new(Code::Internal, "it is logged")
-    })?;
-    Ok(ByAgreement { agreement_id: id, channel: agreement.channel, token, payer: agreement.payer })
+    Ok(agreement)
 }
 
 #[cfg(test)]

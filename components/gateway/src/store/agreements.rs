@@ -12,6 +12,7 @@ use super::begin::BOUNDS;
 use super::due::Table;
 use super::nonces::{self, Nonce};
 use super::outbox::{Event, publish};
+use super::vault::soon_after;
 use super::{
     LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, one, optional,
 };
@@ -40,7 +41,7 @@ pub struct Agreement {
     pub status: AgreementState,
     pub signed_at: Timestamp,
     pub network_id: Option<String>,
-    /// There while it is active.
+    /// Of a release before the vault, while it is active.
     pub token_sealed: Option<Vec<u8>>,
     pub failure_code: Option<String>,
     pub created_at: Timestamp,
@@ -108,11 +109,22 @@ pub enum CreatedAgreement {
 /// somebody guess a few codes, and sends a stranger a message.
 pub const PER_DAY_MAX: i64 = 20;
 
+/// Where the token of one that becomes active is.
+#[derive(Clone, Default)]
+pub enum Token {
+    #[default]
+    None,
+    /// In the vault, since then.
+    Kept(Timestamp),
+    /// Here, sealed, as releases before the vault have it.
+    Here(Vec<u8>),
+}
+
 /// Where an agreement goes, and what became known with it.
 #[derive(Clone, Default)]
 pub struct Said<'a> {
     pub network_id: Option<&'a str>,
-    pub token_sealed: Option<&'a [u8]>,
+    pub token: Token,
     pub failure_code: Option<&'a str>,
 }
 
@@ -223,6 +235,14 @@ impl Store {
                 next_check_at = now() + $7::float8 * interval '1 second'
              WHERE agreement_id = $1 AND status = ANY ($8) RETURNING {COLUMNS}"
         );
+        let here = match &said.token {
+            Token::None => None,
+            Token::Here(sealed) => Some(sealed),
+            Token::Kept(kept_at) => {
+                soon_after(&transaction, *kept_at).await?;
+                None
+            }
+        };
         let seconds = match to {
             AgreementState::Processing | AgreementState::Ending => Some(LEASE_SECONDS),
             AgreementState::AwaitingCode => Some(CODE_SECONDS),
@@ -232,7 +252,7 @@ impl Store {
             &agreement_id,
             &to.as_str(),
             &said.network_id,
-            &said.token_sealed,
+            &here,
             &said.failure_code,
             &to.is_final(),
             &seconds,

@@ -87,6 +87,7 @@ impl Stack {
         let simulator = Process::start(simulator, at.join("simulator.log"), record)?;
 
         let identity = text(postgres.pki.leaf("gateway", &[])?);
+        let vault = text(postgres.identity("vault")?);
         let mut stack = Self {
             gateways: vec![],
             ledger,
@@ -117,6 +118,7 @@ impl Stack {
             gateway.extend(["--data-key".into(), text(at.join("data.key"))]);
             gateway.extend(["--database-tls".into(), identity.clone()]);
             gateway.extend(["--database-trust".into(), trust.clone()]);
+            gateway.extend(["--vault-tls".into(), vault.clone()]);
             let log = at.join(format!("gateway-{number}.log"));
             stack.gateways.push(Process::start(gateway, log, ports[2])?);
             stack.ports.extend(ports);
@@ -163,6 +165,7 @@ impl Stack {
         let config = json!({
             "tenant": "test", "environment": self.environment, "epoch": self.epoch, "currencies": ["CNY", "USD"],
             "calendar": calendar(), "database": self.postgres.config("gateway"),
+            "vault": self.postgres.config("vault"),
             "ledger": format!("https://localhost:{}", self.ledger_port),
             "channels": channels, "risk": self.risk,
         });
@@ -285,7 +288,18 @@ impl Stack {
         body: &str,
         change: impl Fn(reqwest::Request) -> reqwest::Request,
     ) -> Result<(u16, Value)> {
-        let url = format!("{}/v1/payments", self.url(0)).parse()?;
+        self.signed_at("/v1/payments", signer, body, change).await
+    }
+
+    /// The same to another path.
+    pub(crate) async fn signed_at(
+        &self,
+        path: &str,
+        signer: &Signer,
+        body: &str,
+        change: impl Fn(reqwest::Request) -> reqwest::Request,
+    ) -> Result<(u16, Value)> {
+        let url = format!("{}{path}", self.url(0)).parse()?;
         let headers = signer.sign("POST", &url, body.as_bytes()).context("signing")?;
         let client = self.https(None)?;
         let request = client
@@ -297,6 +311,12 @@ impl Stack {
         let answer = client.execute(change(request.build()?)).await?;
         let status = answer.status().as_u16();
         Ok((status, serde_json::from_slice(&answer.bytes().await?).unwrap_or_default()))
+    }
+
+    /// What a gateway tells of itself.
+    pub(crate) async fn metrics(&self, gateway: usize) -> Result<String> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.ports[gateway * 3 + 2]);
+        Ok(reqwest::get(url).await?.text().await?)
     }
 
     /// What the network took: its own record.

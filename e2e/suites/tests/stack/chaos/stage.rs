@@ -42,15 +42,15 @@ struct Place<'a> {
     at: &'a Path,
     postgres: &'a Postgres,
     trust: String,
-    /// Of the ledgers, and of the gateways: to each other and to the database. Made once,
-    /// as processes that run follow the files.
-    identities: [String; 2],
+    /// Of the ledgers, and of the gateways: to each other and to the database; and to the
+    /// vault. Made once, as processes that run follow the files.
+    identities: [String; 3],
 }
 
 impl<'a> Place<'a> {
     fn new(at: &'a Path, postgres: &'a Postgres) -> Result<Self> {
         let leaf = |name: &str| Ok::<_, anyhow::Error>(text(postgres.identity(name)?));
-        let identities = [leaf("ledger")?, leaf("gateway")?];
+        let identities = [leaf("ledger")?, leaf("gateway")?, leaf("vault")?];
         Ok(Self { at, postgres, trust: text(postgres.pki.trust()), identities })
     }
 
@@ -85,7 +85,7 @@ impl<'a> Place<'a> {
         let health = port::free()?;
         let config = Self::through(ledger_config(self.postgres), database);
         let config = self.write(&format!("ledger-{n}.json"), &config)?;
-        let [identity, _] = &self.identities;
+        let [identity, ..] = &self.identities;
         let mut ledger = strings(&["ledger", "--config", &config, "--tls", identity, "--trust", &self.trust]);
         ledger.extend(listening(&[("--listen", listen), ("--health", health)]));
         ledger.extend(self.database(identity));
@@ -116,13 +116,14 @@ impl<'a> Place<'a> {
 
     fn gateway(&self, n: usize, config: &Value, ports: [u16; 3]) -> Result<Process> {
         let config = self.write(&format!("gateway-{n}.json"), config)?;
-        let [_, identity] = &self.identities;
+        let [_, identity, vault] = &self.identities;
         let mut gateway =
             strings(&["gateway", "--config", &config, "--tls", identity, "--trust", &self.trust]);
         gateway.extend(listening(&[("--listen", ports[0]), ("--admin", ports[1]), ("--health", ports[2])]));
         gateway.extend(["--notify-key".into(), text(self.at.join("notify.key"))]);
         gateway.extend(["--data-key".into(), text(self.at.join("data.key"))]);
         gateway.extend(self.database(identity));
+        gateway.extend(strings(&["--vault-tls", vault]));
         Process::start(gateway, self.at.join(format!("gateway-{n}.log")), ports[2])
     }
 }
