@@ -13,6 +13,8 @@ mod risk;
 
 pub use risk::*;
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -44,6 +46,16 @@ pub struct DatabaseConfig {
     pub password_file: Option<String>,
 }
 
+impl DatabaseConfig {
+    /// The same database for another login, whose password lies beside this one's.
+    #[must_use]
+    pub fn as_user(&self, user: &str) -> Self {
+        let beside = |file: &String| Path::new(file).with_file_name(user).to_string_lossy().into_owned();
+        let password_file = self.password_file.as_ref().map(beside);
+        Self { user: user.to_owned(), password_file, ..self.clone() }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerConfig {
@@ -65,8 +77,6 @@ pub struct GatewayConfig {
     pub currencies: Vec<Currency>,
     pub calendar: CalendarConfig,
     pub database: DatabaseConfig,
-    /// The same database, as who reaches the vault.
-    pub vault: DatabaseConfig,
     /// `https://ledger.ptn-demo.svc:8443`
     pub ledger: String,
     /// Networks that no channel's endpoint may resolve to (loopback, link-local

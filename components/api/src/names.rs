@@ -34,7 +34,7 @@ pub const ROLE_OWNER: &str = "payplane_owner";
 pub const ROLE_LEDGER: &str = "ledger";
 pub const ROLE_GATEWAY: &str = "gateway";
 /// The gateway's other login, which reaches the vault and nothing else.
-pub const ROLE_VAULT: &str = "vault";
+pub const ROLE_VAULT: &str = "payplane_vault";
 
 /// Where a component finds its rendered config (one file, swapped atomically).
 pub const CONFIG_FILE: &str = "/etc/payplane/config/config.json";

@@ -74,7 +74,7 @@ use crate::settings::Settings;
 
 const DATABASE_CONNECTIONS: usize = 16;
 /// Of the other login: payouts and agreements alone need it.
-const VAULT_CONNECTIONS: usize = 4;
+const VAULT_CONNECTIONS: usize = 2;
 /// Notifications of networks that are worked on at once; a network sends again what is refused.
 const NETWORK_PLACES: usize = 256;
 const BOOK_READS: usize = 16;
@@ -194,7 +194,11 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
     };
     let own = (store::sealed::APPLICATION, DATABASE_CONNECTIONS);
     let pool = login(&config.database, &args.database_tls, own).context(DatabaseSnafu)?;
-    let vault = login(&config.vault, &args.vault_tls, ("payplane-vault", VAULT_CONNECTIONS));
+    let data_keys = DataKeys::load(&args.data_key).context(DataSnafu)?;
+    let vault = config.database.as_user(names::ROLE_VAULT);
+    // Its sessions tell which key they use for what is new.
+    let application = format!("payplane-vault {}", data_keys.current());
+    let vault = login(&vault, &args.vault_tls, (&application, VAULT_CONNECTIONS));
     let vault = vault.context(DatabaseSnafu)?;
     let files = Files { identity: Some(args.tls.clone()), trust: Some(args.trust.clone()) };
     let ledger_tls = tls::client(files).context(TlsSnafu)?;
@@ -205,7 +209,7 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
         store: store::Store::new(pool),
         books,
         keys: keys::KeyCache::default(),
-        data_keys: DataKeys::load(&args.data_key).context(DataSnafu)?,
+        data_keys,
         vault: store::vault::VaultTable::new(vault),
         breakers: breaker::Breakers::default(),
         rates: rates::Rates::default(),

@@ -78,6 +78,7 @@ pub struct Metrics {
     pub notifications_pending_oldest_seconds: Gauge<f64, AtomicU64>,
     pub notifications_dead: Gauge,
     pub sealed_rows: Family<SealedBy, Gauge>,
+    pub vault_away_seconds: Gauge<f64, AtomicU64>,
     pub config_epoch: Gauge,
 }
 
@@ -124,6 +125,7 @@ impl Metrics {
             notifications_pending_oldest_seconds: Gauge::default(),
             notifications_dead: Gauge::default(),
             sealed_rows: Family::default(),
+            vault_away_seconds: Gauge::default(),
             config_epoch: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("payplane_gateway");
@@ -185,6 +187,11 @@ impl Metrics {
             "sealed_rows",
             "What is sealed, by the data key: a former one may go once it has none",
             metrics.sealed_rows.clone(),
+        );
+        registry.register(
+            "vault_away_seconds",
+            "For how long the vault's login has not got through; payouts and payments by agreement wait for it",
+            metrics.vault_away_seconds.clone(),
         );
         registry.register("config_epoch", "Epoch of the config in force", metrics.config_epoch.clone());
         metrics

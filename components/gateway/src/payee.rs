@@ -30,9 +30,14 @@ pub struct KeptPayee {
 
 impl Payee {
     /// Kept for the refund or payout of this id, before that is written.
-    pub async fn keep(&self, gateway: &Gateway, id: Uuid) -> Result<KeptPayee, StoreError> {
+    pub async fn keep(
+        &self,
+        gateway: &Gateway,
+        id: Uuid,
+        patience: Patience,
+    ) -> Result<KeptPayee, StoreError> {
         let payee = serde_json::to_vec(&(&self.account, &self.name)).unwrap_or_default();
-        let kept_at = gateway.keep(Secret::Payee, id, &payee).await?;
+        let kept_at = gateway.keep((Secret::Payee, id), &payee, patience).await?;
         Ok(KeptPayee { masked: masked(&self.account), kept_at })
     }
 
@@ -41,7 +46,7 @@ impl Payee {
         (id, before): (Uuid, Option<&[u8]>),
         patience: Patience,
     ) -> Result<Self, SettleError> {
-        let opened = patience.keep(|| gateway.kept((Secret::Payee, id), before)).await?;
+        let opened = gateway.kept((Secret::Payee, id), before, patience).await?;
         let payee = opened.map_err(|lost| SettleError::Payee { id, lost })?;
         let payee = serde_json::from_slice::<(String, String)>(&payee);
         let (account, name) = payee.map_err(|_| SettleError::Payee { id, lost: Lost::Broken })?;

@@ -40,23 +40,21 @@ pub async fn pay_out(
         return Err(Problem::field("currency", format!("{currency} is not a currency of this tenant")));
     }
     let hash = gateway.data_keys.request_hash(request.hash());
+    // What was accepted before stays accepted, whatever the config says now, and wherever the vault is.
+    let number = request.payout_number.as_str();
+    let known = || gateway.store.find_payout(caller.app(), request.order_date, number);
+    if let Some(known) = caller.patience.keep(known).await? {
+        return same_payout(known, &hash);
+    }
     let asked = (request.merchant_id.as_str(), request.amount);
-    let channel = match route::payout::choose(&settings.value, &gateway.breakers, asked) {
-        Ok(channel) => channel,
-        Err(why) => {
-            // What was accepted before stays accepted, whatever the config says now.
-            let number = request.payout_number.as_str();
-            let known = || gateway.store.find_payout(caller.app(), request.order_date, number);
-            let refusal = Problem::new(Code::NoChannel, format!("no channel pays this out: {why}"));
-            return same_payout(caller.patience.keep(known).await?.ok_or(refusal)?, &hash);
-        }
-    };
+    let refusal = |why| Problem::new(Code::NoChannel, format!("no channel pays this out: {why}"));
+    let channel = route::payout::choose(&settings.value, &gateway.breakers, asked).map_err(refusal)?;
     let payout_id = Uuid::now_v7();
-    let kept = caller.patience.keep(|| request.payee.keep(gateway, payout_id)).await?;
+    let kept = request.payee.keep(gateway, payout_id, caller.patience).await?;
     let new = prepare_new((&settings.value, channel), caller, (&request, hash), (payout_id, kept));
     let created = caller.patience.keep(|| gateway.store.create_payout(&new, &caller.nonce)).await?;
     if !matches!(created, CreatedPayout::New(_)) {
-        gateway.forget(Secret::Payee, payout_id).await;
+        gateway.forget(Secret::Payee, payout_id);
     }
     let payout = match created {
         CreatedPayout::New(payout) => *payout,

@@ -71,6 +71,8 @@ pub enum StoreError {
     Unsealed,
     #[snafu(display("too much time has passed since a secret was kept"))]
     Late,
+    #[snafu(display("the vault did not answer in time"))]
+    VaultAway,
     #[snafu(display("too much waits for the database"))]
     Full,
     /// The process ends.
@@ -89,7 +91,7 @@ impl StoreError {
                 .code()
                 .is_none_or(|state| !["22", "23", "42"].iter().any(|class| state.code().starts_with(class))),
             Self::Together { source } => source.is_transient(),
-            Self::Full | Self::Lost | Self::Late => true,
+            Self::Full | Self::Lost | Self::Late | Self::VaultAway => true,
             Self::Read { .. } | Self::State { .. } | Self::Missing { .. } | Self::Unsealed => false,
         }
     }

@@ -4,14 +4,21 @@
 
 pub mod keeper;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use payplane_common::telemetry::chain;
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use crate::data_key::DataKeys;
 use crate::gateway::Gateway;
+use crate::patience::Patience;
 use crate::store::StoreError;
 use crate::store::vault::Sealed;
+
+/// How long it is waited for, by a request that has more time, too.
+const WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +81,14 @@ fn open(keys: &DataKeys, kind: Secret, kept: Option<&Sealed>) -> Result<Vec<u8>,
 
 impl Gateway {
     /// Keeps a secret. Says since when: its row is to be written soon after.
-    pub async fn keep(&self, kind: Secret, owner: Uuid, secret: &[u8]) -> Result<Timestamp, StoreError> {
+    pub async fn keep(
+        &self,
+        (kind, owner): (Secret, Uuid),
+        secret: &[u8],
+        patience: Patience,
+    ) -> Result<Timestamp, StoreError> {
         let row = seal(&self.data_keys, kind, owner, secret).ok_or(StoreError::Unsealed)?;
-        self.vault.put(kind.as_str(), &row).await
+        self.ask_vault(patience, || self.vault.put(kind.as_str(), &row)).await
     }
 
     /// Reads one. `before` is what a release before the vault left in the row itself.
@@ -84,20 +96,38 @@ impl Gateway {
         &self,
         (kind, owner): (Secret, Uuid),
         before: Option<&[u8]>,
+        patience: Patience,
     ) -> Result<Result<Vec<u8>, Lost>, StoreError> {
         if let Some(sealed) = before {
             // It bears no key's name: it is taken for one that is gone.
             return Ok(self.data_keys.open(&kind.whose(owner), sealed).ok_or(Lost::NoKey));
         }
-        let kept = self.vault.get(kind.as_str(), owner).await?;
+        let kept = self.ask_vault(patience, || self.vault.get(kind.as_str(), owner)).await?;
         Ok(open(&self.data_keys, kind, kept.as_ref()))
     }
 
-    /// Forgets one that is not needed any more; where that fails, the keeper does.
-    pub async fn forget(&self, kind: Secret, owner: Uuid) {
-        if let Err(error) = self.vault.forget(kind.as_str(), owner).await {
-            tracing::info!(%owner, error = chain(&error), "left to the keeper of the vault");
-        }
+    /// While it is away it is asked again, for a short time, in which nobody's place is counted:
+    /// payments that need no vault go on.
+    async fn ask_vault<T, F>(&self, patience: Patience, ask: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let _waits = self.shares.waits();
+        let latest = Instant::now().checked_add(WAIT_MAX).unwrap_or(patience.until());
+        let until = patience.until().min(latest);
+        timeout_at(until, patience.keep(ask)).await.unwrap_or(Err(StoreError::VaultAway))
+    }
+
+    /// Forgets one that is not needed any more, while the caller goes on; where that fails, the
+    /// keeper does.
+    pub fn forget(&self, kind: Secret, owner: Uuid) {
+        let vault = self.vault.clone();
+        self.work.spawn(async move {
+            let forgotten = timeout(WAIT_MAX, vault.forget(kind.as_str(), owner)).await;
+            if let Err(error) = forgotten.unwrap_or(Err(StoreError::VaultAway)) {
+                tracing::info!(%owner, error = chain(&error), "left to the keeper of the vault");
+            }
+        });
     }
 }
 

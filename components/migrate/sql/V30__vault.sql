@@ -3,12 +3,12 @@
 
 CREATE SCHEMA vault;
 REVOKE ALL ON SCHEMA vault FROM PUBLIC;
-GRANT USAGE ON SCHEMA vault TO vault;
+GRANT USAGE ON SCHEMA vault TO payplane_vault;
 DO $$
 BEGIN
     IF (SELECT pg_catalog.pg_has_role(datdba, 'USAGE') FROM pg_catalog.pg_database
         WHERE datname = pg_catalog.current_database()) THEN
-        EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO vault', pg_catalog.current_database());
+        EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO payplane_vault', pg_catalog.current_database());
     END IF;
 END $$;
 
@@ -25,7 +25,7 @@ CREATE TABLE vault.secrets (
 );
 -- What a former key still seals, in order.
 CREATE INDEX secrets_by_key ON vault.secrets (key_id, kind, owner_id);
-GRANT SELECT, INSERT, UPDATE (sealed, key_id, kept_at), DELETE ON vault.secrets TO vault;
+GRANT SELECT, INSERT, UPDATE (sealed, key_id, kept_at), DELETE ON vault.secrets TO payplane_vault;
 
 -- A row of the gateway's has its secret in the vault, or in its own column where a release
 -- before this one wrote it.
@@ -37,8 +37,6 @@ ALTER TABLE gateway.refunds DROP CONSTRAINT payee_until_sent,
         ((status = 'Requested' AND payee_masked IS NOT NULL) OR payee_sealed IS NULL) NOT VALID;
 ALTER TABLE gateway.agreements DROP CONSTRAINT active_has_token,
     ADD CONSTRAINT active_has_token CHECK (status = 'Active' OR token_sealed IS NULL) NOT VALID;
--- What such a release wrote, until it is moved.
-CREATE INDEX agreements_unmoved ON gateway.agreements (agreement_id) WHERE token_sealed IS NOT NULL;
 
 -- That release would take a payout whose payee is in the vault for one without: it does not get
 -- at it before it is sent.

@@ -97,7 +97,7 @@ impl Postgres {
             "CREATE ROLE payplane_owner LOGIN",
             "CREATE ROLE ledger LOGIN IN ROLE pg_read_all_stats",
             "CREATE ROLE gateway LOGIN",
-            "CREATE ROLE vault LOGIN",
+            "CREATE ROLE payplane_vault LOGIN",
             "CREATE DATABASE payplane OWNER payplane_owner",
         ] {
             admin.batch_execute(sql).await?;

@@ -44,7 +44,6 @@ pub async fn ensure(
     let authority = ensure_authority(cluster, tenant).await?;
     let seal = ensure_signing_key(cluster, tenant, "seal", Signs::Heads).await?;
     let notify = ensure_signing_key(cluster, tenant, "notify", Signs::Notifications).await?;
-    ensure_data_key(cluster, tenant).await?;
     let bundle = ensure_bundle(cluster, tenant, &authority.certificate, &seal, &notify).await?;
     let mut renew_at = pki::due(&authority.certificate).unwrap_or(Timestamp::MAX);
     let (mut operator, mut all) = (None, Vec::new());
@@ -218,25 +217,21 @@ async fn ensure_signing_key(
     Ok(public)
 }
 
-/// What the gateway seals apps' secrets with. What is sealed in the database needs it, so it
-/// is made once, kept with the books, and left alone where somebody put more keys into it.
-async fn ensure_data_key(cluster: &Cluster, tenant: &Tenant) -> Result<(), CertificateError> {
+/// What gateways seal with. What is sealed in the database needs it, so it is made once, kept with
+/// the books, and left alone where somebody put more keys into it. False: there are books, or
+/// somebody tried to bring a key back, and no key; another one would hide that.
+pub async fn ensure_data_key(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    has_books: bool,
+) -> Result<bool, CertificateError> {
     let good = |secret: &Value| text(secret, "data.key").filter(|keys| !keys.trim().is_empty());
     let keys = match stored(cluster, tenant, "data-key", good).await? {
         Some(found) => found,
         None => {
             let live = cluster.get(&resource("v1", "Secret"), Some(&tenant.namespace), "data-key").await?;
-            if live
-                .as_ref()
-                .and_then(|live| credentials::bytes(live, "data.key"))
-                .is_some_and(|b| !b.is_empty())
-            {
-                // Somebody's attempt to bring a key back, perhaps: it is not ours to overwrite.
-                tracing::warn!(
-                    tenant = tenant.name,
-                    "the Secret data-key holds no text; gateways cannot start"
-                );
-                return Ok(());
+            if !may_make_data_key(live.as_ref(), has_books) {
+                return Ok(false);
             }
             pki::data_key().context(IssueSnafu { tenant: &tenant.name })?
         }
@@ -246,7 +241,13 @@ async fn ensure_data_key(cluster: &Cluster, tenant: &Tenant) -> Result<(), Certi
         "metadata": metadata(tenant, "database", "data-key", false), "data": {"data.key": encode(&keys)},
     });
     cluster.apply(&Object::new(object)).await?;
-    Ok(())
+    Ok(true)
+}
+
+/// Only where nothing can be sealed yet, and nothing is there.
+fn may_make_data_key(live: Option<&Value>, has_books: bool) -> bool {
+    let is_there = live.and_then(|live| credentials::bytes(live, "data.key")).is_some_and(|b| !b.is_empty());
+    !has_books && !is_there
 }
 
 /// The current CA certificate and the last former ones: both sides believe both.

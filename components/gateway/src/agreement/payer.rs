@@ -23,12 +23,12 @@ pub struct ByAgreement {
     pub payer: String,
 }
 
-/// What an account is known by: the same for every agreement about it, and nobody reads the
-/// account from it.
+/// What an account may be known by, and nobody reads the account from it: by the key for what is
+/// new first. Every agreement about it has the payer of the one before it.
 #[must_use]
-pub fn known_as(keys: &DataKeys, account: &str) -> String {
-    let hash = keys.subject(&["agreement", account]).first().copied().unwrap_or_default();
-    format!("{PREFIX}{}", hex::encode(hash))
+pub fn known_as(keys: &DataKeys, account: &str) -> Vec<String> {
+    let known = |hash| format!("{PREFIX}{}", hex::encode(hash));
+    keys.subject(&["agreement", account]).into_iter().map(known).collect()
 }
 
 /// The agreement that a payment names, if any, as it stands now; the refusal, where it takes no
@@ -46,14 +46,17 @@ pub async fn of(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let (id, before) = (agreement.agreement_id, agreement.token_sealed.as_deref());
-    let kept = caller.patience.keep(|| gateway.kept((Secret::Token, id), before)).await?;
+    // All of these are refusals: who pays again by an order that is known is answered that.
+    let kept = match gateway.kept((Secret::Token, id), before, caller.patience).await {
+        Ok(kept) => kept,
+        Err(away) => return Ok(Err(away.into())),
+    };
     let token = match kept.map(String::from_utf8) {
         Ok(Ok(token)) => token,
         lost => {
             // It may have ended since it was read.
             let now = caller.patience.keep(find).await?;
-            return usable(now, request)
-                .map_or_else(|refusal| Ok(Err(refusal)), |_| Err(no_token(id, lost.err())));
+            return Ok(Err(usable(now, request).err().unwrap_or_else(|| no_token(id, lost.err()))));
         }
     };
     let by = ByAgreement { agreement_id: id, channel: agreement.channel, token, payer: agreement.payer };
@@ -99,11 +102,15 @@ mod tests {
 
     #[test]
     fn an_account_is_known_by_the_same_and_by_no_other() {
-        let keys = |byte| DataKeys::parse(&STANDARD.encode([byte; 32])).unwrap();
-        let one = known_as(&keys(1), "6222020200112233445");
-        assert_eq!(one, known_as(&keys(1), "6222020200112233445"));
-        assert_ne!(one, known_as(&keys(1), "6222020200112233446"));
-        assert_ne!(one, known_as(&keys(2), "6222020200112233445"));
-        assert!(one.len() <= 128 && !one.contains("6222"));
+        let keys = |bytes: &[u8]| {
+            let lines: Vec<_> = bytes.iter().map(|byte| STANDARD.encode([*byte; 32])).collect();
+            DataKeys::parse(&lines.join("\n")).unwrap()
+        };
+        let one = known_as(&keys(&[1]), "6222020200112233445");
+        assert_eq!(one, known_as(&keys(&[1]), "6222020200112233445"));
+        assert_ne!(one, known_as(&keys(&[1]), "6222020200112233446"));
+        let both = known_as(&keys(&[2, 1]), "6222020200112233445");
+        assert!(both.len() == 2 && both[0] != one[0] && both[1] == one[0], "a former key's is found");
+        assert!(one[0].len() <= 128 && !one[0].contains("6222"));
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::channel::agreement::{Agreements, PreparedSign, Standing, WrongCode};
 use crate::gateway::Gateway;
 use crate::outgoing::Times;
+use crate::patience::Patience;
 use crate::settings::Settings;
 use crate::settle::{self, SettleError};
 use crate::state::agreement::AgreementState;
@@ -135,7 +136,7 @@ impl Gateway {
                 (AgreementState::AwaitingCode, Said { network_id: network_id.as_deref(), ..Said::default() })
             }
             Standing::Active { network_id, token: plain } => {
-                let token = patience.keep(|| self.keep_token(id, plain)).await?;
+                let token = self.keep_token(id, plain, patience).await?;
                 (AgreementState::Active, Said { network_id: Some(network_id), token, failure_code: None })
             }
             Standing::Declined { code } => {
@@ -167,18 +168,18 @@ impl Gateway {
         if !patience.keep(|| store.move_agreement(id, to, &said)).await? {
             patience.keep(|| store.postpone(Table::Agreements, id)).await?;
         } else if to.is_final() {
-            self.forget(Secret::Token, id).await;
+            self.forget(Secret::Token, id);
         }
         Ok(())
     }
 
     /// Where the token is found from now on.
-    async fn keep_token(&self, id: Uuid, plain: &str) -> Result<Token, StoreError> {
-        if self.store.has_former_release().await? {
-            // It looks for tokens nowhere else; the keeper of the vault takes this one in later.
+    async fn keep_token(&self, id: Uuid, plain: &str, patience: Patience) -> Result<Token, StoreError> {
+        if patience.keep(|| self.store.has_former_release()).await? {
+            // It looks for tokens nowhere else.
             let sealed = self.data_keys.seal(&Secret::Token.whose(id), plain.as_bytes());
             return Ok(Token::Here(sealed.ok_or(StoreError::Unsealed)?));
         }
-        Ok(Token::Kept(self.keep(Secret::Token, id, plain.as_bytes()).await?))
+        Ok(Token::Kept(self.keep((Secret::Token, id), plain.as_bytes(), patience).await?))
     }
 }

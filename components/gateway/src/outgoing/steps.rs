@@ -42,7 +42,7 @@ impl Outgoing {
                 };
                 patience.keep(|| gateway.store.end_outgoing(row, End::Refused(code))).await?;
                 if self.is_paid_out() {
-                    gateway.forget(Secret::Payee, row.1).await;
+                    gateway.forget(Secret::Payee, row.1);
                 }
                 return Ok(true);
             }
@@ -53,12 +53,14 @@ impl Outgoing {
         let (settings, amount) = (gateway.settings(), self.amount()?);
         let (channel, prepared) = match self.prepare(gateway, (&settings.value, amount), patience).await {
             Ok(ready) => ready,
+            // A key that is not here may be back in a moment: then it waits.
+            Err(error @ SettleError::Payee { lost: Lost::NoKey, .. }) => return Err(error),
             Err(why @ (SettleError::Channel { .. } | SettleError::Payee { .. })) if self.is_paid_out() => {
                 let give_up = || gateway.store.give_up_outgoing(row, transaction_id, "ChannelUnavailable");
                 // Whoever was faster may have sent it, and forgotten whom it was for.
                 if patience.keep(give_up).await? {
                     given_up(row.1, &why);
-                    gateway.forget(Secret::Payee, row.1).await;
+                    gateway.forget(Secret::Payee, row.1);
                 }
                 return Ok(true);
             }
@@ -68,14 +70,12 @@ impl Outgoing {
         if !patience.keep(|| gateway.store.send_outgoing(row, transaction_id, turn)).await? {
             return Ok(true);
         }
+        if self.is_paid_out() {
+            // Whom it was for nobody needs any more.
+            gateway.forget(Secret::Payee, row.1);
+        }
         let waits = gateway.shares.waits();
-        // Whom it was for nobody needs any more.
-        let forget = async {
-            if self.is_paid_out() {
-                gateway.forget(Secret::Payee, row.1).await;
-            }
-        };
-        let (outcome, ()) = tokio::join!(channel.client.send(prepared, trace), forget);
+        let outcome = channel.client.send(prepared, trace).await;
         drop(waits);
         self.take(gateway, outcome.of(amount), patience).await
     }
@@ -206,11 +206,10 @@ impl Outgoing {
     }
 }
 
-/// A payee whose key is gone is told of by the keeper of the vault, once for all.
 fn given_up(id: Uuid, why: &SettleError) {
     let text = chain(why);
     match why {
-        SettleError::Payee { lost: Lost::Missing | Lost::Broken, .. } => {
+        SettleError::Payee { .. } => {
             tracing::error!(%id, why = text, "given back unsent: nobody knows whom it is for");
         }
         _ => tracing::info!(%id, why = text, "given up unsent"),

@@ -69,8 +69,7 @@ fn channel(name: &str, change: &Value) -> ChannelSettings {
 fn settings(channels: Vec<ChannelSettings>) -> Settings {
     let config = json!({"tenant": "t", "environment": "Test", "epoch": 1, "currencies": ["CNY"],
         "calendar": {"timezone": "UTC", "cutoff": "00:00"}, "ledger": "https://ledger:1",
-        "database": {"host": "h", "port": 1, "database": "d", "user": "u"},
-        "vault": {"host": "h", "port": 1, "database": "d", "user": "v"}});
+        "database": {"host": "h", "port": 1, "database": "d", "user": "u"}});
     let config: payplane_api::config::GatewayConfig = serde_json::from_value(config).unwrap();
     Settings {
         tenant: config.tenant.clone(),

@@ -89,7 +89,8 @@ pub struct NewAgreement {
     pub method: String,
     pub channel: String,
     pub account_masked: String,
-    pub payer: String,
+    /// What its account may be known by, the newest key's first.
+    pub payers: Vec<String>,
     pub signed_at: Timestamp,
     pub created_at: Timestamp,
 }
@@ -143,11 +144,13 @@ impl Store {
         if !nonces::guard(&transaction, nonce).await? {
             return Ok(CreatedAgreement::NonceUsed);
         }
-        if find(&transaction, &new.app_id, new.agreement_date, &new.agreement_number).await?.is_none()
-            && asked_lately(&transaction, &new.payer).await? >= PER_DAY_MAX
+        let (lately, before) = asked(&transaction, &new.payers).await?;
+        if lately >= PER_DAY_MAX
+            && find(&transaction, &new.app_id, new.agreement_date, &new.agreement_number).await?.is_none()
         {
             return Ok(CreatedAgreement::TooMany);
         }
+        let payer = before.as_ref().or(new.payers.first());
         let sql = format!(
             "INSERT INTO gateway.agreements (agreement_id, app_id, agreement_date, agreement_number, request_hash,
                 merchant_id, method, channel, account_masked, payer, signed_at, created_at, next_check_at)
@@ -169,7 +172,7 @@ impl Store {
             &new.method,
             &new.channel,
             &new.account_masked,
-            &new.payer,
+            &payer,
             &new.signed_at,
             &new.created_at,
             &LEASE_SECONDS,
@@ -292,13 +295,17 @@ impl Store {
     }
 }
 
-async fn asked_lately<C: deadpool_postgres::GenericClient>(
+/// How many agreements were asked for about an account lately, and who its payer has been since the
+/// first: lists, limits and windows go on with him when the data key changes.
+async fn asked<C: deadpool_postgres::GenericClient>(
     client: &C,
-    payer: &str,
-) -> Result<i64, StoreError> {
-    let sql = "SELECT count(*) FROM gateway.agreements
-         WHERE payer = $1 AND created_at > now() - interval '24 hours'";
-    one(client, "count what is asked about an account", sql, &[&payer]).await?.try_get(0).context(ReadSnafu)
+    payers: &[String],
+) -> Result<(i64, Option<String>), StoreError> {
+    let sql = "SELECT count(*) FILTER (WHERE created_at > now() - interval '24 hours'),
+            (array_agg(payer ORDER BY created_at))[1]
+         FROM gateway.agreements WHERE payer = ANY ($1)";
+    let row = one(client, "look what is known about an account", sql, &[&payers]).await?;
+    Ok((row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?))
 }
 
 /// What its app is told: nothing of whose account it is.

@@ -53,29 +53,34 @@ impl Store {
         row.try_get(0).context(ReadSnafu)
     }
 
-    /// Tokens that a former release left in their column.
-    pub async fn unmoved_tokens(&self, limit: i64) -> Result<Vec<(Uuid, Vec<u8>)>, StoreError> {
+    /// Up to `limit` agreements after this one, each with the token that a former release left in
+    /// its column, if any.
+    pub async fn tokens_after(
+        &self,
+        agreement_id: Uuid,
+        limit: i64,
+    ) -> Result<Vec<(Uuid, Option<Vec<u8>>)>, StoreError> {
         let sql = "SELECT agreement_id, token_sealed FROM gateway.agreements
-             WHERE token_sealed IS NOT NULL ORDER BY agreement_id LIMIT $1";
-        let rows = rows(&self.client().await?, "look for tokens to move", sql, &[&limit]).await?;
+             WHERE agreement_id > $1 ORDER BY agreement_id LIMIT $2";
+        let rows = rows(&self.client().await?, "look for tokens", sql, &[&agreement_id, &limit]).await?;
         rows.iter()
             .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
             .collect::<Result<_, _>>()
             .context(ReadSnafu)
     }
 
-    /// The vault has it.
-    pub async fn token_moved(&self, agreement_id: Uuid, sealed: &[u8]) -> Result<(), StoreError> {
-        let sql = "UPDATE gateway.agreements SET token_sealed = NULL
+    /// Puts the same token, sealed anew, in place of what was seen.
+    pub async fn reseal_token(&self, agreement_id: Uuid, seen: &[u8], anew: &[u8]) -> Result<(), StoreError> {
+        let sql = "UPDATE gateway.agreements SET token_sealed = $3
              WHERE agreement_id = $1 AND token_sealed = $2";
-        execute(&self.client().await?, "empty a token's column", sql, &[&agreement_id, &sealed]).await?;
+        execute(&self.client().await?, "seal a token anew", sql, &[&agreement_id, &seen, &anew]).await?;
         Ok(())
     }
 
-    /// How much a former release left in its columns.
-    pub async fn count_unmoved(&self) -> Result<i64, StoreError> {
-        let sql = "SELECT (SELECT count(*) FROM gateway.agreements WHERE token_sealed IS NOT NULL)
-             + (SELECT count(*) FROM gateway.payouts WHERE next_check_at IS NOT NULL AND payee_sealed IS NOT NULL)
+    /// How many payees a former release left in their columns.
+    pub async fn count_former_payees(&self) -> Result<i64, StoreError> {
+        let sql = "SELECT
+             (SELECT count(*) FROM gateway.payouts WHERE next_check_at IS NOT NULL AND payee_sealed IS NOT NULL)
              + (SELECT count(*) FROM gateway.refunds WHERE next_check_at IS NOT NULL AND payee_sealed IS NOT NULL)";
         let row = one(&self.client().await?, "count what is not in the vault", sql, &[]).await?;
         row.try_get(0).context(ReadSnafu)

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{PoolSnafu, QuerySnafu, ReadSnafu, StoreError, execute, one, optional, rows};
 
 /// What is this old and belongs to no row belongs to none that is still to come: see [`soon_after`].
-const ORPHAN: &str = "interval '1 hour'";
+const ORPHAN: &str = "interval '7 days'";
 
 /// A row of the vault. It has no Debug.
 pub struct Sealed {
@@ -37,6 +37,15 @@ impl VaultTable {
 
     async fn client(&self) -> Result<Object, StoreError> {
         self.0.get().await.context(PoolSnafu)
+    }
+
+    /// Do all sessions name the same key for what is new? While they do not, one replica would seal
+    /// anew what another just did.
+    pub async fn is_of_one_mind(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE usename = current_user
+             AND datname = current_database() AND application_name <> current_setting('application_name'))";
+        let row = one(&self.client().await?, "look who uses the vault", sql, &[]).await?;
+        row.try_get(0).context(ReadSnafu)
     }
 
     /// Keeps it, in place of what was there. Says since when.
@@ -130,8 +139,8 @@ impl VaultTable {
 }
 
 /// In the transaction that writes the row of a secret: it was kept a moment ago, by the database's
-/// clock. Who froze in between writes none, as the secret may have been swept. A transaction
-/// that is left alone ends within seconds.
+/// clock. Who froze in between writes none, as the secret may have been swept. A commit that waits
+/// for its standby may take longer, hours even: that is what [`ORPHAN`] leaves time for.
 pub(super) async fn soon_after<C: GenericClient>(client: &C, kept_at: Timestamp) -> Result<(), StoreError> {
     let sql = "SELECT $1 > now() - interval '10 minutes'";
     let row = one(client, "look when a secret was kept", sql, &[&kept_at]).await?;

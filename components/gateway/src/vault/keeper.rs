@@ -1,6 +1,6 @@
-//! The keeper of what is sealed. It seals anew what a former data key seals, sweeps what nobody
-//! needs any more, brings into the vault what a release before it left elsewhere, and counts.
-//! Every replica runs one; each piece of work is small, bounded and may be done twice.
+//! The keeper of what is sealed. It seals anew what a former data key seals, in the vault and where
+//! a release before it left tokens, sweeps what nobody needs any more, counts, and tells when the
+//! vault is away. Every replica runs one; each piece of work is small, bounded and may be done twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,34 +23,55 @@ use crate::store::vault::{Kept, Sealed};
 const EVERY: Duration = Duration::from_secs(2);
 /// Rows of each kind in one turn.
 const BATCH: i64 = 256;
-/// Every so many turns it is counted.
-const COUNT_EVERY: u32 = 5;
-/// Without a gateway of a former release for so long, none is left: not even one that
-/// had lost its sessions for a moment.
-const ALONE_AFTER: Duration = Duration::from_secs(60);
-/// What a former release left is counted as this key's.
+/// Agreements in one turn: those with a token here are to be found among all.
+const AGREEMENTS: i64 = 1024;
+/// Counted so often, and less where counting takes longer than a hundredth of that.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
+const COUNT_SHARE: u32 = 100;
+/// Payees that a former release left in its columns are counted as this key's.
 const FORMER_RELEASE: &str = "former-release";
+/// Who is away for so long is not back by himself.
+const AWAY_MAX: Duration = Duration::from_secs(60);
 
 const TOLD_MAX: usize = 256;
 
 /// Where the last turn ended.
 #[derive(Default)]
 struct Keeper {
-    turn: u32,
     resealed: BTreeMap<(&'static str, String), Uuid>,
     swept: BTreeMap<&'static str, Uuid>,
     app: (String, String),
-    /// Shared secrets by key, of this round through all of them, and of the one before.
-    apps: BTreeMap<String, i64>,
-    counted: Option<BTreeMap<String, i64>>,
-    former_seen_at: Option<Instant>,
+    apps: Round,
+    agreement: Uuid,
+    tokens: Round,
+    count_at: Option<Instant>,
+    away_since: Option<Instant>,
+    is_away_told: bool,
     /// What was told once.
     told: BTreeSet<String>,
 }
 
+/// What is sealed beside the vault by key, in this round through all of it, and in the one before.
+#[derive(Default)]
+struct Round {
+    running: BTreeMap<String, i64>,
+    whole: Option<BTreeMap<String, i64>>,
+}
+
+impl Round {
+    fn note(&mut self, key: &str) {
+        let count = self.running.entry(key.to_owned()).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    fn end(&mut self) {
+        self.whole = Some(std::mem::take(&mut self.running));
+    }
+}
+
 /// Runs until the process closes.
 pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
-    let mut keeper = Keeper { former_seen_at: Some(Instant::now()), ..Keeper::default() };
+    let mut keeper = Keeper::default();
     while !shutdown.closing.is_cancelled() {
         if let Err(error) = keeper.turn(&gateway).await {
             let text = chain(&error);
@@ -68,19 +89,37 @@ pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
 
 impl Keeper {
     async fn turn(&mut self, gateway: &Gateway) -> Result<(), StoreError> {
+        let is_of_one_mind = match gateway.vault.is_of_one_mind().await {
+            Ok(is_of_one_mind) => is_of_one_mind,
+            Err(error) => {
+                self.away(gateway, &error).await;
+                return Err(error);
+            }
+        };
+        (self.away_since, self.is_away_told) = (None, false);
+        gateway.metrics.vault_away_seconds.set(0.0);
         for kind in Secret::ALL {
-            self.reseal(gateway, kind).await?;
+            if is_of_one_mind {
+                self.reseal(gateway, kind).await?;
+            }
             self.sweep(gateway, kind).await?;
         }
-        self.reseal_apps(gateway).await?;
-        self.move_tokens(gateway).await?;
-        if self.turn.is_multiple_of(COUNT_EVERY)
-            && let Some(apps) = self.counted.clone()
-        {
-            self.count(gateway, apps).await?;
+        self.look_at_apps(gateway, is_of_one_mind).await?;
+        self.look_at_tokens(gateway, is_of_one_mind).await?;
+        self.count(gateway).await
+    }
+
+    /// Whoever cannot get at the vault alone is told of once: a database that is away as a whole
+    /// others tell of.
+    async fn away(&mut self, gateway: &Gateway, error: &StoreError) {
+        let away = self.away_since.get_or_insert_with(Instant::now).elapsed();
+        gateway.metrics.vault_away_seconds.set(away.as_secs_f64());
+        let is_long = away >= AWAY_MAX && !self.is_away_told;
+        if is_long && matches!(gateway.store.is_writable().await, Ok(true)) {
+            self.is_away_told = true;
+            let error = chain(error);
+            tracing::error!(error, "the vault's login does not get through, the gateway's does: mend it");
         }
-        self.turn = self.turn.wrapping_add(1);
-        Ok(())
     }
 
     async fn reseal(&mut self, gateway: &Gateway, kind: Secret) -> Result<(), StoreError> {
@@ -133,7 +172,7 @@ impl Keeper {
     }
 
     /// Shared secrets of apps stand in the gateway's own table.
-    async fn reseal_apps(&mut self, gateway: &Gateway) -> Result<(), StoreError> {
+    async fn look_at_apps(&mut self, gateway: &Gateway, may_reseal: bool) -> Result<(), StoreError> {
         let (app, key_id) = (self.app.0.as_str(), self.app.1.as_str());
         let secrets = gateway.store.app_secrets((app, key_id), BATCH).await?;
         let keys = &gateway.data_keys;
@@ -144,52 +183,68 @@ impl Keeper {
                 self.tell(&format!("{}/{}", one.app, one.key_id));
                 continue;
             };
-            let anew = (by != keys.current()).then(|| keys.seal(&whose, &secret)).flatten();
+            let is_former = may_reseal && by != keys.current();
+            let anew = is_former.then(|| keys.seal(&whose, &secret)).flatten();
             if let Some(anew) = &anew {
                 gateway.store.reseal_app_secret(one, anew).await?;
             }
-            let by = if anew.is_some() { keys.current() } else { by };
-            let count = self.apps.entry(by.to_owned()).or_default();
-            *count = count.saturating_add(1);
+            self.apps.note(if anew.is_some() { keys.current() } else { by });
         }
-        let last = secrets.last().map(|one| (one.app.clone(), one.key_id.clone()));
-        if last.is_none() {
-            self.counted = Some(std::mem::take(&mut self.apps));
+        match secrets.last() {
+            Some(last) => self.app = (last.app.clone(), last.key_id.clone()),
+            None => {
+                self.app = Default::default();
+                self.apps.end();
+            }
         }
-        self.app = last.unwrap_or_default();
         Ok(())
     }
 
-    /// Once nobody looks for them in their column any more.
-    async fn move_tokens(&mut self, gateway: &Gateway) -> Result<(), StoreError> {
-        if gateway.store.has_former_release().await? {
-            self.former_seen_at = Some(Instant::now());
-        }
-        if self.former_seen_at.is_some_and(|at| at.elapsed() < ALONE_AFTER) {
-            return Ok(());
-        }
-        for (id, sealed) in gateway.store.unmoved_tokens(BATCH).await? {
-            let Some(token) = gateway.data_keys.open(&Secret::Token.whose(id), &sealed) else {
-                self.tell(&format!("agreement {id}"));
+    /// Tokens that a release before the vault left stay where both find them, as long as their
+    /// agreements last.
+    async fn look_at_tokens(&mut self, gateway: &Gateway, may_reseal: bool) -> Result<(), StoreError> {
+        let found = gateway.store.tokens_after(self.agreement, AGREEMENTS).await?;
+        let keys = &gateway.data_keys;
+        for (id, sealed) in &found {
+            let Some(sealed) = sealed else { continue };
+            let whose = Secret::Token.whose(*id);
+            let Some((by, token)) = keys.opened(&whose, sealed) else {
+                self.tell("a token from before the vault");
                 continue;
             };
-            gateway.keep(Secret::Token, id, &token).await?;
-            gateway.store.token_moved(id, &sealed).await?;
+            let is_former = may_reseal && by != keys.current();
+            let anew = is_former.then(|| keys.seal(&whose, &token)).flatten();
+            if let Some(anew) = &anew {
+                gateway.store.reseal_token(*id, sealed, anew).await?;
+            }
+            self.tokens.note(if anew.is_some() { keys.current() } else { by });
+        }
+        self.agreement = found.last().map(|(id, _)| *id).unwrap_or_default();
+        if found.is_empty() {
+            self.tokens.end();
         }
         Ok(())
     }
 
     /// Sets the metric, also of keys that seal nothing any more.
-    async fn count(&mut self, gateway: &Gateway, apps: BTreeMap<String, i64>) -> Result<(), StoreError> {
+    async fn count(&mut self, gateway: &Gateway) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let is_due = self.count_at.is_none_or(|at| at <= now);
+        let (Some(apps), Some(tokens), true) = (&self.apps.whole, &self.tokens.whole, is_due) else {
+            return Ok(());
+        };
+        let beside: Vec<_> = apps.iter().chain(tokens).map(|(key, count)| (key.clone(), *count)).collect();
         let keys = &gateway.data_keys;
         let known = keys.former().chain([keys.current()]);
         let mut counts: BTreeMap<String, i64> = known.map(|key| (key.to_owned(), 0)).collect();
-        let unmoved = gateway.store.count_unmoved().await?;
+        let payees = gateway.store.count_former_payees().await?;
         let vault = gateway.vault.by_key().await?;
+        let pause = now.elapsed().saturating_mul(COUNT_SHARE).max(COUNT_EVERY);
+        self.count_at = now.checked_add(pause);
         for (key, _) in vault.iter().filter(|(key, _)| !keys.holds(key)) {
             self.tell(&format!("rows of the vault by key {key}"));
         }
-        for (key, count) in vault.into_iter().chain(apps).chain([(FORMER_RELEASE.to_owned(), unmoved)]) {
+        for (key, count) in vault.into_iter().chain(beside).chain([(FORMER_RELEASE.to_owned(), payees)]) {
             let sum = counts.entry(key).or_default();
             *sum = sum.saturating_add(count);
         }

@@ -64,7 +64,7 @@ impl Rig {
         Pki::notify_key(at)?;
         Pki::data_key(at)?;
         // Made once: the second gateway must not take it from under the first.
-        let (leaf, vault) = (postgres.pki.leaf("gateway", &[])?, postgres.identity("vault")?);
+        let (leaf, vault) = (postgres.pki.leaf("gateway", &[])?, postgres.identity("payplane_vault")?);
         let (mut gateways, mut ports) = (vec![], vec![]);
         for (name, app) in ["gateway-0", "gateway-1"].into_iter().zip(apps) {
             let (two, gateway) = gateway(name, &config, [&leaf, &vault, &trust], (app, at))?;
@@ -148,7 +148,6 @@ fn configure(
     let config = json!({
         "tenant": "bench", "environment": "Test", "epoch": 1, "currencies": ["CNY"],
         "calendar": calendar(), "database": postgres.config("gateway"),
-        "vault": postgres.config("vault"),
         "ledger": format!("https://localhost:{ledger}"),
         "channels": mix.channels(&places)?,
     });

@@ -26,7 +26,7 @@ fn leaf(name: &str) -> String {
 /// New connections everywhere: to the gateway, to the ledger, to the database; now
 /// and then, as commits wait for them, the standbys' too.
 fn reconnect(app: &App, number: usize) {
-    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename in ('gateway', 'ledger', 'vault')";
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename in ('gateway', 'ledger', 'payplane_vault')";
     let _ = books::sql(&app.tenant, end);
     if number.is_multiple_of(STANDBYS_EVERY) {
         let _ = books::sql(&app.tenant, "select pg_terminate_backend(pid) from pg_stat_replication");

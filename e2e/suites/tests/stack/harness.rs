@@ -55,6 +55,8 @@ impl Stack {
         let report = text(at.join("report"));
         let mut migrate = strings(&["migrate", "--config", &config, "--termination-log", &report]);
         migrate.extend(database("payplane_owner")?);
+        let vault = text(postgres.identity("payplane_vault")?);
+        migrate.extend(["--vault-tls".into(), vault.clone()]);
         let done = Command::new(binary()?).args(&migrate).output()?;
         ensure!(done.status.success(), "migrate: {}", String::from_utf8_lossy(&done.stderr));
 
@@ -87,7 +89,6 @@ impl Stack {
         let simulator = Process::start(simulator, at.join("simulator.log"), record)?;
 
         let identity = text(postgres.pki.leaf("gateway", &[])?);
-        let vault = text(postgres.identity("vault")?);
         let mut stack = Self {
             gateways: vec![],
             ledger,
@@ -165,7 +166,6 @@ impl Stack {
         let config = json!({
             "tenant": "test", "environment": self.environment, "epoch": self.epoch, "currencies": ["CNY", "USD"],
             "calendar": calendar(), "database": self.postgres.config("gateway"),
-            "vault": self.postgres.config("vault"),
             "ledger": format!("https://localhost:{}", self.ledger_port),
             "channels": channels, "risk": self.risk,
         });

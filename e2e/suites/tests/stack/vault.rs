@@ -85,14 +85,14 @@ async fn a_payout_waits_for_the_vault_and_is_given_back_without_its_payee() -> R
     let stack = bank().await?;
     fund(&stack, &sale("M1", FUNDS)).await?;
     let postgres = stack.postgres.connect("postgres").await?;
-    let away = "ALTER ROLE vault NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE usename = 'vault'";
+    let away = "ALTER ROLE payplane_vault NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE usename = 'payplane_vault'";
     postgres.batch_execute(away).await?;
     let app = stack.app_of(0, 1)?;
     let waits = tokio::spawn(async move { app.pay_out(&payout("waits", 10_000)).await });
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(stack.count("SELECT count(*) FROM gateway.payouts").await?, 0, "the vault comes first");
-    postgres.batch_execute("ALTER ROLE vault LOGIN").await?;
+    postgres.batch_execute("ALTER ROLE payplane_vault LOGIN").await?;
     assert_eq!(waits.await??.status, Succeeded);
 
     stack.ledger.signal("STOP")?;
@@ -108,7 +108,7 @@ async fn a_payout_waits_for_the_vault_and_is_given_back_without_its_payee() -> R
     tokio::time::sleep(Duration::from_secs(3)).await;
     let open = "SELECT count(*) FROM gateway.payouts WHERE status = 'Requested'";
     assert_eq!(stack.count(open).await?, 2, "nothing is given up for a vault that is away");
-    postgres.batch_execute("ALTER ROLE vault LOGIN").await?;
+    postgres.batch_execute("ALTER ROLE payplane_vault LOGIN").await?;
     let (_, _) = (stored.await?, lost.await?);
     let app = stack.app_of(1, 1)?;
     assert_eq!(paid_out(&app, "stored", SOON).await?.status, Succeeded);

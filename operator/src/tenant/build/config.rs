@@ -1,7 +1,7 @@
 //! The components' configs, from the structs that they parse.
 
 use payplane_api::config::{DatabaseConfig, GatewayConfig, LedgerConfig, MigrateConfig};
-use payplane_api::names::{PORT_DATABASE, PORT_LEDGER, ROLE_GATEWAY, ROLE_LEDGER, ROLE_OWNER, ROLE_VAULT};
+use payplane_api::names::{PORT_DATABASE, PORT_LEDGER, ROLE_GATEWAY, ROLE_LEDGER, ROLE_OWNER};
 use serde_json::json;
 
 use super::metadata;
@@ -87,7 +87,6 @@ pub fn gateway_config(tenant: &Tenant, settings: &Settings, channels: &[Usable],
         currencies: tenant.currencies.clone(),
         calendar: tenant.calendar.clone(),
         database: database(tenant, ROLE_GATEWAY),
-        vault: database(tenant, ROLE_VAULT),
         ledger: format!("https://ledger.{}.svc:{PORT_LEDGER}", tenant.namespace),
         denied_cidrs: settings.closed().map(str::to_owned).collect(),
         channels: channels.iter().map(|channel| channel.config.clone()).collect(),

@@ -200,10 +200,12 @@ fn pod(
         volumes.push(("data", "/etc/payplane/data".to_owned(), secret("data-key", "data.key")));
     }
     let login = if name == "migrate" { "owner" } else { name };
+    // The migration tries the login before gateways need it.
+    let has_vault = matches!(name, "gateway" | "migrate");
     match tenant.external() {
         Some(external) => {
             let role = if name == "migrate" { ROLE_OWNER } else { name };
-            let roles = if name == "gateway" { vec![role, ROLE_VAULT] } else { vec![role] };
+            let roles = if has_vault { vec![role, ROLE_VAULT] } else { vec![role] };
             let items: Vec<_> = roles.iter().map(|role| json!({"key": role, "path": role})).collect();
             volumes.push((
                 "database-trust",
@@ -219,7 +221,7 @@ fn pod(
         None => {
             let login = json!({"secret": {"secretName": format!("db-{login}")}});
             volumes.push(("database", "/etc/payplane/database".to_owned(), login));
-            if name == "gateway" {
+            if has_vault {
                 volumes.push((
                     "vault",
                     VAULT_TLS_DIR.to_owned(),

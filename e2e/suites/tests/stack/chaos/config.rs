@@ -80,7 +80,7 @@ pub(super) fn gateway(at: &Path, postgres: &Postgres, links: &Links, n: usize) -
     let ledger = format!("https://localhost:{}", links.books[n].address.port());
     Ok(json!({
         "tenant": "test", "environment": "Test", "epoch": 1, "currencies": ["CNY"], "calendar": calendar(),
-        "database": database("gateway")?, "vault": database("vault")?, "ledger": ledger, "channels": channels,
+        "database": database("gateway")?, "ledger": ledger, "channels": channels,
     }))
 }
 

@@ -50,7 +50,7 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn new(at: &'a Path, postgres: &'a Postgres) -> Result<Self> {
         let leaf = |name: &str| Ok::<_, anyhow::Error>(text(postgres.identity(name)?));
-        let identities = [leaf("ledger")?, leaf("gateway")?, leaf("vault")?];
+        let identities = [leaf("ledger")?, leaf("gateway")?, leaf("payplane_vault")?];
         Ok(Self { at, postgres, trust: text(postgres.pki.trust()), identities })
     }
 
@@ -76,6 +76,7 @@ impl<'a> Place<'a> {
         let mut migrate = strings(&["migrate", "--config", &config, "--termination-log"]);
         migrate.push(text(self.at.join("report")));
         migrate.extend(self.database(&text(self.postgres.identity("payplane_owner")?)));
+        migrate.extend(["--vault-tls".into(), self.identities[2].clone()]);
         let done = Command::new(binary()?).args(&migrate).output()?;
         ensure!(done.status.success(), "migrate: {}", String::from_utf8_lossy(&done.stderr));
         Ok(())
