@@ -439,3 +439,21 @@ pub enum MigrateReport {
 pub fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_login_has_its_password_beside_the_first_ones() {
+        let of = |user: &str, password: Option<&str>| DatabaseConfig {
+            host: "db".to_owned(),
+            port: 5432,
+            database: "payplane".to_owned(),
+            user: user.to_owned(),
+            password_file: password.map(str::to_owned),
+        };
+        assert_eq!(of("gateway", None).as_user("v"), of("v", None));
+        assert_eq!(of("gateway", Some("/a/gateway")).as_user("v"), of("v", Some("/a/v")));
+    }
+}

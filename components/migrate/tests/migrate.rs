@@ -210,9 +210,11 @@ async fn each_login_reaches_its_own_schema() {
             AND (nspname = 'vault') <> ($1::text = 'payplane_vault')
             AND (has_any_column_privilege($1, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
                 OR has_table_privilege($1, c.oid, 'DELETE, TRUNCATE, TRIGGER'))";
-    for (role, own) in
-        [("payplane_vault", "vault"), ("gateway", "gateway payplane"), ("ledger", "ledger ledger_archive payplane")]
-    {
+    for (role, own) in [
+        ("payplane_vault", "vault"),
+        ("gateway", "gateway payplane"),
+        ("ledger", "ledger ledger_archive payplane"),
+    ] {
         let found: String = admin.query_one(schemas, &[&role]).await.unwrap().get(0);
         assert_eq!(found, own, "{role}");
         assert_eq!(admin.query_one(tables, &[&role]).await.unwrap().get::<_, i64>(0), 0, "{role}");
@@ -244,7 +246,8 @@ async fn the_vaults_login_takes_its_own_certificate() {
     let postgres = Postgres::start().await.unwrap();
     for (certificate, is_taken) in [("payplane_vault", true), ("gateway", false)] {
         let tls = postgres.tls(certificate).unwrap();
-        let session = payplane_common::database::connect(&postgres.config("payplane_vault"), &tls, "test").await;
+        let session =
+            payplane_common::database::connect(&postgres.config("payplane_vault"), &tls, "test").await;
         assert_eq!(session.is_ok(), is_taken, "{certificate}");
     }
 }

@@ -354,3 +354,24 @@ fn pair_of(secret: &Value) -> Option<Pair> {
 fn text(secret: &Value, key: &str) -> Option<String> {
     String::from_utf8(credentials::bytes(secret, key)?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_key_is_made_only_where_nothing_can_be_sealed_yet() {
+        let secret = |keys: &str| json!({"data": {"data.key": encode(keys)}});
+        for (live, has_books, may) in [
+            (None, false, true),
+            (Some(secret("")), false, true),
+            (Some(json!({})), false, true),
+            (Some(secret("not a key, but somebody's")), false, false),
+            (None, true, false),
+            (Some(secret("")), true, false),
+            (Some(json!({})), true, false),
+        ] {
+            assert_eq!(may_make_data_key(live.as_ref(), has_books), may, "{live:?}, books: {has_books}");
+        }
+    }
+}

@@ -8,16 +8,21 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use payplane_client::call::App;
 use payplane_client::key::Algorithm;
+use payplane_client::message::PaymentStatus::Succeeded;
 use payplane_client::sign::Signer;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::agreement_stage::{ACCOUNT, active, by_agreement, pay, sign, status};
+use crate::agreement_stage::{ACCOUNT, active, agreement, by_agreement, end, pay, sign, status};
 use crate::harness::{Stack, code};
-use crate::networks::NETWORKS;
-use crate::payout_stage::bank;
+use crate::networks::{NETWORKS, SOON};
+use crate::payout_stage::{BANK, agree, bank, fund, paid_out, payout, sale};
 use crate::secrets::nowhere;
+use crate::vault::{FORMER, comes_to};
 
 const AGREEMENTS: usize = 5;
+const FUNDS: i64 = 1_000_000;
+/// What the resolver has tried for a while is tried again in between.
+const WAITS: Duration = Duration::from_secs(60);
 /// Several turns of the keeper.
 const SEALED_ANEW: Duration = Duration::from_secs(40);
 const SECRET: &str = "c2hvcCBzaG9wIHNob3Agc2hvcCBzaG9wIHNob3Agc2g=";
@@ -87,9 +92,15 @@ async fn all_pay(stack: &Stack, app: &App, shared: &Signer, round: &str) -> Resu
 async fn a_data_key_is_changed_while_payments_go_on() -> Result<()> {
     let mut stack = bank().await?;
     let app = stack.app("app1", 2)?;
-    for n in 0..AGREEMENTS {
+    fund(&stack, &sale("M1", FUNDS)).await?;
+    for n in 1..AGREEMENTS {
         active(&app, &format!("a{n}")).await?;
     }
+    let former = stack.postgres.connect("gateway").await?;
+    former.batch_execute(FORMER).await?;
+    // Its token stays where the release before finds it.
+    active(&app, "a0").await?;
+    drop(former);
     let keys = json!([{"keyId": "k1", "algorithm": "hmac-sha256", "secret": SECRET}]);
     let body = json!({"displayName": "Shared", "keys": keys});
     ensure!(stack.admin("admin-client", "PUT", "/admin/v1/apps/shared", &body).await?.0 == 200);
@@ -111,6 +122,13 @@ async fn a_data_key_is_changed_while_payments_go_on() -> Result<()> {
     let new_id = in_use(&stack).await?;
     until_sealed(&stack, &new_id, all).await?;
     ensure!(new_id != old_id);
+    let payer = |answer: &Value| answer["payerId"].as_str().map(str::to_owned);
+    let (first, anew) = (agreement(&app, "a1").await?, active(&app, "anew").await?);
+    ensure!(
+        payer(&first).is_some() && payer(&first) == payer(&anew),
+        "lists and limits go on: {first} {anew}"
+    );
+    ensure!(status(&end(&app, "anew").await?) == "Ended");
     let noted = "SELECT count(*) FROM gateway.registry_audit WHERE kind = 'key' AND subject = 'data-key'";
     ensure!(stack.count(noted).await? > 0, "the audit says why a secret's digest changed");
 
@@ -130,7 +148,14 @@ async fn too_early(
 ) -> Result<()> {
     let logs = ["gateway-0.log", "gateway-1.log"].map(|log| stack.folder.path().join(log));
     let before: Vec<_> = logs.iter().map(|log| std::fs::read_to_string(log).map(|text| text.len())).collect();
+    stack.ledger.signal("STOP")?;
+    let other = stack.app_of(0, 1)?;
+    let cut_off = tokio::spawn(async move { other.pay_out(&payout("keyless", 10_000)).await });
+    let waits = "SELECT count(*) FROM gateway.payouts WHERE status = 'Requested'";
+    comes_to(stack, waits, 1, SOON).await?;
     restart(stack, &[&key(9)]).await?;
+    stack.ledger.signal("CONT")?;
+    let _ = cut_off.await?;
     for n in 0..20 {
         let refused = pay(app, &by_agreement(&format!("gone-{n}"), 10_000, "a0")).await;
         assert_eq!(code(refused), "Internal");
@@ -138,6 +163,7 @@ async fn too_early(
         let (status, answer) = stack.signed(shared, &body, |request| request).await?;
         assert_eq!((status, answer["code"].as_str()), (401, Some("UnknownKey")), "{answer}");
     }
+    // In the vault, the payout's among them; a0's token and the app's secret open with no key that is here.
     until_sealed(stack, needed_id, i64::try_from(AGREEMENTS)?).await?;
     let stored = "SELECT count(*) FROM gateway.orders WHERE order_number LIKE 'gone-%'";
     assert_eq!(stack.count(stored).await?, 0);
@@ -148,8 +174,18 @@ async fn too_early(
     for (log, before) in logs.iter().zip(before) {
         let text = std::fs::read_to_string(log)?;
         let errors: Vec<_> = text[before?..].lines().filter(|line| line.contains("\"ERROR\"")).collect();
-        assert_eq!(errors.len(), 2, "one for the vault, one for the shared secret: {errors:#?}");
+        assert_eq!(errors.len(), 3, "for the vault, the token beside it, the shared secret: {errors:#?}");
         ensure!(errors.iter().all(|line| line.contains("data-key")), "{errors:#?}");
     }
-    restart(stack, &[needed]).await
+    let started = Instant::now();
+    while !std::fs::read_to_string(&logs[0])?.contains("NoKey")
+        && !std::fs::read_to_string(&logs[1])?.contains("NoKey")
+    {
+        ensure!(started.elapsed() < WAITS, "nobody has tried it");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(stack.count(waits).await?, 1, "it waits for its key");
+    restart(stack, &[needed]).await?;
+    assert_eq!(paid_out(app, "keyless", WAITS).await?.status, Succeeded);
+    agree(stack, BANK, FUNDS).await
 }
