@@ -23,8 +23,8 @@ use crate::store::vault::{Kept, Sealed};
 const EVERY: Duration = Duration::from_secs(2);
 /// Rows of each kind in one turn.
 const BATCH: i64 = 256;
-/// Every so many turns it is counted.
-const COUNT_EVERY: u32 = 5;
+/// Every so many turns it is counted: while there are former keys, and else.
+const COUNT_EVERY: [u32; 2] = [5, 30];
 /// Without a gateway of a former release for so long, none is left: not even one that
 /// had lost its sessions for a moment.
 const ALONE_AFTER: Duration = Duration::from_secs(60);
@@ -37,6 +37,7 @@ const TOLD_MAX: usize = 256;
 #[derive(Default)]
 struct Keeper {
     turn: u32,
+    count_at: u32,
     resealed: BTreeMap<(&'static str, String), Uuid>,
     swept: BTreeMap<&'static str, Uuid>,
     app: (String, String),
@@ -74,12 +75,15 @@ impl Keeper {
         }
         self.reseal_apps(gateway).await?;
         self.move_tokens(gateway).await?;
-        if self.turn.is_multiple_of(COUNT_EVERY)
+        if self.turn >= self.count_at
             && let Some(apps) = self.counted.clone()
         {
             self.count(gateway, apps).await?;
+            let [changing, settled] = COUNT_EVERY;
+            let every = if gateway.data_keys.former().next().is_some() { changing } else { settled };
+            self.count_at = self.turn.saturating_add(every);
         }
-        self.turn = self.turn.wrapping_add(1);
+        self.turn = self.turn.saturating_add(1);
         Ok(())
     }
 

@@ -18,8 +18,8 @@ use crate::payout_stage::bank;
 use crate::secrets::nowhere;
 
 const AGREEMENTS: usize = 5;
-/// Several turns of the keeper.
-const SEALED_ANEW: Duration = Duration::from_secs(40);
+/// Several turns of the keeper, and the longest between two counts.
+const SEALED_ANEW: Duration = Duration::from_secs(90);
 const SECRET: &str = "c2hvcCBzaG9wIHNob3Agc2hvcCBzaG9wIHNob3Agc2g=";
 
 fn key(byte: u8) -> String {
