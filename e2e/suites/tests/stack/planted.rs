@@ -82,7 +82,7 @@ async fn misplaced(stack: &Stack) -> Result<()> {
         bodies.push((path, format!("{whole}{}", card())));
         bodies.push((path, format!("cardNumber={CARD}&cvv={CVV}")));
     }
-    bodies.push(("/v1/payments/2026-11-24/bankdirect-payer/confirm", json!({"code": CARD}).to_string()));
+    bodies.push(("/v1/payments/2026-11-24/nobody/confirm", json!({"code": CARD}).to_string()));
     bodies.push(("/v1/payments/2026-11-24/bankdirect-payer/refunds", card().to_string()));
     bodies.push(("/v1/channels/bankdirect/notifications", card().to_string()));
     for (path, body) in bodies {
