@@ -100,6 +100,8 @@ async fn a_data_key_is_changed_while_payments_go_on() -> Result<()> {
     former.batch_execute(FORMER).await?;
     // Its token stays where the release before finds it.
     active(&app, "a0").await?;
+    // So it does when the bank notifies of it, too.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     drop(former);
     let keys = json!([{"keyId": "k1", "algorithm": "hmac-sha256", "secret": SECRET}]);
     let body = json!({"displayName": "Shared", "keys": keys});
