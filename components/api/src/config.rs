@@ -13,6 +13,8 @@ mod risk;
 
 pub use risk::*;
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -42,6 +44,16 @@ pub struct DatabaseConfig {
     /// by certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<String>,
+}
+
+impl DatabaseConfig {
+    /// The same database for another login, whose password lies beside this one's.
+    #[must_use]
+    pub fn as_user(&self, user: &str) -> Self {
+        let beside = |file: &String| Path::new(file).with_file_name(user).to_string_lossy().into_owned();
+        let password_file = self.password_file.as_ref().map(beside);
+        Self { user: user.to_owned(), password_file, ..self.clone() }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -426,4 +438,22 @@ pub enum MigrateReport {
 #[must_use]
 pub fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_login_has_its_password_beside_the_first_ones() {
+        let of = |user: &str, password: Option<&str>| DatabaseConfig {
+            host: "db".to_owned(),
+            port: 5432,
+            database: "payplane".to_owned(),
+            user: user.to_owned(),
+            password_file: password.map(str::to_owned),
+        };
+        assert_eq!(of("gateway", None).as_user("v"), of("v", None));
+        assert_eq!(of("gateway", Some("/a/gateway")).as_user("v"), of("v", Some("/a/v")));
+    }
 }

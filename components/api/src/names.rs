@@ -33,6 +33,8 @@ pub const CN_ADMIN_CHECKER: &str = "admin-checker";
 pub const ROLE_OWNER: &str = "payplane_owner";
 pub const ROLE_LEDGER: &str = "ledger";
 pub const ROLE_GATEWAY: &str = "gateway";
+/// The gateway's other login, which reaches the vault and nothing else.
+pub const ROLE_VAULT: &str = "payplane_vault";
 
 /// Where a component finds its rendered config (one file, swapped atomically).
 pub const CONFIG_FILE: &str = "/etc/payplane/config/config.json";
@@ -43,6 +45,8 @@ pub const TLS_DIR: &str = "/etc/payplane/tls";
 pub const TRUST_DIR: &str = "/etc/payplane/trust";
 /// The database client certificate's folder (`tls.crt`, `tls.key`).
 pub const DATABASE_TLS_DIR: &str = "/etc/payplane/database";
+/// The same for [`ROLE_VAULT`].
+pub const VAULT_TLS_DIR: &str = "/etc/payplane/vault";
 /// The database's CA (`ca.crt`).
 pub const DATABASE_TRUST_DIR: &str = "/etc/payplane/database-trust";
 

@@ -107,7 +107,7 @@ pub(crate) fn prepare(
         method: request.method.clone(),
         channel: channel.name.clone(),
         account_masked: masked(&request.account_number),
-        payer: payer::known_as(&gateway.data_keys, &request.account_number),
+        payers: payer::known_as(&gateway.data_keys, &request.account_number),
         signed_at: prepared.signed_at,
         created_at: store::now(),
         order_id: None,

@@ -13,6 +13,7 @@ use snafu::{OptionExt, ResultExt, Snafu};
 
 const KEY_LENGTH: usize = 32;
 const KEYS_MAX: usize = 4;
+const ID_LENGTH: usize = 8;
 
 #[derive(Debug, Snafu)]
 pub enum DataKeyError {
@@ -26,6 +27,8 @@ pub enum DataKeyError {
 pub struct DataKeys(Vec<Keys>);
 
 struct Keys {
+    /// Names it in the database and in metrics, and tells nothing of it.
+    id: String,
     seals: RandomizedNonceKey,
     hashes: hmac::Key,
     subjects: hmac::Key,
@@ -61,6 +64,7 @@ impl Keys {
             Some(key)
         };
         Some(Self {
+            id: hex::encode(derive(b"key id")?.get(..ID_LENGTH)?),
             seals: RandomizedNonceKey::new(&AES_256_GCM, &derive(b"app secrets")?).ok()?,
             hashes: hmac::Key::new(hmac::HMAC_SHA256, &derive(b"request hashes")?),
             subjects: hmac::Key::new(hmac::HMAC_SHA256, &derive(b"risk subjects")?),
@@ -111,11 +115,34 @@ impl DataKeys {
 
     #[must_use]
     pub fn open(&self, whose: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.opened(whose, sealed).map(|(_, secret)| secret)
+    }
+
+    /// The same, and the key that it was sealed with.
+    #[must_use]
+    pub fn opened(&self, whose: &str, sealed: &[u8]) -> Option<(&str, Vec<u8>)> {
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
         self.0.iter().find_map(|keys| {
             let (nonce, mut text) = (Nonce::try_assume_unique_for_key(nonce).ok()?, sealed.to_vec());
-            Some(keys.seals.open_in_place(nonce, Aad::from(whose), &mut text).ok()?.to_vec())
+            let secret = keys.seals.open_in_place(nonce, Aad::from(whose), &mut text).ok()?;
+            Some((keys.id.as_str(), secret.to_vec()))
         })
+    }
+
+    /// The key for what is new.
+    #[must_use]
+    pub fn current(&self) -> &str {
+        self.0.first().map_or("", |keys| &keys.id)
+    }
+
+    /// Those that only open.
+    pub fn former(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().skip(1).map(|keys| keys.id.as_str())
+    }
+
+    #[must_use]
+    pub fn holds(&self, id: &str) -> bool {
+        self.0.iter().any(|keys| keys.id == id)
     }
 
     /// Keys a request's hash. Requests that were stored before there was a key have the
@@ -162,6 +189,16 @@ mod tests {
             assert!(keys(&[1]).open("app/k1", &bad).is_none(), "{at}");
             assert!(keys(&[1]).open("app/k1", &sealed[..at]).is_none(), "{at}");
         }
+    }
+
+    #[test]
+    fn a_key_is_known_by_a_name_that_is_always_its_own() {
+        let (one, both) = (keys(&[1]), keys(&[2, 1]));
+        assert_eq!(both.former().collect::<Vec<_>>(), [one.current()]);
+        assert!(both.current() != one.current() && one.current().len() == 2 * ID_LENGTH);
+        assert!(both.holds(one.current()) && !one.holds(both.current()));
+        let sealed = one.seal("app/k1", b"secret").unwrap();
+        assert_eq!(both.opened("app/k1", &sealed), Some((one.current(), b"secret".to_vec())));
     }
 
     #[test]

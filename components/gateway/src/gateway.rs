@@ -19,6 +19,7 @@ use crate::rates::Rates;
 use crate::settings::Settings;
 use crate::shares::{Share, Shares};
 use crate::store::nonces::Nonce;
+use crate::store::vault::VaultTable;
 use crate::store::{Store, StoreError};
 
 /// How long a posting waits for a config that the ledger says is in force.
@@ -30,6 +31,7 @@ pub struct Gateway {
     pub books: Books,
     pub keys: KeyCache,
     pub data_keys: DataKeys,
+    pub vault: VaultTable,
     pub breakers: Breakers,
     pub rates: Rates,
     pub metrics: Metrics,

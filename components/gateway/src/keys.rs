@@ -146,7 +146,8 @@ impl KeyCache {
         let read_at = Instant::now();
         let Some((algorithm, material)) = store.app_key(app, key_id).await? else { return Ok(None) };
         let Some(key) = usable(data, (app, key_id), &algorithm, material).map(Arc::new) else {
-            tracing::error!(app, key_id, algorithm, "a key cannot be used; register it again");
+            // The keeper of the vault looks at all of them, and tells of it once.
+            tracing::info!(app, key_id, algorithm, "a key does not open, or is none");
             return Ok(None);
         };
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);

@@ -45,6 +45,7 @@ pub mod store;
 pub mod surplus;
 pub mod terminal;
 pub mod terms;
+pub mod vault;
 pub mod works;
 
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use payplane_api::config::DatabaseConfig;
 use payplane_api::names;
 use payplane_common::config::{ConfigError, Live};
 use payplane_common::database::{DatabaseError, DatabaseTls};
@@ -73,6 +75,8 @@ use crate::notify::sign::{NotifyKey, NotifyKeyError};
 use crate::settings::Settings;
 
 const DATABASE_CONNECTIONS: usize = 16;
+/// Of the other login: payouts and agreements alone need it.
+const VAULT_CONNECTIONS: usize = 2;
 /// Notifications of networks that are worked on at once; a network sends again what is refused.
 const NETWORK_PLACES: usize = 256;
 const BOOK_READS: usize = 16;
@@ -103,13 +107,16 @@ pub struct Args {
     /// tls.crt and tls.key of the database login; absent where it is by password
     #[arg(long, default_value = names::DATABASE_TLS_DIR)]
     database_tls: String,
+    /// The same of the login that reaches the vault
+    #[arg(long, default_value = names::VAULT_TLS_DIR)]
+    vault_tls: String,
     /// ca.crt of the database
     #[arg(long, default_value = names::DATABASE_TRUST_DIR)]
     database_trust: String,
     /// The key that notifications are signed with: ECDSA P-256, PKCS#8 PEM; it is followed
     #[arg(long, default_value = names::NOTIFY_KEY_FILE)]
     notify_key: PathBuf,
-    /// The key that apps' secrets are sealed with and hashes of requests are keyed with
+    /// The keys that secrets are sealed with and hashes of requests are keyed with
     #[arg(long, default_value = names::DATA_KEY_FILE)]
     data_key: PathBuf,
     /// Requests worked on at once; more are refused with 503
@@ -165,7 +172,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let resolver = resolve::run(gateway.clone(), shutdown.clone());
     let notifier = notify::run(gateway.clone(), notify_key, shutdown.clone());
     let asker = breaker::run(gateway.clone(), shutdown.clone());
-    tokio::join!(app, admin, health, resolver, notifier, asker);
+    let keeper = vault::keeper::run(gateway.clone(), shutdown.clone());
+    tokio::join!(app, admin, health, resolver, notifier, asker, keeper);
 
     // Payments whose callers have gone are finished as well.
     gateway.work.close();
@@ -179,11 +187,21 @@ pub async fn run(args: Args) -> Result<(), Error> {
 fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) -> Result<Gateway, Error> {
     let current = settings.current();
     let config = &current.value.config;
-    let identity = config.database.password_file.is_none().then_some(args.database_tls.as_str());
-    let database_tls = DatabaseTls::load(identity, &args.database_trust).context(DatabaseSnafu)?;
-    let pool = database::key_pool(&config.database, &database_tls, "gateway", DATABASE_CONNECTIONS);
-    let pool = pool.context(DatabaseSnafu)?;
-    tokio::spawn(database_tls.follow());
+    let login = |config: &DatabaseConfig, tls: &str, (application, size)| -> Result<_, DatabaseError> {
+        let identity = config.password_file.is_none().then_some(tls);
+        let tls = DatabaseTls::load(identity, &args.database_trust)?;
+        let pool = database::key_pool(config, &tls, application, size)?;
+        tokio::spawn(tls.follow());
+        Ok(pool)
+    };
+    let own = (store::sealed::APPLICATION, DATABASE_CONNECTIONS);
+    let pool = login(&config.database, &args.database_tls, own).context(DatabaseSnafu)?;
+    let data_keys = DataKeys::load(&args.data_key).context(DataSnafu)?;
+    let vault = config.database.as_user(names::ROLE_VAULT);
+    // Its sessions tell which key they use for what is new.
+    let application = format!("payplane-vault {}", data_keys.current());
+    let vault = login(&vault, &args.vault_tls, (&application, VAULT_CONNECTIONS));
+    let vault = vault.context(DatabaseSnafu)?;
     let files = Files { identity: Some(args.tls.clone()), trust: Some(args.trust.clone()) };
     let ledger_tls = tls::client(files).context(TlsSnafu)?;
     let books = Books::new(&config.ledger, ledger_tls.clone()).context(BooksSnafu)?;
@@ -193,7 +211,8 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
         store: store::Store::new(pool),
         books,
         keys: keys::KeyCache::default(),
-        data_keys: DataKeys::load(&args.data_key).context(DataSnafu)?,
+        data_keys,
+        vault: store::vault::VaultTable::new(vault),
         breakers: breaker::Breakers::default(),
         rates: rates::Rates::default(),
         metrics: metrics::Metrics::new(registry),

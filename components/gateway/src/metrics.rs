@@ -47,6 +47,11 @@ pub struct Verdict {
     pub verdict: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SealedBy {
+    pub key: String,
+}
+
 /// Seconds from 5 ms to 10 s.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 
@@ -72,6 +77,8 @@ pub struct Metrics {
     pub notifications_pending: Gauge,
     pub notifications_pending_oldest_seconds: Gauge<f64, AtomicU64>,
     pub notifications_dead: Gauge,
+    pub sealed_rows: Family<SealedBy, Gauge>,
+    pub vault_away_seconds: Gauge<f64, AtomicU64>,
     pub config_epoch: Gauge,
 }
 
@@ -117,6 +124,8 @@ impl Metrics {
             notifications_pending: Gauge::default(),
             notifications_pending_oldest_seconds: Gauge::default(),
             notifications_dead: Gauge::default(),
+            sealed_rows: Family::default(),
+            vault_away_seconds: Gauge::default(),
             config_epoch: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("payplane_gateway");
@@ -173,6 +182,16 @@ impl Metrics {
             "payouts_open_oldest_seconds",
             "Age of the oldest such payout",
             metrics.payouts_open_oldest_seconds.clone(),
+        );
+        registry.register(
+            "sealed_rows",
+            "What is sealed, by the data key: a former one may go once it has none",
+            metrics.sealed_rows.clone(),
+        );
+        registry.register(
+            "vault_away_seconds",
+            "For how long the vault's login has not got through; payouts and payments by agreement wait for it",
+            metrics.vault_away_seconds.clone(),
         );
         registry.register("config_epoch", "Epoch of the config in force", metrics.config_epoch.clone());
         metrics

@@ -1,11 +1,14 @@
-//! To whom money goes out: an account and its owner's name, sealed until the network is
-//! asked, and known to nobody afterwards.
+//! To whom money goes out: an account and its owner's name, kept in the vault until the network
+//! is asked, and known to nobody afterwards.
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::api::problem::{Code, Problem};
-use crate::channel::PrepareError;
 use crate::gateway::Gateway;
+use crate::patience::Patience;
+use crate::settle::SettleError;
+use crate::store::StoreError;
+use crate::vault::{Lost, Secret};
 
 /// An account that is shorter shows nothing.
 const SHOWN_OF_MIN: usize = 12;
@@ -18,35 +21,37 @@ pub struct Payee {
     pub name: String,
 }
 
-/// A payee as it is stored.
-pub struct SealedPayee {
-    pub sealed: Vec<u8>,
+/// What is stored beside the vault.
+pub struct KeptPayee {
     pub masked: String,
+    /// The row that needs it is written soon after, or never.
+    pub kept_at: Timestamp,
 }
 
 impl Payee {
-    /// Sealed for the refund or payout of this id.
-    pub fn seal(&self, gateway: &Gateway, id: Uuid) -> Result<SealedPayee, Problem> {
+    /// Kept for the refund or payout of this id, before that is written.
+    pub async fn keep(
+        &self,
+        gateway: &Gateway,
+        id: Uuid,
+        patience: Patience,
+    ) -> Result<KeptPayee, StoreError> {
         let payee = serde_json::to_vec(&(&self.account, &self.name)).unwrap_or_default();
-        let sealed = gateway.data_keys.seal(&whose(id), &payee);
-        let sealed = sealed.ok_or_else(|| Problem::new(Code::Internal, "the payee cannot be sealed"))?;
-        Ok(SealedPayee { sealed, masked: masked(&self.account) })
+        let kept_at = gateway.keep((Secret::Payee, id), &payee, patience).await?;
+        Ok(KeptPayee { masked: masked(&self.account), kept_at })
     }
 
-    pub fn open(gateway: &Gateway, id: Uuid, sealed: Option<&[u8]>) -> Result<Self, PrepareError> {
-        let opened = sealed.and_then(|sealed| gateway.data_keys.open(&whose(id), sealed));
-        let payee = opened.and_then(|payee| serde_json::from_slice::<(String, String)>(&payee).ok());
-        let (account, name) = payee.ok_or_else(|| {
-            tracing::error!(%id, "the payee does not open: the Secret data-key has to keep former keys");
-            PrepareError { why: "the payee does not open".to_owned() }
-        })?;
+    pub async fn open(
+        gateway: &Gateway,
+        (id, before): (Uuid, Option<&[u8]>),
+        patience: Patience,
+    ) -> Result<Self, SettleError> {
+        let opened = gateway.kept((Secret::Payee, id), before, patience).await?;
+        let payee = opened.map_err(|lost| SettleError::Payee { id, lost })?;
+        let payee = serde_json::from_slice::<(String, String)>(&payee);
+        let (account, name) = payee.map_err(|_| SettleError::Payee { id, lost: Lost::Broken })?;
         Ok(Self { account, name })
     }
-}
-
-/// What a payee is sealed for.
-fn whose(id: Uuid) -> String {
-    format!("payout/{id}")
 }
 
 /// Enough of an account to recognize it by.

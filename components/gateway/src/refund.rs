@@ -18,6 +18,7 @@ use crate::route;
 use crate::settle;
 use crate::store::orders::Order;
 use crate::store::refunds::{CreatedRefund, NewRefund, Refund, Transfer};
+use crate::vault::Secret;
 
 /// A refund, and whether this request made it.
 pub struct Refunded {
@@ -33,16 +34,26 @@ pub async fn refund(
     request: &RefundRequest,
 ) -> Result<Refunded, Problem> {
     let (refund_id, hash) = (Uuid::now_v7(), gateway.data_keys.request_hash(request.hash()));
+    let known = || gateway.store.find_refund(&order, request.refund_number.as_str());
+    if request.payee.is_some()
+        && let Some(known) = caller.patience.keep(known).await?
+    {
+        // Before the vault is asked, which may be away.
+        return same_refund(known, &hash);
+    }
     let transfer = match way(gateway, caller, (&order, request), refund_id).await {
         Ok(transfer) => transfer,
         Err(refusal) => {
             // What was accepted before stays accepted.
-            let known = || gateway.store.find_refund(&order, request.refund_number.as_str());
             return same_refund(caller.patience.keep(known).await?.ok_or(refusal)?, &hash);
         }
     };
     let new = new_refund(gateway, (&order, request), (refund_id, hash), transfer);
-    let refund = match caller.patience.keep(|| gateway.store.create_refund(&new, &caller.nonce)).await? {
+    let created = caller.patience.keep(|| gateway.store.create_refund(&new, &caller.nonce)).await?;
+    if new.transfer.is_some() && !matches!(created, CreatedRefund::New(_)) {
+        gateway.forget(Secret::Payee, refund_id);
+    }
+    let refund = match created {
         CreatedRefund::New(refund) => *refund,
         CreatedRefund::Known(refund) => return same_refund(*refund, &new.request_hash),
         CreatedRefund::NonceUsed => return Err(nonce_used()),
@@ -96,7 +107,8 @@ async fn way(
     let chosen = route::payout::choose(settings, &gateway.breakers, (&order.merchant_id, amount));
     let why = |why| Problem::new(Code::NoChannel, format!("no channel transfers this refund: {why}"));
     let channel = chosen.map_err(why)?.name.clone();
-    let (merchant_id, payee) = (order.merchant_id.clone(), payee.seal(gateway, refund_id)?);
+    let merchant_id = order.merchant_id.clone();
+    let payee = payee.keep(gateway, refund_id, caller.patience).await?;
     Ok(Some(Transfer { merchant_id, channel, payee }))
 }
 

@@ -24,6 +24,7 @@ use crate::store::attempts::Attempt;
 use crate::store::orders::Order;
 use crate::store::postpone::Awaited;
 use crate::store::{Store, StoreError};
+use crate::vault::Lost;
 
 /// Decisions of one posting in one go; the resolver makes more.
 const DECISIONS_MAX: u32 = 4;
@@ -40,6 +41,8 @@ pub enum SettleError {
     OldConfig { epoch_min: u64 },
     #[snafu(display("the channel cannot be asked: {why}"))]
     Channel { why: String },
+    #[snafu(display("the payee of {id} cannot be had: {lost:?}"))]
+    Payee { id: Uuid, lost: Lost },
     #[snafu(display("{id} holds an amount that cannot be read"))]
     Amount { id: Uuid },
 }
@@ -217,7 +220,7 @@ pub fn log_unfinished(error: &SettleError, id: Uuid) {
     let text = chain(error);
     let needs_person = match error {
         SettleError::Owed { source } => !matches!(source, BooksError::Away { .. } | BooksError::Stale { .. }),
-        SettleError::OldConfig { .. } | SettleError::Channel { .. } => false,
+        SettleError::OldConfig { .. } | SettleError::Channel { .. } | SettleError::Payee { .. } => false,
         SettleError::Store { source } => !source.is_transient(),
         SettleError::Amount { .. } => true,
     };

@@ -65,7 +65,7 @@ pub async fn begin(
     let hash = gateway.data_keys.request_hash(asked.hash());
     let (mut signs, prepared) = agreement::prepare(gateway, channel, caller, (&asked, hash))?;
     signs.order_id = Some(new.order_id);
-    if patience.keep(|| store.asked_about(&signs.payer)).await? >= PER_DAY_MAX {
+    if patience.keep(|| store.asked_about(&signs.payers)).await? >= PER_DAY_MAX {
         return Err(agreement::too_many());
     }
     match patience.keep(|| store.create_order(&new, &caller.nonce)).await? {

@@ -28,12 +28,14 @@ pub mod postpone;
 pub mod refunds;
 pub mod registry;
 pub mod risk_lists;
+pub mod sealed;
 pub mod standing;
 mod succeed;
 pub mod surpluses;
 pub mod terminals;
 pub mod terms;
 pub mod tries;
+pub mod vault;
 
 use std::sync::Arc;
 
@@ -68,6 +70,12 @@ pub enum StoreError {
     Missing { what: &'static str, id: uuid::Uuid },
     #[snafu(display("a statement of several failed"))]
     Together { source: Arc<StoreError> },
+    #[snafu(display("a secret cannot be sealed"))]
+    Unsealed,
+    #[snafu(display("too much time has passed since a secret was kept"))]
+    Late,
+    #[snafu(display("the vault did not answer in time"))]
+    VaultAway,
     #[snafu(display("too much waits for the database"))]
     Full,
     /// The process ends.
@@ -86,8 +94,8 @@ impl StoreError {
                 .code()
                 .is_none_or(|state| !["22", "23", "42"].iter().any(|class| state.code().starts_with(class))),
             Self::Together { source } => source.is_transient(),
-            Self::Full | Self::Lost => true,
-            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } => false,
+            Self::Full | Self::Lost | Self::Late | Self::VaultAway => true,
+            Self::Read { .. } | Self::State { .. } | Self::Missing { .. } | Self::Unsealed => false,
         }
     }
 }

@@ -4,7 +4,7 @@ use snafu::ResultExt;
 use tokio_postgres::Client;
 
 use payplane_api::config::MigrateConfig;
-use payplane_api::names::{ROLE_GATEWAY, ROLE_LEDGER};
+use payplane_api::names::{ROLE_GATEWAY, ROLE_LEDGER, ROLE_VAULT};
 
 use crate::{MigrateError, NotReadySnafu, QuerySnafu, UnfitSnafu};
 
@@ -102,12 +102,13 @@ async fn logins(client: &Client, external: bool) -> Result<(), MigrateError> {
                       pg_has_role(oid, current_user::regrole, 'MEMBER'),
                       (SELECT min(m.rolname::text) FROM pg_roles m
                         WHERE m.oid <> r.oid AND pg_has_role(r.oid, m.oid, 'MEMBER')
-                          AND (m.rolsuper OR m.rolname IN ('pg_write_all_data', 'pg_read_all_data',
+                          AND (m.rolsuper OR m.rolname = ANY ($2) OR m.rolname IN ('pg_write_all_data', 'pg_read_all_data',
                                'pg_write_server_files', 'pg_read_server_files', 'pg_execute_server_program')))
                  FROM pg_roles r WHERE rolname = $1";
-    for role in [ROLE_LEDGER, ROLE_GATEWAY] {
+    let ours = [ROLE_LEDGER, ROLE_GATEWAY, ROLE_VAULT];
+    for role in ours {
         let row = client
-            .query_opt(sql, &[&role])
+            .query_opt(sql, &[&role, &ours.as_slice()])
             .await
             .context(QuerySnafu { what: "looking at the login roles" })?;
         let Some(row) = row else {
@@ -141,7 +142,7 @@ async fn overrides(client: &Client) -> Result<(), MigrateError> {
                  LEFT JOIN pg_roles r ON r.oid = s.setrole
                  LEFT JOIN pg_database d ON d.oid = s.setdatabase
                 CROSS JOIN LATERAL unnest(s.setconfig) AS c (setting)
-                WHERE (s.setrole = 0 OR r.rolname IN ('ledger', 'gateway', current_user))
+                WHERE (s.setrole = 0 OR r.rolname IN ('ledger', 'gateway', 'payplane_vault', current_user))
                   AND (s.setdatabase = 0 OR d.datname = current_database())
                   AND (c.setting ~* '^synchronous_commit=(off|local|false|no|0)$'
                        OR c.setting ~* '^session_replication_role=(replica|local)$'

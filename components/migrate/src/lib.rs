@@ -24,6 +24,9 @@ pub struct Args {
     /// Folder of the database client certificate.
     #[arg(long, default_value = names::DATABASE_TLS_DIR)]
     pub database_tls: String,
+    /// The same of the login that reaches the vault; it is tried, and used for nothing.
+    #[arg(long, default_value = names::VAULT_TLS_DIR)]
+    pub vault_tls: String,
     /// Folder of the database's CA.
     #[arg(long, default_value = names::DATABASE_TRUST_DIR)]
     pub database_trust: String,
@@ -32,6 +35,7 @@ pub struct Args {
     pub termination_log: PathBuf,
 }
 
+const APPLICATION: &str = "payplane-migrate";
 /// A managed database that has just started is asked for so long: its Service
 /// may not lead to it yet, and each Job that fails costs writes and seconds.
 const REACHED_WITHIN: Duration = Duration::from_secs(20);
@@ -51,6 +55,8 @@ pub enum MigrateError {
     Parse { path: PathBuf, source: serde_json::Error },
     #[snafu(display("cannot reach the database"))]
     Connect { source: database::DatabaseError },
+    #[snafu(display("login role {} cannot reach the database", names::ROLE_VAULT))]
+    Vault { source: database::DatabaseError },
     #[snafu(display("{what} failed in the database"))]
     Query { what: &'static str, source: tokio_postgres::Error },
     #[snafu(display("another migration has held the lock for {} s", LOCK_WAIT_MAX.as_secs()))]
@@ -71,7 +77,7 @@ impl MigrateError {
     /// May it be over in a moment, with a database that has only just started?
     fn may_pass(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::NotReady { .. } => true,
+            Self::Connect { .. } | Self::Vault { .. } | Self::NotReady { .. } => true,
             Self::Query { source, .. } => source.as_db_error().is_none(),
             _ => false,
         }
@@ -103,11 +109,12 @@ async fn migrate_by_config(args: &Args) -> Result<MigrateReport, MigrateError> {
     let text = std::fs::read(&args.config).context(ReadSnafu { path: &args.config })?;
     let config: MigrateConfig = serde_json::from_slice(&text).context(ParseSnafu { path: &args.config })?;
     let tls = DatabaseTls::found(&args.database_tls, &args.database_trust).context(ConnectSnafu)?;
+    let vault_tls = DatabaseTls::found(&args.vault_tls, &args.database_trust).context(VaultSnafu)?;
     // A bank hears at once what is wrong with its own server.
     let patience = if config.external { Duration::ZERO } else { REACHED_WITHIN };
     let until = tokio::time::Instant::now() + patience;
     loop {
-        match connect_and_migrate(&config, &tls).await {
+        match connect_and_migrate(&config, (&tls, &vault_tls)).await {
             Err(error) if error.may_pass() && tokio::time::Instant::now() < until => {
                 tracing::info!(error = telemetry::chain(&error), "the database is asked again");
                 tokio::time::sleep(ASK_AGAIN).await;
@@ -119,11 +126,15 @@ async fn migrate_by_config(args: &Args) -> Result<MigrateReport, MigrateError> {
 
 async fn connect_and_migrate(
     config: &MigrateConfig,
-    tls: &DatabaseTls,
+    (tls, vault_tls): (&DatabaseTls, &DatabaseTls),
 ) -> Result<MigrateReport, MigrateError> {
     let (mut client, _driver) =
-        database::connect(&config.database, tls, "payplane-migrate").await.context(ConnectSnafu)?;
-    migrate(&mut client, config).await
+        database::connect(&config.database, tls, APPLICATION).await.context(ConnectSnafu)?;
+    let report = migrate(&mut client, config).await?;
+    // Gateways that cannot log in as this one would be ready all the same: they wait for it.
+    let vault = config.database.as_user(names::ROLE_VAULT);
+    database::connect(&vault, vault_tls, APPLICATION).await.context(VaultSnafu)?;
+    Ok(report)
 }
 
 /// Looks first and writes after: nothing is written to a database that is unfit,

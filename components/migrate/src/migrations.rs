@@ -45,6 +45,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V27__gateway_agreements",
     "V28__gateway_decisions",
     "V29__gateway_transfers",
+    "V30__vault",
     "V34__gateway_terms",
     "V35__gateway_sign_and_pay",
 ];

@@ -24,6 +24,9 @@ pub(crate) fn of(outcome: &Result<MigrateReport, MigrateError>) -> MigrateReport
 fn words(error: &MigrateError) -> String {
     match error {
         MigrateError::NotReady { .. } | MigrateError::Locked => format!("{error}."),
+        MigrateError::Vault { .. } => {
+            format!("{error}. {}", database::failure(error).unwrap_or_default()).trim_end().to_owned()
+        }
         _ => database::failure(error).unwrap_or_else(|| "The log of Job migrate says why.".to_owned()),
     }
 }

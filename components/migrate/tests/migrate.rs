@@ -155,7 +155,10 @@ async fn roles_with_too_many_or_too_few_rights_are_refused() {
         ("ALTER ROLE payplane_owner SUPERUSER", "ALTER ROLE payplane_owner NOSUPERUSER", "superuser"),
         ("ALTER ROLE ledger NOLOGIN", "ALTER ROLE ledger LOGIN", "ledger"),
         ("ALTER ROLE gateway BYPASSRLS", "ALTER ROLE gateway NOBYPASSRLS", "gateway"),
+        ("ALTER ROLE payplane_vault NOLOGIN", "ALTER ROLE payplane_vault LOGIN", "payplane_vault"),
         ("GRANT payplane_owner TO ledger", "REVOKE payplane_owner FROM ledger", "member"),
+        ("GRANT gateway TO payplane_vault", "REVOKE gateway FROM payplane_vault", "member of gateway"),
+        ("GRANT payplane_vault TO gateway", "REVOKE payplane_vault FROM gateway", "member of payplane_vault"),
         (
             "GRANT pg_write_all_data TO gateway",
             "REVOKE pg_write_all_data FROM gateway",
@@ -193,6 +196,62 @@ async fn roles_with_too_many_or_too_few_rights_are_refused() {
     assert!(matches!(external, MigrateError::Unfit { .. }), "{external}");
 }
 
+/// The vault is reached by its login alone, which reaches nothing else.
+#[tokio::test]
+async fn each_login_reaches_its_own_schema() {
+    let postgres = Postgres::start().await.unwrap();
+    postgres.migrate().await.unwrap();
+    let admin = postgres.connect("postgres").await.unwrap();
+    let schemas = "SELECT coalesce(string_agg(nspname, ' ' ORDER BY nspname), '') FROM pg_namespace
+         WHERE has_schema_privilege($1::text, oid, 'USAGE') AND nspname NOT LIKE 'pg\\_%'
+            AND nspname <> 'information_schema'";
+    let tables = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+         WHERE relkind IN ('r', 'v', 'p', 'S') AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
+            AND (nspname = 'vault') <> ($1::text = 'payplane_vault')
+            AND (has_any_column_privilege($1, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+                OR has_table_privilege($1, c.oid, 'DELETE, TRUNCATE, TRIGGER'))";
+    for (role, own) in [
+        ("payplane_vault", "vault"),
+        ("gateway", "gateway payplane"),
+        ("ledger", "ledger ledger_archive payplane"),
+    ] {
+        let found: String = admin.query_one(schemas, &[&role]).await.unwrap().get(0);
+        assert_eq!(found, own, "{role}");
+        assert_eq!(admin.query_one(tables, &[&role]).await.unwrap().get::<_, i64>(0), 0, "{role}");
+    }
+    for (role, sql) in [
+        ("gateway", "SELECT FROM vault.secrets"),
+        ("gateway", "SET ROLE payplane_vault"),
+        ("ledger", "DELETE FROM vault.secrets"),
+        ("payplane_vault", "SELECT FROM gateway.payouts"),
+        ("payplane_vault", "SELECT FROM ledger.accounts"),
+        ("payplane_vault", "SELECT FROM payplane.control"),
+        ("payplane_vault", "SET ROLE gateway"),
+        ("payplane_vault", "TRUNCATE vault.secrets"),
+        ("payplane_vault", "CREATE TABLE vault.more (a int)"),
+        ("payplane_vault", "CREATE TABLE public.more (a int)"),
+    ] {
+        let refused = postgres.connect(role).await.unwrap().batch_execute(sql).await.unwrap_err();
+        let code = refused.code().map(|code| code.code().to_owned());
+        assert_eq!(code.as_deref(), Some("42501"), "{role}: {sql}");
+    }
+    let kept = "INSERT INTO vault.secrets (kind, owner_id, sealed, key_id)
+         VALUES ('Payee', gen_random_uuid(), repeat('x', 40)::bytea, repeat('0', 16))";
+    postgres.connect("payplane_vault").await.unwrap().batch_execute(kept).await.unwrap();
+}
+
+/// Each logs in with the certificate in its own name.
+#[tokio::test]
+async fn the_vaults_login_takes_its_own_certificate() {
+    let postgres = Postgres::start().await.unwrap();
+    for (certificate, is_taken) in [("payplane_vault", true), ("gateway", false)] {
+        let tls = postgres.tls(certificate).unwrap();
+        let session =
+            payplane_common::database::connect(&postgres.config("payplane_vault"), &tls, "test").await;
+        assert_eq!(session.is_ok(), is_taken, "{certificate}");
+    }
+}
+
 #[tokio::test]
 async fn the_command_logs_in_by_certificate_and_reports() {
     let postgres = Postgres::start().await.unwrap();
@@ -204,6 +263,7 @@ async fn the_command_logs_in_by_certificate_and_reports() {
         Args {
             config: path,
             database_tls: postgres.identity("payplane_owner").unwrap().to_str().unwrap().into(),
+            vault_tls: postgres.identity("payplane_vault").unwrap().to_str().unwrap().into(),
             database_trust: postgres.pki.trust().to_str().unwrap().into(),
             termination_log: folder.path().join("log"),
         }
@@ -215,6 +275,13 @@ async fn the_command_logs_in_by_certificate_and_reports() {
     let MigrateReport::Migrated { schema_version, .. } = report() else { panic!("{:?}", report()) };
     let newest = payplane_migrate::migrations::FILES.last().unwrap().0;
     assert!(newest.starts_with(&format!("V{schema_version}__")));
+    // Gateways would roll out whose vault cannot be reached.
+    config.external = true;
+    let foreign = Args { vault_tls: args(&config).database_tls, ..args(&config) };
+    payplane_migrate::run(foreign).await.unwrap_err();
+    let MigrateReport::Failed { message } = report() else { panic!("{:?}", report()) };
+    assert!(message.contains("login role payplane_vault") && message.contains("pg_hba.conf"), "{message}");
+    payplane_migrate::run(args(&config)).await.unwrap();
     config.timezone = "UTC".into();
     payplane_migrate::run(args(&config)).await.unwrap_err();
     assert!(matches!(report(), MigrateReport::BooksConflict { .. }));

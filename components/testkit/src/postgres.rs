@@ -23,7 +23,7 @@ const DATABASE: &str = "payplane";
 /// What the server asks of its clients.
 const CERTIFICATES: &str = "cert clientcert=verify-full";
 
-/// A running server with database `payplane` and the three roles.
+/// A running server with database `payplane` and the four roles.
 pub struct Postgres {
     /// Its data lies on one whose power can be cut. It goes before the folder that it lies over.
     disk: Option<Disk>,
@@ -97,6 +97,7 @@ impl Postgres {
             "CREATE ROLE payplane_owner LOGIN",
             "CREATE ROLE ledger LOGIN IN ROLE pg_read_all_stats",
             "CREATE ROLE gateway LOGIN",
+            "CREATE ROLE payplane_vault LOGIN",
             "CREATE DATABASE payplane OWNER payplane_owner",
         ] {
             admin.batch_execute(sql).await?;

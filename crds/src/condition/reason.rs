@@ -116,6 +116,8 @@ reasons! {
         "Install CloudNativePG, or use database.external; it is picked up by itself.";
     DatabaseNotReady: World, "The managed database is not ready.",
         "If this stays, look at it: kubectl -n <namespace> describe cluster database.";
+    DataKeyMissing: World, "The Secret data-key holds no key, and there are books that one sealed: none is made in its place.",
+        "Bring the Secret data-key back from where its copy is kept; gateways that run go on.";
     MigrationFailed: World, "The migration gave up and is tried again.",
         "If this stays, read its log: kubectl -n <namespace> logs job/migrate.";
     // Memory with which pods cannot run is refused on entry.

@@ -91,7 +91,7 @@ pub struct ExternalDatabase {
     /// certificates (PEM) that the server's certificate must lead to.
     pub ca: SecretName,
     /// The Secret, of type `payplane.io/database-credentials`, with the passwords of the
-    /// three login roles, under the keys `payplane_owner`, `ledger` and `gateway`.
+    /// four login roles, under the keys `payplane_owner`, `ledger`, `gateway` and `payplane_vault`.
     pub credentials: SecretName,
 }
 

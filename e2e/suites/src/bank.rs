@@ -21,7 +21,7 @@ impl Bank {
         let outside = Outside::make(cluster);
         let server = Postgres::start_at(&outside.address.to_string()).await.expect("PostgreSQL starts");
         let bank = Self { server, outside };
-        for role in ["payplane_owner", "ledger", "gateway"] {
+        for role in ["payplane_owner", "ledger", "gateway", "payplane_vault"] {
             bank.sql(&format!("ALTER ROLE {role} PASSWORD 'of-{role}'")).await;
         }
         bank

@@ -11,7 +11,7 @@ use crate::{kubectl, wait};
 pub const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Every leaf certificate that a tenant with a managed database has.
-pub const LEAVES: [&str; 10] = [
+pub const LEAVES: [&str; 11] = [
     "gateway-tls",
     "ledger-tls",
     "operator-client",
@@ -20,6 +20,7 @@ pub const LEAVES: [&str; 10] = [
     "db-owner",
     "db-ledger",
     "db-gateway",
+    "db-vault",
     "database-server",
     "database-replication",
 ];

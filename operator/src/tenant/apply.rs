@@ -92,6 +92,10 @@ pub async fn apply(
     let lifetime = SignedDuration::from_secs(settings.leaf_lifetime_seconds);
     // Certificates are renewed for a paused tenant too.
     progress.certificates = Some(certificates::ensure(&writer.writing(), tenant, lifetime).await?);
+    let has_books = tenant.books_id.is_some() || progress.marked;
+    if !certificates::ensure_data_key(&writer.writing(), tenant, has_books).await? {
+        progress.block(Refused::new(Reason::DataKeyMissing, ""));
+    }
     // An edit is delivered whatever the database does; the first config waits for the books.
     if tenant.books_id.is_some() {
         gateway_config(writer, tenant, world, settings, live_config.as_ref(), progress).await?;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use payplane_api::names::{
     CN_ADMIN_CHECKER, CN_ADMIN_CLIENT, CN_GATEWAY, CN_LEDGER, CN_OPERATOR, ROLE_GATEWAY, ROLE_LEDGER,
-    ROLE_OWNER,
+    ROLE_OWNER, ROLE_VAULT,
 };
 use serde_json::{Value, json};
 use snafu::{ResultExt, Snafu};
@@ -44,7 +44,6 @@ pub async fn ensure(
     let authority = ensure_authority(cluster, tenant).await?;
     let seal = ensure_signing_key(cluster, tenant, "seal", Signs::Heads).await?;
     let notify = ensure_signing_key(cluster, tenant, "notify", Signs::Notifications).await?;
-    ensure_data_key(cluster, tenant).await?;
     let bundle = ensure_bundle(cluster, tenant, &authority.certificate, &seal, &notify).await?;
     let mut renew_at = pki::due(&authority.certificate).unwrap_or(Timestamp::MAX);
     let (mut operator, mut all) = (None, Vec::new());
@@ -87,7 +86,7 @@ async fn believed(cluster: &Cluster, namespace: &str) -> Result<Option<String>, 
 }
 
 /// Every leaf that a tenant may have.
-const LEAVES: [&str; 10] = [
+const LEAVES: [&str; 11] = [
     "gateway-tls",
     "ledger-tls",
     "operator-client",
@@ -96,6 +95,7 @@ const LEAVES: [&str; 10] = [
     "db-owner",
     "db-ledger",
     "db-gateway",
+    "db-vault",
     "database-server",
     "database-replication",
 ];
@@ -153,6 +153,7 @@ fn leaves(tenant: &Tenant) -> Vec<(&'static str, &'static str, Leaf)> {
             ("db-owner", "database", client(ROLE_OWNER)),
             ("db-ledger", "database", client(ROLE_LEDGER)),
             ("db-gateway", "database", client(ROLE_GATEWAY)),
+            ("db-vault", "database", client(ROLE_VAULT)),
             ("database-server", "database", name),
             ("database-replication", "database", client("streaming_replica")),
         ]);
@@ -216,25 +217,21 @@ async fn ensure_signing_key(
     Ok(public)
 }
 
-/// What the gateway seals apps' secrets with. What is sealed in the database needs it, so it
-/// is made once, kept with the books, and left alone where somebody put more keys into it.
-async fn ensure_data_key(cluster: &Cluster, tenant: &Tenant) -> Result<(), CertificateError> {
+/// What gateways seal with. What is sealed in the database needs it, so it is made once, kept with
+/// the books, and left alone where somebody put more keys into it. False: there are books, or
+/// somebody tried to bring a key back, and no key; another one would hide that.
+pub async fn ensure_data_key(
+    cluster: &Cluster,
+    tenant: &Tenant,
+    has_books: bool,
+) -> Result<bool, CertificateError> {
     let good = |secret: &Value| text(secret, "data.key").filter(|keys| !keys.trim().is_empty());
     let keys = match stored(cluster, tenant, "data-key", good).await? {
         Some(found) => found,
         None => {
             let live = cluster.get(&resource("v1", "Secret"), Some(&tenant.namespace), "data-key").await?;
-            if live
-                .as_ref()
-                .and_then(|live| credentials::bytes(live, "data.key"))
-                .is_some_and(|b| !b.is_empty())
-            {
-                // Somebody's attempt to bring a key back, perhaps: it is not ours to overwrite.
-                tracing::warn!(
-                    tenant = tenant.name,
-                    "the Secret data-key holds no text; gateways cannot start"
-                );
-                return Ok(());
+            if !may_make_data_key(live.as_ref(), has_books) {
+                return Ok(false);
             }
             pki::data_key().context(IssueSnafu { tenant: &tenant.name })?
         }
@@ -244,7 +241,13 @@ async fn ensure_data_key(cluster: &Cluster, tenant: &Tenant) -> Result<(), Certi
         "metadata": metadata(tenant, "database", "data-key", false), "data": {"data.key": encode(&keys)},
     });
     cluster.apply(&Object::new(object)).await?;
-    Ok(())
+    Ok(true)
+}
+
+/// Only where nothing can be sealed yet, and nothing is there.
+fn may_make_data_key(live: Option<&Value>, has_books: bool) -> bool {
+    let is_there = live.and_then(|live| credentials::bytes(live, "data.key")).is_some_and(|b| !b.is_empty());
+    !has_books && !is_there
 }
 
 /// The current CA certificate and the last former ones: both sides believe both.
@@ -350,4 +353,25 @@ fn pair_of(secret: &Value) -> Option<Pair> {
 
 fn text(secret: &Value, key: &str) -> Option<String> {
     String::from_utf8(credentials::bytes(secret, key)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_key_is_made_only_where_nothing_can_be_sealed_yet() {
+        let secret = |keys: &str| json!({"data": {"data.key": encode(keys)}});
+        for (live, has_books, may) in [
+            (None, false, true),
+            (Some(secret("")), false, true),
+            (Some(json!({})), false, true),
+            (Some(secret("not a key, but somebody's")), false, false),
+            (None, true, false),
+            (Some(secret("")), true, false),
+            (Some(json!({})), true, false),
+        ] {
+            assert_eq!(may_make_data_key(live.as_ref(), has_books), may, "{live:?}, books: {has_books}");
+        }
+    }
 }

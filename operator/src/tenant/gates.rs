@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use payplane_api::config::MigrateReport;
-use payplane_api::names::{ANNOTATION_BOOKS_ID, LABEL_TENANT};
+use payplane_api::names::{ANNOTATION_BOOKS_ID, LABEL_TENANT, ROLE_GATEWAY, ROLE_LEDGER, ROLE_VAULT};
 use payplane_crds::condition::Reason;
 use serde_json::Value;
 
@@ -46,7 +46,7 @@ pub fn database(cluster: &Value) -> Result<(), Refused> {
         return waiting(&format!("Role {role} cannot be made: see its status.managedRolesStatus."));
     }
     let made: Vec<_> = roles["byStatus"]["reconciled"].as_array().into_iter().flatten().collect();
-    if !["ledger", "gateway"].iter().all(|role| made.iter().any(|name| *name == role)) {
+    if ![ROLE_LEDGER, ROLE_GATEWAY, ROLE_VAULT].iter().all(|role| made.iter().any(|name| *name == role)) {
         return waiting("The login roles are being made.");
     }
     Ok(())

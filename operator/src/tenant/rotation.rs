@@ -15,8 +15,8 @@ use crate::tenant::validate::Tenant;
 
 const ANNOTATION: &str = "payplane.io/certificates";
 /// The Secrets that a component's pods mount.
-const MOUNTED: [(&str, [&str; 2]); 2] =
-    [("gateway", ["gateway-tls", "db-gateway"]), ("ledger", ["ledger-tls", "db-ledger"])];
+const MOUNTED: [(&str, &[&str]); 2] =
+    [("gateway", &["gateway-tls", "db-gateway", "db-vault"]), ("ledger", &["ledger-tls", "db-ledger"])];
 
 /// Touches each pod that is older than a leaf or the CA that it mounts, once for each renewal.
 pub async fn touch(

@@ -3,13 +3,13 @@
 
 use uuid::Uuid;
 
-use super::steps::whose;
 use crate::api::problem::{Code, Problem};
 use crate::api::wire::{AgreementName, PayRequest};
 use crate::data_key::DataKeys;
 use crate::gateway::{Caller, Gateway};
 use crate::state::agreement::AgreementState;
 use crate::store::agreements::Agreement;
+use crate::vault::{Lost, Secret};
 
 /// Begins what stands for an account; no app names a payer so.
 pub const PREFIX: &str = "agreement.";
@@ -23,12 +23,12 @@ pub struct ByAgreement {
     pub payer: String,
 }
 
-/// What an account is known by: the same for every agreement about it, and nobody reads the
-/// account from it.
+/// What an account may be known by, and nobody reads the account from it: by the key for what is
+/// new first. Every agreement about it has the payer of the one before it.
 #[must_use]
-pub fn known_as(keys: &DataKeys, account: &str) -> String {
-    let hash = keys.subject(&["agreement", account]).first().copied().unwrap_or_default();
-    format!("{PREFIX}{}", hex::encode(hash))
+pub fn known_as(keys: &DataKeys, account: &str) -> Vec<String> {
+    let known = |hash| format!("{PREFIX}{}", hex::encode(hash));
+    keys.subject(&["agreement", account]).into_iter().map(known).collect()
 }
 
 /// The agreement that a payment names, if any, as it stands now; the refusal, where it takes no
@@ -41,13 +41,40 @@ pub async fn of(
     let Some(AgreementName { date, number, .. }) = &request.agreement else { return Ok(Ok(None)) };
     let find = || gateway.store.find_agreement(caller.app(), *date, number.as_str());
     let found = caller.patience.keep(find).await?;
-    Ok(usable(gateway, found, request).map(|by| {
-        request.payer_id = Some(by.payer.clone());
-        Some(by)
-    }))
+    let agreement = match usable(found, request) {
+        Ok(agreement) => agreement,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let (id, before) = (agreement.agreement_id, agreement.token_sealed.as_deref());
+    // All of these are refusals: who pays again by an order that is known is answered that.
+    let kept = match gateway.kept((Secret::Token, id), before, caller.patience).await {
+        Ok(kept) => kept,
+        Err(away) => return Ok(Err(away.into())),
+    };
+    let token = match kept.map(String::from_utf8) {
+        Ok(Ok(token)) => token,
+        lost => {
+            // It may have ended since it was read.
+            let now = caller.patience.keep(find).await?;
+            return Ok(Err(usable(now, request).err().unwrap_or_else(|| no_token(id, lost.err()))));
+        }
+    };
+    let by = ByAgreement { agreement_id: id, channel: agreement.channel, token, payer: agreement.payer };
+    request.payer_id = Some(by.payer.clone());
+    Ok(Ok(Some(by)))
 }
 
-fn usable(gateway: &Gateway, found: Option<Agreement>, request: &PayRequest) -> Result<ByAgreement, Problem> {
+/// Where its key is gone, the keeper of the vault tells of it, once for all.
+fn no_token(id: Uuid, lost: Option<Lost>) -> Problem {
+    if lost == Some(Lost::NoKey) {
+        tracing::info!(%id, "the Secret data-key lacks the key of a token");
+    } else {
+        tracing::error!(%id, ?lost, "an agreement is active and has no token: end it, and sign another one");
+    }
+    Problem::new(Code::Internal, "it is logged")
+}
+
+fn usable(found: Option<Agreement>, request: &PayRequest) -> Result<Agreement, Problem> {
     let wrong = |why: &str| Problem {
         field: Some("agreement".to_owned()),
         ..Problem::new(Code::UnknownAgreement, why)
@@ -63,13 +90,7 @@ fn usable(gateway: &Gateway, found: Option<Agreement>, request: &PayRequest) -> 
         let detail = format!("agreement {} is {}", agreement.agreement_number, agreement.status);
         return Err(Problem::new(Code::AgreementNotActive, detail));
     }
-    let (id, sealed) = (agreement.agreement_id, agreement.token_sealed.as_deref());
-    let opened = sealed.and_then(|sealed| gateway.data_keys.open(&whose(id), sealed));
-    let token = opened.and_then(|token| String::from_utf8(token).ok()).ok_or_else(|| {
-        tracing::error!(%id, "a token does not open: the Secret data-key has to keep former keys");
-        Problem::new(Code::Internal, "it is logged")
-    })?;
-    Ok(ByAgreement { agreement_id: id, channel: agreement.channel, token, payer: agreement.payer })
+    Ok(agreement)
 }
 
 #[cfg(test)]
@@ -81,11 +102,15 @@ mod tests {
 
     #[test]
     fn an_account_is_known_by_the_same_and_by_no_other() {
-        let keys = |byte| DataKeys::parse(&STANDARD.encode([byte; 32])).unwrap();
-        let one = known_as(&keys(1), "6222020200112233445");
-        assert_eq!(one, known_as(&keys(1), "6222020200112233445"));
-        assert_ne!(one, known_as(&keys(1), "6222020200112233446"));
-        assert_ne!(one, known_as(&keys(2), "6222020200112233445"));
-        assert!(one.len() <= 128 && !one.contains("6222"));
+        let keys = |bytes: &[u8]| {
+            let lines: Vec<_> = bytes.iter().map(|byte| STANDARD.encode([*byte; 32])).collect();
+            DataKeys::parse(&lines.join("\n")).unwrap()
+        };
+        let one = known_as(&keys(&[1]), "6222020200112233445");
+        assert_eq!(one, known_as(&keys(&[1]), "6222020200112233445"));
+        assert_ne!(one, known_as(&keys(&[1]), "6222020200112233446"));
+        let both = known_as(&keys(&[2, 1]), "6222020200112233445");
+        assert!(both.len() == 2 && both[0] != one[0] && both[1] == one[0], "a former key's is found");
+        assert!(one[0].len() <= 128 && !one[0].contains("6222"));
     }
 }

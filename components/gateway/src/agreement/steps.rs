@@ -8,12 +8,14 @@ use uuid::Uuid;
 use crate::channel::agreement::{Agreements, PreparedSign, Standing, WrongCode};
 use crate::gateway::Gateway;
 use crate::outgoing::Times;
+use crate::patience::Patience;
 use crate::settings::Settings;
 use crate::settle::{self, SettleError};
 use crate::state::agreement::AgreementState;
-use crate::store::Store;
-use crate::store::agreements::{Agreement, Said};
+use crate::store::agreements::{Agreement, Said, Token};
 use crate::store::due::Table;
+use crate::store::{Store, StoreError};
+use crate::vault::Secret;
 
 /// An agreement that ends waits in steps of this for payments that are on their way.
 const WAIT: Duration = Duration::from_millis(50);
@@ -23,11 +25,6 @@ pub enum Coded {
     /// The bank did not call it wrong.
     Taken,
     Wrong,
-}
-
-/// What a token is sealed for.
-pub(super) fn whose(agreement_id: Uuid) -> String {
-    format!("agreement/{agreement_id}")
 }
 
 fn agreements<'a>(settings: &'a Settings, channel: &str) -> Result<&'a dyn Agreements, SettleError> {
@@ -134,18 +131,13 @@ impl Gateway {
             let bank = self.settings().value.channel(&agreement.channel).map(|c| c.client.clone());
             bank.is_some_and(|c| c.agreements().is_some_and(|a| at > a.sign_closed_at(agreement.signed_at)))
         };
-        let token;
         let (to, said) = match &standing {
             Standing::AwaitsCode { network_id } => {
                 (AgreementState::AwaitingCode, Said { network_id: network_id.as_deref(), ..Said::default() })
             }
             Standing::Active { network_id, token: plain } => {
-                token = self.data_keys.seal(&whose(id), plain.as_bytes());
-                let failed = || SettleError::Channel { why: "the token cannot be sealed".to_owned() };
-                let token = token.as_deref().ok_or_else(failed)?;
-                let said =
-                    Said { network_id: Some(network_id), token_sealed: Some(token), failure_code: None };
-                (AgreementState::Active, said)
+                let token = self.keep_token(id, plain, patience).await?;
+                (AgreementState::Active, Said { network_id: Some(network_id), token, failure_code: None })
             }
             Standing::Declined { code } => {
                 (AgreementState::Failed, Said { failure_code: Some(code), ..Said::default() })
@@ -177,11 +169,24 @@ impl Gateway {
             patience.keep(|| store.postpone(Table::Agreements, id)).await?;
             return Ok(patience.keep(|| store.withdraw_agreement(id)).await?);
         }
+        if to.is_final() {
+            self.forget(Secret::Token, id);
+        }
         let Some(order_id) = agreement.order_id else { return Ok(()) };
         let token = match standing {
             Standing::Active { token, .. } => Some(token),
             _ => None,
         };
         self.follow_agreement((agreement, order_id), (to, token), (trace, patience)).await
+    }
+
+    /// Where the token is found from now on.
+    async fn keep_token(&self, id: Uuid, plain: &str, patience: Patience) -> Result<Token, StoreError> {
+        if patience.keep(|| self.store.has_former_release()).await? {
+            // It looks for tokens nowhere else.
+            let sealed = self.data_keys.seal(&Secret::Token.whose(id), plain.as_bytes());
+            return Ok(Token::Here(sealed.ok_or(StoreError::Unsealed)?));
+        }
+        Ok(Token::Kept(self.keep((Secret::Token, id), plain.as_bytes(), patience).await?))
     }
 }

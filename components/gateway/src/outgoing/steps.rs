@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use payplane_api::ledger::v1::RefusalReason;
 use payplane_api::money::Money;
+use payplane_common::telemetry::chain;
 use uuid::Uuid;
 
 use super::{Facts, Outgoing, Times};
@@ -17,6 +18,7 @@ use crate::store::Store;
 use crate::store::orders::Order;
 use crate::store::outgoing::End;
 use crate::store::refunds::Refund;
+use crate::vault::{Lost, Secret};
 
 impl Outgoing {
     /// Debits the merchant, and asks the network. The request is signed before the change of
@@ -39,6 +41,9 @@ impl Outgoing {
                     return Err(SettleError::Owed { source: BooksError::Refused { reason, message } });
                 };
                 patience.keep(|| gateway.store.end_outgoing(row, End::Refused(code))).await?;
+                if self.is_paid_out() {
+                    gateway.forget(Secret::Payee, row.1);
+                }
                 return Ok(true);
             }
             Err(error) => return Err(error),
@@ -48,10 +53,15 @@ impl Outgoing {
         let (settings, amount) = (gateway.settings(), self.amount()?);
         let (channel, prepared) = match self.prepare(gateway, (&settings.value, amount), patience).await {
             Ok(ready) => ready,
-            Err(SettleError::Channel { why }) if self.is_paid_out() => {
-                tracing::info!(id = %row.1, why, "given up unsent");
-                let code = "ChannelUnavailable";
-                patience.keep(|| gateway.store.give_up_outgoing(row, transaction_id, code)).await?;
+            // A key that is not here may be back in a moment: then it waits.
+            Err(error @ SettleError::Payee { lost: Lost::NoKey, .. }) => return Err(error),
+            Err(why @ (SettleError::Channel { .. } | SettleError::Payee { .. })) if self.is_paid_out() => {
+                let give_up = || gateway.store.give_up_outgoing(row, transaction_id, "ChannelUnavailable");
+                // Whoever was faster may have sent it, and forgotten whom it was for.
+                if patience.keep(give_up).await? {
+                    given_up(row.1, &why);
+                    gateway.forget(Secret::Payee, row.1);
+                }
                 return Ok(true);
             }
             Err(error) => return Err(error),
@@ -60,10 +70,14 @@ impl Outgoing {
         if !patience.keep(|| gateway.store.send_outgoing(row, transaction_id, turn)).await? {
             return Ok(true);
         }
+        if self.is_paid_out() {
+            // Whom it was for nobody needs any more.
+            gateway.forget(Secret::Payee, row.1);
+        }
         let waits = gateway.shares.waits();
-        let outcome = channel.client.send(prepared, trace).await.of(amount);
+        let outcome = channel.client.send(prepared, trace).await;
         drop(waits);
-        self.take(gateway, outcome, patience).await
+        self.take(gateway, outcome.of(amount), patience).await
     }
 
     /// Signs the request, for its channel.
@@ -77,15 +91,18 @@ impl Outgoing {
         let (channel, number) = (settle::channel(settings, channel)?, Store::number(row.1));
         let prepared = match self {
             Self::Refund(both) if both.1.is_transferred() => {
-                payout::prepare(gateway, channel, &transferred(both), (&number, amount))
+                payout::prepare(gateway, channel, &transferred(both), (&number, amount, patience)).await
             }
             Self::Refund(both) => {
                 let original = original(gateway, &both.0, patience).await?;
-                channel.client.prepare_refund(&Repay { number: &number, amount, original })
+                let prepared = channel.client.prepare_refund(&Repay { number: &number, amount, original });
+                prepared.map_err(|error| SettleError::Channel { why: error.why })
             }
-            Self::Payout(payout) => payout::prepare(gateway, channel, &payout.paid(), (&number, amount)),
+            Self::Payout(payout) => {
+                payout::prepare(gateway, channel, &payout.paid(), (&number, amount, patience)).await
+            }
         };
-        Ok((channel, prepared.map_err(|error| SettleError::Channel { why: error.why })?))
+        Ok((channel, prepared?))
     }
 
     async fn debit(&self, gateway: &Gateway, times: Times) -> Result<Uuid, SettleError> {
@@ -186,6 +203,16 @@ impl Outgoing {
             }
         }
         Ok(true)
+    }
+}
+
+fn given_up(id: Uuid, why: &SettleError) {
+    let text = chain(why);
+    match why {
+        SettleError::Payee { .. } => {
+            tracing::error!(%id, why = text, "given back unsent: nobody knows whom it is for");
+        }
+        _ => tracing::info!(%id, why = text, "given up unsent"),
     }
 }
 

@@ -12,6 +12,7 @@ use super::begin::BOUNDS;
 use super::due::Table;
 use super::nonces::{self, Nonce};
 use super::outbox::{Event, publish};
+use super::vault::soon_after;
 use super::{
     LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional,
 };
@@ -40,7 +41,7 @@ pub struct Agreement {
     pub status: AgreementState,
     pub signed_at: Timestamp,
     pub network_id: Option<String>,
-    /// There while it is active.
+    /// Of a release before the vault, while it is active.
     pub token_sealed: Option<Vec<u8>>,
     pub failure_code: Option<String>,
     pub created_at: Timestamp,
@@ -91,7 +92,8 @@ pub struct NewAgreement {
     pub method: String,
     pub channel: String,
     pub account_masked: String,
-    pub payer: String,
+    /// What its account may be known by, the newest key's first.
+    pub payers: Vec<String>,
     pub signed_at: Timestamp,
     pub created_at: Timestamp,
     /// The order that is asked for with it.
@@ -113,11 +115,22 @@ pub enum CreatedAgreement {
 /// somebody guess a few codes, and sends a stranger a message.
 pub const PER_DAY_MAX: i64 = 20;
 
+/// Where the token of one that becomes active is.
+#[derive(Clone, Default)]
+pub enum Token {
+    #[default]
+    None,
+    /// In the vault, since then.
+    Kept(Timestamp),
+    /// Here, sealed, as releases before the vault have it.
+    Here(Vec<u8>),
+}
+
 /// Where an agreement goes, and what became known with it.
 #[derive(Clone, Default)]
 pub struct Said<'a> {
     pub network_id: Option<&'a str>,
-    pub token_sealed: Option<&'a [u8]>,
+    pub token: Token,
     pub failure_code: Option<&'a str>,
 }
 
@@ -136,11 +149,13 @@ impl Store {
         if !nonces::guard(&transaction, nonce).await? {
             return Ok(CreatedAgreement::NonceUsed);
         }
-        if find(&transaction, &new.app_id, new.agreement_date, &new.agreement_number).await?.is_none()
-            && asked_lately(&transaction, &new.payer).await? >= PER_DAY_MAX
+        let (lately, before) = asked(&transaction, &new.payers).await?;
+        if lately >= PER_DAY_MAX
+            && find(&transaction, &new.app_id, new.agreement_date, &new.agreement_number).await?.is_none()
         {
             return Ok(CreatedAgreement::TooMany);
         }
+        let payer = before.as_ref().or(new.payers.first());
         let sql = format!(
             "INSERT INTO gateway.agreements (agreement_id, app_id, agreement_date, agreement_number, request_hash,
                 merchant_id, method, channel, account_masked, payer, signed_at, created_at, next_check_at, order_id)
@@ -162,7 +177,7 @@ impl Store {
             &new.method,
             &new.channel,
             &new.account_masked,
-            &new.payer,
+            &payer,
             &new.signed_at,
             &new.created_at,
             &LEASE_SECONDS,
@@ -236,6 +251,14 @@ impl Store {
                 next_check_at = now() + $7::float8 * interval '1 second'
              WHERE agreement_id = $1 AND status = ANY ($8) RETURNING {COLUMNS}"
         );
+        let here = match &said.token {
+            Token::None => None,
+            Token::Here(sealed) => Some(sealed),
+            Token::Kept(kept_at) => {
+                soon_after(&transaction, *kept_at).await?;
+                None
+            }
+        };
         let seconds = match to {
             AgreementState::Processing | AgreementState::Ending => Some(LEASE_SECONDS),
             AgreementState::AwaitingCode => Some(CODE_SECONDS),
@@ -245,7 +268,7 @@ impl Store {
             &agreement_id,
             &to.as_str(),
             &said.network_id,
-            &said.token_sealed,
+            &here,
             &said.failure_code,
             &to.is_final(),
             &seconds,
@@ -284,8 +307,8 @@ impl Store {
     }
 
     /// How many agreements were asked for about an account lately.
-    pub async fn asked_about(&self, payer: &str) -> Result<i64, StoreError> {
-        asked_lately(&self.client().await?, payer).await
+    pub async fn asked_about(&self, payers: &[String]) -> Result<i64, StoreError> {
+        Ok(asked(&self.client().await?, payers).await?.0)
     }
 
     /// How many payments by it may be on their way to the bank at this moment.
@@ -306,13 +329,17 @@ impl Store {
     }
 }
 
-async fn asked_lately<C: deadpool_postgres::GenericClient>(
+/// How many agreements were asked for about an account lately, and who its payer has been since the
+/// first: lists, limits and windows go on with him when the data key changes.
+async fn asked<C: deadpool_postgres::GenericClient>(
     client: &C,
-    payer: &str,
-) -> Result<i64, StoreError> {
-    let sql = "SELECT count(*) FROM gateway.agreements
-         WHERE payer = $1 AND created_at > now() - interval '24 hours'";
-    one(client, "count what is asked about an account", sql, &[&payer]).await?.try_get(0).context(ReadSnafu)
+    payers: &[String],
+) -> Result<(i64, Option<String>), StoreError> {
+    let sql = "SELECT count(*) FILTER (WHERE created_at > now() - interval '24 hours'),
+            (array_agg(payer ORDER BY created_at))[1]
+         FROM gateway.agreements WHERE payer = ANY ($1)";
+    let row = one(client, "look what is known about an account", sql, &[&payers]).await?;
+    Ok((row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?))
 }
 
 /// What its app is told: nothing of whose account it is.

@@ -81,20 +81,20 @@ impl Store {
         Ok(())
     }
 
-    /// The same for what was debited and never sent.
+    /// The same for what was debited and never sent. False where it is not so.
     pub async fn give_up_outgoing(
         &self,
         (table, id): (Table, Uuid),
         transaction_id: Uuid,
         code: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let (name, key) = table.names();
         let sql = format!(
             "UPDATE {name} SET status = 'Reversing', ledger_transaction_id = $2, failure_code = $3
              WHERE {key} = $1 AND status = 'Requested'"
         );
-        execute(&self.client().await?, "give it up unsent", &sql, &[&id, &transaction_id, &code]).await?;
-        Ok(())
+        let params: super::Params<'_> = &[&id, &transaction_id, &code];
+        Ok(execute(&self.client().await?, "give it up unsent", &sql, params).await? == 1)
     }
 
     /// Ends it, and publishes the end in the same transaction. Whoever comes second finds it

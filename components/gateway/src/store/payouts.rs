@@ -11,10 +11,12 @@ use super::admission::{self, ADMITTED, BY_NAME, Refusal};
 use super::due::Table;
 use super::nonces::{self, Nonce};
 use super::outgoing::Told;
+use super::vault::soon_after;
 use super::{
     LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, one, optional,
 };
 use crate::data_key::RequestHash;
+use crate::payee::KeptPayee;
 use crate::state::OutgoingState;
 
 pub(super) const COLUMNS: &str = "payout_id, app_id, order_date, payout_number, request_hash, merchant_id,
@@ -33,7 +35,7 @@ pub struct Payout {
     pub amount_minor: i64,
     pub currency: String,
     pub channel: String,
-    /// There until the request is signed.
+    /// Of a release before the vault, until the request is signed.
     pub payee_sealed: Option<Vec<u8>>,
     pub payee_masked: String,
     pub description: Option<String>,
@@ -92,8 +94,7 @@ pub struct NewPayout {
     pub amount_minor: i64,
     pub currency: String,
     pub channel: String,
-    pub payee_sealed: Vec<u8>,
-    pub payee_masked: String,
+    pub payee: KeptPayee,
     pub description: Option<String>,
     pub stored_date: Date,
     pub created_at: Timestamp,
@@ -119,12 +120,13 @@ impl Store {
         if !nonces::guard(&transaction, nonce).await? {
             return Ok(CreatedPayout::NonceUsed);
         }
+        soon_after(&transaction, new.payee.kept_at).await?;
         let sql = format!(
             "INSERT INTO gateway.payouts (payout_id, app_id, order_date, payout_number, request_hash,
-                merchant_id, amount_minor, currency, channel, payee_sealed, payee_masked, description,
-                stored_date, created_at, next_check_at)
-             SELECT $1, t.app_id, $3, $4, $5, t.merchant_id, $7, $8, $9, $10, $11, $12, $13, $14,
-                now() + $15 * interval '1 second'
+                merchant_id, amount_minor, currency, channel, payee_masked, description, stored_date,
+                created_at, next_check_at)
+             SELECT $1, t.app_id, $3, $4, $5, t.merchant_id, $7, $8, $9, $10, $11, $12, $13,
+                now() + $14 * interval '1 second'
              FROM (SELECT $2::text AS app_id, $6::text AS merchant_id, NULL::text AS terminal_id,
                 NULL::text AS serial_number, NULL::text AS acquirer_code, NULL::text AS credit_code,
                 NULL::text AS settlement_account, NULL::text AS location) t
@@ -141,8 +143,7 @@ impl Store {
             &new.amount_minor,
             &new.currency,
             &new.channel,
-            &new.payee_sealed,
-            &new.payee_masked,
+            &new.payee.masked,
             &new.description,
             &new.stored_date,
             &new.created_at,

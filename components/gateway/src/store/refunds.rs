@@ -12,11 +12,12 @@ use super::due::Table;
 use super::nonces::{self, Nonce};
 use super::orders::Order;
 use super::outgoing::Told;
+use super::vault::soon_after;
 use super::{
     LEASE_SECONDS, MissingSnafu, QuerySnafu, ReadSnafu, StateSnafu, Store, StoreError, execute, one, optional,
 };
 use crate::data_key::RequestHash;
-use crate::payee::SealedPayee;
+use crate::payee::KeptPayee;
 use crate::state::registry::RegistryState;
 use crate::state::{OrderState, OutgoingState};
 
@@ -41,7 +42,7 @@ pub struct Refund {
     /// There once the network has said that it knows the refund; it may be empty.
     pub network_id: Option<String>,
     pub failure_code: Option<String>,
-    /// Of one that is transferred, until the request is signed.
+    /// Of one that a release before the vault transfers, until the request is signed.
     pub payee_sealed: Option<Vec<u8>>,
     pub payee_masked: Option<String>,
     pub created_at: Timestamp,
@@ -83,7 +84,7 @@ impl Refund {
 pub struct Transfer {
     pub merchant_id: String,
     pub channel: String,
-    pub payee: SealedPayee,
+    pub payee: KeptPayee,
 }
 
 /// A refund to be created.
@@ -147,6 +148,9 @@ impl Store {
         if app != RegistryState::Active {
             return Ok(CreatedRefund::AppNotActive(app));
         }
+        if let Some(transfer) = transfer {
+            soon_after(&transaction, transfer.payee.kept_at).await?;
+        }
         let who = merchant.map(|merchant| (nonce.app.as_str(), merchant));
         if let Some(who) = who
             && !admission::takes_money(&transaction, who).await?
@@ -165,10 +169,9 @@ impl Store {
         execute(&transaction, what, reserve, &[&new.order_id, &new.amount_minor]).await?;
         let sql = format!(
             "INSERT INTO gateway.refunds (refund_id, order_id, refund_number, request_hash, amount_minor,
-                reason, channel, stored_date, config_epoch, created_at, next_check_at, payee_sealed,
-                payee_masked)
+                reason, channel, stored_date, config_epoch, created_at, next_check_at, payee_masked)
              SELECT $1, order_id, $3, $4, $5, $6, coalesce($11, channel), $7, $8, $9,
-                now() + $10 * interval '1 second', $12, $13
+                now() + $10 * interval '1 second', $12
              FROM gateway.orders WHERE order_id = $2 RETURNING {COLUMNS}"
         );
         let row = one(
@@ -187,7 +190,6 @@ impl Store {
                 &new.created_at,
                 &LEASE_SECONDS,
                 &transfer.map(|transfer| &transfer.channel),
-                &transfer.map(|transfer| &transfer.payee.sealed),
                 &transfer.map(|transfer| &transfer.payee.masked),
             ],
         )

@@ -56,7 +56,7 @@ pub(super) fn simulator(at: &Path, trust: &Path) -> Result<(u16, u16, Process)> 
 pub(super) fn gateway(
     name: &'static str,
     config: &Path,
-    [leaf, trust]: [&Path; 2],
+    [leaf, vault, trust]: [&Path; 3],
     (app, at): (u16, &Path),
 ) -> Result<([u16; 2], Process)> {
     let [admin, health] = [port::free()?, port::free()?];
@@ -66,6 +66,7 @@ pub(super) fn gateway(
     args.extend(["--notify-key".to_owned(), text(&at.join("notify.key"))]);
     args.extend(["--data-key".to_owned(), text(&at.join("data.key"))]);
     args.extend(database(leaf, trust));
+    args.extend(["--vault-tls".to_owned(), text(vault)]);
     Ok(([app, admin], Process::start(name, &args, at, health)?))
 }
 

@@ -67,10 +67,10 @@ impl Rig {
         Pki::notify_key(at)?;
         Pki::data_key(at)?;
         // Made once: the second gateway must not take it from under the first.
-        let leaf = postgres.pki.leaf("gateway", &[])?;
+        let (leaf, vault) = (postgres.pki.leaf("gateway", &[])?, postgres.identity("payplane_vault")?);
         let (mut gateways, mut ports) = (vec![], vec![]);
         for (name, app) in ["gateway-0", "gateway-1"].into_iter().zip(apps) {
-            let (two, gateway) = gateway(name, &config, [&leaf, &trust], (app, at))?;
+            let (two, gateway) = gateway(name, &config, [&leaf, &vault, &trust], (app, at))?;
             gateways.push(gateway);
             ports.push(two);
         }

@@ -26,10 +26,17 @@ fn a_login_needs_the_roles_own_certificate() {
     let _ = ready("alpha", 60);
     let mounted = Some("/etc/payplane/database");
     assert_eq!(own("gateway", mounted), "logged in as gateway");
+    let vault = Some("/etc/payplane/vault");
+    assert_eq!(own("payplane_vault", vault), "logged in as payplane_vault");
     // Of alpha's own CA, but with a foreign name; and no certificate at all.
-    for (user, folder) in
-        [("ledger", mounted), ("payplane_owner", mounted), ("postgres", mounted), ("gateway", None)]
-    {
+    for (user, folder) in [
+        ("ledger", mounted),
+        ("payplane_owner", mounted),
+        ("postgres", mounted),
+        ("gateway", None),
+        ("payplane_vault", mounted),
+        ("gateway", vault),
+    ] {
         let said = own(user, folder);
         assert!(said.starts_with("SQLSTATE 28000"), "{user} with {folder:?}: {said}");
     }

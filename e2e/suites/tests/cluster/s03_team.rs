@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 const ADMIN: [&str; 2] = ["--as=jane", "--as-group=crew-admins"];
 const VIEWER: [&str; 2] = ["--as=jim", "--as-group=crew-viewers"];
-const GUARDED: [&str; 9] = [
+const GUARDED: [&str; 10] = [
     "db-ledger",
     "db-owner",
+    "db-vault",
     "tenant-ca",
     "seal-key",
     "notify-key",

@@ -30,7 +30,10 @@ fn logins(owner: &str) {
 }
 
 fn logins_with(owner: &str, ledger: &str) {
-    secret("bank-logins", json!({"payplane_owner": owner, "ledger": ledger, "gateway": "of-gateway"}));
+    secret(
+        "bank-logins",
+        json!({"payplane_owner": owner, "ledger": ledger, "gateway": "of-gateway", "payplane_vault": "of-vault"}),
+    );
 }
 
 /// The reason is there, names what is wrong, and says what to do.
@@ -137,7 +140,7 @@ async fn pays(bank: &Bank) {
     let sums = bank.sql(sum).await;
     assert!(sums.len() >= 2 && sums.iter().all(|sum| sum == "0"), "every transaction balances: {sums:?}");
     let encrypted = "select count(*) from pg_stat_ssl join pg_stat_activity using (pid) \
-                     where usename in ('ledger', 'gateway') and client_addr is not null and not ssl";
+                     where usename in ('ledger', 'gateway', 'payplane_vault') and client_addr is not null and not ssl";
     assert_eq!(bank.sql(encrypted).await, ["0"], "every session is encrypted");
 }
 

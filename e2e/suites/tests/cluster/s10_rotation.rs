@@ -26,7 +26,7 @@ fn leaf(name: &str) -> String {
 /// New connections everywhere: to the gateway, to the ledger, to the database; now
 /// and then, as commits wait for them, the standbys' too.
 fn reconnect(app: &App, number: usize) {
-    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename in ('gateway', 'ledger')";
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where usename in ('gateway', 'ledger', 'payplane_vault')";
     let _ = books::sql(&app.tenant, end);
     if number.is_multiple_of(STANDBYS_EVERY) {
         let _ = books::sql(&app.tenant, "select pg_terminate_backend(pid) from pg_stat_replication");
@@ -58,7 +58,7 @@ fn renewed_leaves_reach_running_pods_under_load() {
     let before = faults::incarnations("ptn-live", labels);
     let load = Load::start(&app, "renewed", &Options::fifty(env::seed()));
     let since = jiff::Timestamp::now().to_string();
-    for name in ["gateway-tls", "ledger-tls", "db-gateway", "db-ledger", "operator-client"] {
+    for name in ["gateway-tls", "ledger-tls", "db-gateway", "db-vault", "db-ledger", "operator-client"] {
         let _ = kubectl::ok(&["delete", "secret", name, "-n", "ptn-live", "--wait=false"]);
     }
     wait::until("every pod to load its new certificates", Duration::from_secs(60), || {

@@ -55,6 +55,8 @@ impl Stack {
         let report = text(at.join("report"));
         let mut migrate = strings(&["migrate", "--config", &config, "--termination-log", &report]);
         migrate.extend(database("payplane_owner")?);
+        let vault = text(postgres.identity("payplane_vault")?);
+        migrate.extend(["--vault-tls".into(), vault.clone()]);
         let done = Command::new(binary()?).args(&migrate).output()?;
         ensure!(done.status.success(), "migrate: {}", String::from_utf8_lossy(&done.stderr));
 
@@ -117,6 +119,7 @@ impl Stack {
             gateway.extend(["--data-key".into(), text(at.join("data.key"))]);
             gateway.extend(["--database-tls".into(), identity.clone()]);
             gateway.extend(["--database-trust".into(), trust.clone()]);
+            gateway.extend(["--vault-tls".into(), vault.clone()]);
             let log = at.join(format!("gateway-{number}.log"));
             stack.gateways.push(Process::start(gateway, log, ports[2])?);
             stack.ports.extend(ports);
@@ -285,7 +288,18 @@ impl Stack {
         body: &str,
         change: impl Fn(reqwest::Request) -> reqwest::Request,
     ) -> Result<(u16, Value)> {
-        let url = format!("{}/v1/payments", self.url(0)).parse()?;
+        self.signed_at("/v1/payments", signer, body, change).await
+    }
+
+    /// The same to another path.
+    pub(crate) async fn signed_at(
+        &self,
+        path: &str,
+        signer: &Signer,
+        body: &str,
+        change: impl Fn(reqwest::Request) -> reqwest::Request,
+    ) -> Result<(u16, Value)> {
+        let url = format!("{}{path}", self.url(0)).parse()?;
         let headers = signer.sign("POST", &url, body.as_bytes()).context("signing")?;
         let client = self.https(None)?;
         let request = client
@@ -295,8 +309,15 @@ impl Stack {
             .header("signature", headers.signature)
             .body(body.to_owned());
         let answer = client.execute(change(request.build()?)).await?;
-        let status = answer.status().as_u16();
-        Ok((status, serde_json::from_slice(&answer.bytes().await?).unwrap_or_default()))
+        let (status, text) = (answer.status().as_u16(), answer.text().await?);
+        // Whoever looks for something in it sees all of it.
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// What a gateway tells of itself.
+    pub(crate) async fn metrics(&self, gateway: usize) -> Result<String> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.ports[gateway * 3 + 2]);
+        Ok(reqwest::get(url).await?.text().await?)
     }
 
     /// What the network took: its own record.

@@ -109,7 +109,7 @@ pub(crate) async fn standby(postgres: &Client, name: &str) -> Result<()> {
 /// let go.
 pub(crate) async fn lose(postgres: &Client, lost: &Lost) -> Result<()> {
     let waiting = "SELECT pid, usename || ': ' || query FROM pg_stat_activity
-        WHERE wait_event = 'SyncRep' AND usename IN ('gateway', 'ledger')";
+        WHERE wait_event = 'SyncRep' AND usename IN ('gateway', 'payplane_vault', 'ledger')";
     loop {
         for row in postgres.query(waiting, &[]).await? {
             let (pid, query): (i32, String) = (row.get(0), row.get(1));

@@ -61,7 +61,10 @@ async fn what_a_network_does_not_give_back_is_transferred_once() -> Result<()> {
     assert_eq!(of(transfer("lost", 19_003)).await?.status, Processing, "unknown is never failed");
     let paid = of(transfer("paid", 10_000)).await?;
     assert_eq!((paid.status, paid.payee_account.as_deref()), (Succeeded, Some("****0018")));
+    crate::vault::lock(&stack).await?;
     assert_eq!(of(transfer("paid", 10_000)).await?, paid, "a replay is the same refund");
+    assert_eq!(code(of(transfer("no-vault", 10_000)).await), "Overloaded", "what is new waits for the vault");
+    crate::vault::unlock(&stack).await?;
     assert_eq!(code(of(transfer("paid", 10_001)).await), "OrderConflict");
     let other = RefundRequest { payee_name: Some("Li Lei".into()), ..transfer("paid", 10_000) };
     assert_eq!(code(of(other).await), "OrderConflict", "another payee");

@@ -1,7 +1,7 @@
 //! The managed database: a CloudNativePG `Cluster` with our certificates, roles
 //! by client certificate only, and nothing that weakens durability.
 
-use payplane_api::names::{ANNOTATION_BOOKS_ID, ROLE_GATEWAY, ROLE_LEDGER, ROLE_OWNER};
+use payplane_api::names::{ANNOTATION_BOOKS_ID, ROLE_GATEWAY, ROLE_LEDGER, ROLE_OWNER, ROLE_VAULT};
 use payplane_crds::tenant::ZoneSpread;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ pub fn names(tenant: &Tenant) -> Vec<String> {
 pub fn build_cluster(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Option<Object> {
     let managed = tenant.managed()?;
     let by_certificate = |role: &str| format!("hostssl payplane {role} all cert");
-    let mut hba: Vec<String> = [ROLE_OWNER, ROLE_LEDGER, ROLE_GATEWAY].map(by_certificate).into();
+    let mut hba: Vec<String> = [ROLE_OWNER, ROLE_LEDGER, ROLE_GATEWAY, ROLE_VAULT].map(by_certificate).into();
     hba.push("host all all all reject".to_owned());
     let mut storage = json!({"size": managed.storage.size, "resizeInUseVolumes": true});
     if let Some(class) = &managed.storage.class_name {
@@ -66,7 +66,9 @@ pub fn build_cluster(tenant: &Tenant, facts: &Facts, settings: &Settings) -> Opt
                 "clientCASecret": "database-ca", "replicationTLSSecret": "database-replication",
             },
             // The ledger tells whether the required standby streams.
-            "managed": {"roles": [role(ROLE_LEDGER, &["pg_read_all_stats"]), role(ROLE_GATEWAY, &[])]},
+            "managed": {"roles": [
+                role(ROLE_LEDGER, &["pg_read_all_stats"]), role(ROLE_GATEWAY, &[]), role(ROLE_VAULT, &[]),
+            ]},
             "postgresql": postgresql,
             "storage": storage,
             "resources": managed.resources,

@@ -1,6 +1,8 @@
 //! Deployments, Services, budgets and the migration Job.
 
-use payplane_api::names::{PORT_ADMIN, PORT_APP, PORT_HEALTH, PORT_LEDGER};
+use payplane_api::names::{
+    PORT_ADMIN, PORT_APP, PORT_HEALTH, PORT_LEDGER, ROLE_OWNER, ROLE_VAULT, VAULT_TLS_DIR,
+};
 use payplane_crds::tenant::EffectiveComponent;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -198,9 +200,13 @@ fn pod(
         volumes.push(("data", "/etc/payplane/data".to_owned(), secret("data-key", "data.key")));
     }
     let login = if name == "migrate" { "owner" } else { name };
+    // The migration tries the login before gateways need it.
+    let has_vault = matches!(name, "gateway" | "migrate");
     match tenant.external() {
         Some(external) => {
-            let role = if name == "migrate" { payplane_api::names::ROLE_OWNER } else { name };
+            let role = if name == "migrate" { ROLE_OWNER } else { name };
+            let roles = if has_vault { vec![role, ROLE_VAULT] } else { vec![role] };
+            let items: Vec<_> = roles.iter().map(|role| json!({"key": role, "path": role})).collect();
             volumes.push((
                 "database-trust",
                 "/etc/payplane/database-trust".to_owned(),
@@ -209,12 +215,19 @@ fn pod(
             volumes.push((
                 "database-credentials",
                 PASSWORDS.to_owned(),
-                secret(&external.credentials.name, role),
+                json!({"secret": {"secretName": external.credentials.name, "items": items}}),
             ));
         }
         None => {
             let login = json!({"secret": {"secretName": format!("db-{login}")}});
             volumes.push(("database", "/etc/payplane/database".to_owned(), login));
+            if has_vault {
+                volumes.push((
+                    "vault",
+                    VAULT_TLS_DIR.to_owned(),
+                    json!({"secret": {"secretName": "db-vault"}}),
+                ));
+            }
             volumes.push((
                 "database-trust",
                 "/etc/payplane/database-trust".to_owned(),

@@ -72,12 +72,15 @@ pub(super) fn gateway(at: &Path, postgres: &Postgres, links: &Links, n: usize) -
         }
         channels.push(channel(name, method, 1, &network));
     }
-    let mut database = serde_json::to_value(postgres.config("gateway"))?;
-    database["port"] = links.gateway_database[n].address.port().into();
+    let database = |role: &str| -> Result<Value> {
+        let mut database = serde_json::to_value(postgres.config(role))?;
+        database["port"] = links.gateway_database[n].address.port().into();
+        Ok(database)
+    };
     let ledger = format!("https://localhost:{}", links.books[n].address.port());
     Ok(json!({
         "tenant": "test", "environment": "Test", "epoch": 1, "currencies": ["CNY"], "calendar": calendar(),
-        "database": database, "ledger": ledger, "channels": channels,
+        "database": database("gateway")?, "ledger": ledger, "channels": channels,
     }))
 }
 

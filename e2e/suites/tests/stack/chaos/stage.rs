@@ -42,15 +42,15 @@ struct Place<'a> {
     at: &'a Path,
     postgres: &'a Postgres,
     trust: String,
-    /// Of the ledgers, and of the gateways: to each other and to the database. Made once,
-    /// as processes that run follow the files.
-    identities: [String; 2],
+    /// Of the ledgers, and of the gateways: to each other and to the database; and to the
+    /// vault. Made once, as processes that run follow the files.
+    identities: [String; 3],
 }
 
 impl<'a> Place<'a> {
     fn new(at: &'a Path, postgres: &'a Postgres) -> Result<Self> {
         let leaf = |name: &str| Ok::<_, anyhow::Error>(text(postgres.identity(name)?));
-        let identities = [leaf("ledger")?, leaf("gateway")?];
+        let identities = [leaf("ledger")?, leaf("gateway")?, leaf("payplane_vault")?];
         Ok(Self { at, postgres, trust: text(postgres.pki.trust()), identities })
     }
 
@@ -76,6 +76,7 @@ impl<'a> Place<'a> {
         let mut migrate = strings(&["migrate", "--config", &config, "--termination-log"]);
         migrate.push(text(self.at.join("report")));
         migrate.extend(self.database(&text(self.postgres.identity("payplane_owner")?)));
+        migrate.extend(["--vault-tls".into(), self.identities[2].clone()]);
         let done = Command::new(binary()?).args(&migrate).output()?;
         ensure!(done.status.success(), "migrate: {}", String::from_utf8_lossy(&done.stderr));
         Ok(())
@@ -85,7 +86,7 @@ impl<'a> Place<'a> {
         let health = port::free()?;
         let config = Self::through(ledger_config(self.postgres), database);
         let config = self.write(&format!("ledger-{n}.json"), &config)?;
-        let [identity, _] = &self.identities;
+        let [identity, ..] = &self.identities;
         let mut ledger = strings(&["ledger", "--config", &config, "--tls", identity, "--trust", &self.trust]);
         ledger.extend(listening(&[("--listen", listen), ("--health", health)]));
         ledger.extend(self.database(identity));
@@ -116,13 +117,14 @@ impl<'a> Place<'a> {
 
     fn gateway(&self, n: usize, config: &Value, ports: [u16; 3]) -> Result<Process> {
         let config = self.write(&format!("gateway-{n}.json"), config)?;
-        let [_, identity] = &self.identities;
+        let [_, identity, vault] = &self.identities;
         let mut gateway =
             strings(&["gateway", "--config", &config, "--tls", identity, "--trust", &self.trust]);
         gateway.extend(listening(&[("--listen", ports[0]), ("--admin", ports[1]), ("--health", ports[2])]));
         gateway.extend(["--notify-key".into(), text(self.at.join("notify.key"))]);
         gateway.extend(["--data-key".into(), text(self.at.join("data.key"))]);
         gateway.extend(self.database(identity));
+        gateway.extend(strings(&["--vault-tls", vault]));
         Process::start(gateway, self.at.join(format!("gateway-{n}.log")), ports[2])
     }
 }
