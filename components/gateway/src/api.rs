@@ -10,6 +10,7 @@ mod decide;
 mod decisions;
 mod fields;
 mod idempotency;
+mod messages;
 mod networks;
 mod notifications;
 mod open_items;

@@ -7,6 +7,7 @@ use payplane_common::trace::Trace;
 
 use crate::api::problem::Problem;
 use crate::gateway::{Caller, Gateway};
+use crate::message::Subject;
 use crate::patience::Patience;
 use crate::pay::ending;
 use crate::settle::{self, SettleError};
@@ -58,7 +59,9 @@ impl Gateway {
         let settings = self.settings();
         let channel = settle::channel(&settings.value, name)?;
         let sent = settle::sent(order, &attempt)?;
-        let outcome = channel.client.close(&sent, trace).await.of(sent.amount);
+        let asking = channel.client.close(&sent, trace);
+        let outcome =
+            self.keeping((Subject::Payment(attempt_id), name), patience, asking).await?.of(sent.amount);
         if !outcome.is_said() {
             tracing::info!(?outcome, "the network did not close it");
             return Ok(attempt);

@@ -22,6 +22,7 @@ pub mod decide;
 pub mod gateway;
 pub mod keys;
 pub mod limits;
+pub mod message;
 pub mod metrics;
 pub mod notified;
 pub mod notify;

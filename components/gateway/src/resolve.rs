@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::channel::{Found, Outcome};
 use crate::contradiction;
 use crate::gateway::Gateway;
+use crate::message::Subject;
 use crate::outgoing::{self, Outgoing, Turn};
 use crate::patience::Patience;
 use crate::pay::ending;
@@ -150,7 +151,9 @@ async fn ask(
     let settings = gateway.settings();
     let channel = settle::channel(&settings.value, &attempt.channel)?;
     let sent = settle::sent(order, attempt)?;
-    let found = channel.client.query(&sent, trace).await;
+    let (about, patience) =
+        ((Subject::Payment(attempt.attempt_id), attempt.channel.as_str()), Patience::of(PATIENCE));
+    let found = gateway.keeping(about, patience, channel.client.query(&sent, trace)).await?;
     if found.is_never(channel.client.as_ref(), &sent) {
         // A network that said "processing" knew it: then this is a contradiction.
         if attempt.status == AttemptState::Processing {

@@ -17,6 +17,7 @@ mod fence;
 mod gather;
 pub mod handover;
 pub mod history;
+pub mod messages;
 pub mod nonces;
 pub mod open_items;
 pub mod orders;
@@ -112,6 +113,7 @@ struct Gathers {
     create: Gather<create::New, orders::Order>,
     begin: Gather<begin::Begin, begin::Begun>,
     end: Gather<attempts::Ended, attempts::Attempt>,
+    keep: Gather<crate::message::Messages, ()>,
     succeed: Gather<succeed::Success, orders::Order>,
 }
 

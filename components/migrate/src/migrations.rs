@@ -45,6 +45,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V27__gateway_agreements",
     "V28__gateway_decisions",
     "V29__gateway_transfers",
+    "V32__gateway_messages",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::channel::agreement::{Agreements, PreparedSign, Standing, WrongCode};
 use crate::gateway::Gateway;
+use crate::message::Subject;
 use crate::outgoing::Times;
 use crate::settings::Settings;
 use crate::settle::{self, SettleError};
@@ -30,6 +31,11 @@ pub(super) fn whose(agreement_id: Uuid) -> String {
     format!("agreement/{agreement_id}")
 }
 
+/// What its messages are about.
+fn about(agreement: &Agreement) -> (Subject, &str) {
+    (Subject::Agreement(agreement.agreement_id), &agreement.channel)
+}
+
 fn agreements<'a>(settings: &'a Settings, channel: &str) -> Result<&'a dyn Agreements, SettleError> {
     let missing = || SettleError::Channel { why: format!("channel {channel} has no agreements") };
     settle::channel(settings, channel)?.client.agreements().ok_or_else(missing)
@@ -47,7 +53,8 @@ impl Gateway {
         let standing = match settings.value.channel(&agreement.channel).filter(|now| now.enabled) {
             Some(_) => {
                 let _waits = self.shares.waits();
-                agreements(&settings.value, &agreement.channel)?.send_sign(prepared, trace).await
+                let sending = agreements(&settings.value, &agreement.channel)?.send_sign(prepared, trace);
+                self.keeping(about(agreement), patience, sending).await?
             }
             None => Standing::NotSent { why: "the channel takes nothing any more".to_owned() },
         };
@@ -65,11 +72,12 @@ impl Gateway {
         let (bank, number) =
             (agreements(&settings.value, &agreement.channel)?, Store::number(agreement.agreement_id));
         let waits = self.shares.waits();
-        let standing = match bank.confirm(&number, code, trace).await {
+        let confirming = bank.confirm(&number, code, trace);
+        let standing = match self.keeping(about(agreement), patience, confirming).await? {
             Err(WrongCode) => return Ok(Coded::Wrong),
             Ok(Standing::Unknown { why }) => {
                 tracing::info!(why, "not known what became of a code");
-                bank.ask(&number, trace).await
+                self.keeping(about(agreement), patience, bank.ask(&number, trace)).await?
             }
             Ok(said) => said,
         };
@@ -102,7 +110,8 @@ impl Gateway {
             return self.take_standing(&agreement, Standing::Ended, (trace, patience)).await;
         }
         let waits = self.shares.waits();
-        let standing = agreements(&settings.value, &agreement.channel)?.unsign(&number, trace).await;
+        let ending = agreements(&settings.value, &agreement.channel)?.unsign(&number, trace);
+        let standing = self.keeping(about(&agreement), patience, ending).await?;
         drop(waits);
         self.take_standing(&agreement, standing, (trace, patience)).await
     }
@@ -114,7 +123,8 @@ impl Gateway {
         }
         let (settings, number) = (self.settings(), Store::number(agreement.agreement_id));
         let bank = agreements(&settings.value, &agreement.channel)?;
-        let standing = match bank.ask(&number, times.0).await {
+        let asking = bank.ask(&number, times.0);
+        let standing = match self.keeping(about(&agreement), times.1, asking).await? {
             // That the query was not sent says nothing.
             Standing::NotSent { why } => Standing::Unknown { why },
             said => said,

@@ -61,7 +61,8 @@ impl Outgoing {
             return Ok(true);
         }
         let waits = gateway.shares.waits();
-        let outcome = channel.client.send(prepared, trace).await.of(amount);
+        let sending = channel.client.send(prepared, trace);
+        let outcome = gateway.keeping(self.about(), patience, sending).await?.of(amount);
         drop(waits);
         self.take(gateway, outcome, patience).await
     }
@@ -139,7 +140,8 @@ impl Outgoing {
                 Self::Refund(_) | Self::Payout(_) => Kind::Payout,
             },
         };
-        let found = channel.client.query(&sent, trace).await;
+        let asking = channel.client.query(&sent, trace);
+        let found = gateway.keeping(self.about(), patience, asking).await?;
         match found {
             _ if found.is_never(channel.client.as_ref(), &sent) => {
                 // A network that said "processing" knew it: then this is a contradiction.

@@ -23,6 +23,7 @@ mod hostile_sorted;
 mod integrate;
 mod limits;
 mod lost_answers;
+mod messages;
 mod networks;
 mod notifications;
 mod openapi;
