@@ -8,6 +8,7 @@ mod audit;
 pub mod control;
 mod decide;
 mod decisions;
+mod events;
 mod fields;
 mod idempotency;
 mod messages;

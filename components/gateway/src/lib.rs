@@ -42,6 +42,7 @@ pub mod shares;
 pub mod signature;
 pub mod state;
 pub mod store;
+pub mod stream;
 pub mod surplus;
 pub mod terminal;
 pub mod works;
@@ -164,7 +165,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let resolver = resolve::run(gateway.clone(), shutdown.clone());
     let notifier = notify::run(gateway.clone(), notify_key, shutdown.clone());
     let asker = breaker::run(gateway.clone(), shutdown.clone());
-    tokio::join!(app, admin, health, resolver, notifier, asker);
+    let placer = stream::run(gateway.clone(), shutdown.clone());
+    tokio::join!(app, admin, health, resolver, notifier, asker, placer);
 
     // Payments whose callers have gone are finished as well.
     gateway.work.close();
@@ -201,6 +203,7 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
         shares: shares::Shares::default(),
         network_places: Arc::new(Semaphore::new(NETWORK_PLACES)),
         book_reads: Semaphore::new(BOOK_READS),
+        stream: stream::Stream::default(),
     })
 }
 

@@ -28,6 +28,7 @@ pub mod refunds;
 pub mod registry;
 pub mod risk_lists;
 pub mod standing;
+pub mod stream;
 mod succeed;
 pub mod surpluses;
 pub mod terminals;

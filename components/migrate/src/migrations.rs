@@ -46,6 +46,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V28__gateway_decisions",
     "V29__gateway_transfers",
     "V32__gateway_messages",
+    "V33__gateway_stream",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

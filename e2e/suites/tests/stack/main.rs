@@ -15,6 +15,7 @@ mod contradictions;
 mod decision_races;
 mod decision_stage;
 mod decisions;
+mod events;
 mod faults;
 mod harness;
 mod hostile;

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::channel::Details;
 use crate::channel::notification::About;
 use crate::channel::rsa::test_pair;
 
