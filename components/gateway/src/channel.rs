@@ -284,6 +284,16 @@ impl Outcome {
 }
 
 impl Found {
+    /// Does it say more of money that goes out than that it is under way, where that is known?
+    #[must_use]
+    pub fn is_news(&self, known_id: Option<&str>) -> bool {
+        match self {
+            Self::Outcome(Outcome::Succeeded { .. } | Outcome::Declined { .. } | Outcome::Closed) => true,
+            Self::Outcome(Outcome::Processing { .. }) => known_id.is_none(),
+            Self::Outcome(Outcome::Unknown { .. } | Outcome::NotSent { .. }) | Self::NotFound { .. } => false,
+        }
+    }
+
     /// Is it certain that the request has had no effect and never will?
     #[must_use]
     pub fn is_never(&self, channel: &dyn Channel, sent: &Sent) -> bool {

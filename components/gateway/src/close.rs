@@ -60,13 +60,13 @@ impl Gateway {
         let channel = settle::channel(&settings.value, name)?;
         let sent = settle::sent(order, &attempt)?;
         let asking = channel.client.close(&sent, trace);
-        let outcome =
-            self.keeping((Subject::Payment(attempt_id), name), patience, asking).await?.of(sent.amount);
+        let (outcome, messages) = self.recording((Subject::Payment(attempt_id), name), asking).await;
+        let outcome = outcome.of(sent.amount);
         if !outcome.is_said() {
             tracing::info!(?outcome, "the network did not close it");
             return Ok(attempt);
         }
-        let ending = ending(name, attempt_id, outcome);
+        let ending = ending(name, attempt_id, outcome).with_news(messages, &attempt);
         Ok(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?)
     }
 }

@@ -97,14 +97,13 @@ impl Gateway {
         let channel = settle::channel(&settings.value, &attempt.channel)?;
         let about = (Subject::Payment(attempt.attempt_id), attempt.channel.as_str());
         if !awaits_code(&attempt) {
-            let found = self.keeping(about, patience, channel.client.query(&sent, trace)).await?;
-            match queried(found, sent.amount) {
+            match queried(channel.client.query(&sent, trace).await, sent.amount) {
                 Err(Outcome::Processing { action: Some(action), .. }) if action["type"] == ONE_TIME_CODE => {}
                 _ => return Ok(Coded::NotAwaited),
             }
         }
         let waits = self.shares.waits();
-        let confirmed = self.keeping(about, patience, channel.client.confirm(&sent, code, trace)).await?;
+        let confirmed = self.keeping(about, channel.client.confirm(&sent, code, trace)).await;
         let told = match confirmed {
             Err(WrongCode) => return Ok(Coded::Wrong),
             Ok(outcome) => Some(outcome.of(sent.amount)).filter(Outcome::is_said),
@@ -113,10 +112,12 @@ impl Gateway {
         let ending = match told {
             Some(outcome) => ending(name, attempt.attempt_id, outcome),
             None => {
-                let found = self.keeping(about, patience, channel.client.query(&sent, trace)).await?;
+                let (found, messages) = self.recording(about, channel.client.query(&sent, trace)).await;
                 match queried(found, sent.amount) {
-                    Ok(other) => other,
-                    Err(outcome) if outcome.is_said() => ending(name, attempt.attempt_id, outcome),
+                    Ok(other) => other.with(messages),
+                    Err(outcome) if outcome.is_said() => {
+                        ending(name, attempt.attempt_id, outcome).with_news(messages, &attempt)
+                    }
                     Err(_) => {
                         patience.keep(|| self.store.hasten_order(order.order_id)).await?;
                         return Ok(Coded::Taken);

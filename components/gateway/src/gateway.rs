@@ -20,7 +20,6 @@ use crate::settings::Settings;
 use crate::shares::{Share, Shares};
 use crate::store::nonces::Nonce;
 use crate::store::{Store, StoreError};
-use crate::stream::Stream;
 
 /// How long a posting waits for a config that the ledger says is in force.
 const NEWER_CONFIG_MAX: Duration = Duration::from_secs(3);
@@ -45,8 +44,6 @@ pub struct Gateway {
     pub network_places: Arc<Semaphore>,
     /// Apps that read the books at the same time.
     pub book_reads: Semaphore,
-    /// What readers of events wait for.
-    pub stream: Stream,
 }
 
 /// A place among those that are served at once.

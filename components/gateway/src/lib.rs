@@ -189,21 +189,21 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
     let ledger_tls = tls::client(files).context(TlsSnafu)?;
     let books = Books::new(&config.ledger, ledger_tls.clone()).context(BooksSnafu)?;
     tokio::spawn(ledger_tls.follow());
+    let metrics = metrics::Metrics::new(registry);
     Ok(Gateway {
         settings,
-        store: store::Store::new(pool),
+        store: store::Store::new(pool, metrics.messages_unkept.clone()),
         books,
         keys: keys::KeyCache::default(),
         data_keys: DataKeys::load(&args.data_key).context(DataSnafu)?,
         breakers: breaker::Breakers::default(),
         rates: rates::Rates::default(),
-        metrics: metrics::Metrics::new(registry),
+        metrics,
         work: TaskTracker::new(),
         places: Arc::new(Semaphore::new(args.in_flight_max)),
         shares: shares::Shares::default(),
         network_places: Arc::new(Semaphore::new(NETWORK_PLACES)),
         book_reads: Semaphore::new(BOOK_READS),
-        stream: stream::Stream::default(),
     })
 }
 

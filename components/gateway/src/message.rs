@@ -12,8 +12,6 @@ use uuid::Uuid;
 use crate::channel::record::{self, Got, Raw};
 use crate::data_key::DataKeys;
 use crate::gateway::Gateway;
-use crate::patience::Patience;
-use crate::store::StoreError;
 
 /// Where a one-time code is brought to a bank: there alone `code` is secret.
 const CONFIRM: &str = "/bank/v1/confirm";
@@ -158,15 +156,22 @@ impl Gateway {
     }
 
     /// The same, kept before the outcome is told: whoever stores that needs not know of it.
-    pub async fn keeping<T>(
+    pub async fn keeping<T>(&self, about: (Subject, &str), work: impl Future<Output = T>) -> T {
+        self.asking(about, work, |_| true).await
+    }
+
+    /// The same of a request that is sent again and again: kept where the answer is news.
+    pub async fn asking<T>(
         &self,
         about: (Subject, &str),
-        patience: Patience,
         work: impl Future<Output = T>,
-    ) -> Result<T, StoreError> {
-        let (done, messages) = self.recording(about, work).await;
-        patience.keep(|| self.store.keep_messages(&messages)).await?;
-        Ok(done)
+        is_news: impl FnOnce(&T) -> bool,
+    ) -> T {
+        let (done, passed) = record::during(work).await;
+        if is_news(&done) {
+            self.store.keep_messages(&self.messages(about, &passed)).await;
+        }
+        done
     }
 
     #[must_use]

@@ -72,6 +72,7 @@ pub struct Metrics {
     pub notifications_pending: Gauge,
     pub notifications_pending_oldest_seconds: Gauge<f64, AtomicU64>,
     pub notifications_dead: Gauge,
+    pub messages_unkept: Counter,
     pub config_epoch: Gauge,
 }
 
@@ -117,6 +118,7 @@ impl Metrics {
             notifications_pending: Gauge::default(),
             notifications_pending_oldest_seconds: Gauge::default(),
             notifications_dead: Gauge::default(),
+            messages_unkept: Counter::default(),
             config_epoch: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("payplane_gateway");
@@ -145,6 +147,11 @@ impl Metrics {
             "network_notifications",
             "Notifications of networks by channel and what came of them",
             metrics.network_notifications.clone(),
+        );
+        registry.register(
+            "messages_unkept",
+            "Raw messages that the database did not take; what they said was stored without them",
+            metrics.messages_unkept.clone(),
         );
         registry.register("in_flight", "Requests being worked on", metrics.in_flight.clone());
         registry.register(

@@ -50,14 +50,9 @@ pub struct Heard {
 
 impl Heard {
     /// Keeps it, before what it says has an effect.
-    async fn keep(
-        &self,
-        gateway: &Gateway,
-        about: (Subject, &str),
-        patience: Patience,
-    ) -> Result<(), NotTaken> {
+    async fn keep(&self, gateway: &Gateway, about: (Subject, &str)) {
         let messages = gateway.messages(about, std::slice::from_ref(&self.raw));
-        Ok(patience.keep(|| gateway.store.keep_messages(&messages)).await?)
+        gateway.store.keep_messages(&messages).await;
     }
 }
 
@@ -103,12 +98,12 @@ async fn take_payment(
     let other = surplus::other_amount(&notification.outcome, amount);
     if let Some(ending) = other.filter(|_| notification.currency.is_none_or(|said| said == amount.currency()))
     {
-        heard.keep(gateway, about, patience).await?;
+        heard.keep(gateway, about).await;
         return take_other_amount(gateway, id, &ending, patience).await.map(Some);
     }
     let outcome = said(notification, amount);
     if !outcome.is_said() {
-        heard.keep(gateway, about, patience).await?;
+        heard.keep(gateway, about).await;
         return Ok(Some(()));
     }
     let messages = gateway.messages(about, std::slice::from_ref(&heard.raw));
@@ -167,7 +162,7 @@ async fn take_outgoing(
     heard: &Heard,
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
-    heard.keep(gateway, known.about(), patience).await?;
+    heard.keep(gateway, known.about()).await;
     let outcome = said(&heard.notification, known.amount()?);
     if !outcome.is_said() {
         return Ok(Some(()));
@@ -241,7 +236,7 @@ async fn take_agreement(
 ) -> Result<Option<()>, NotTaken> {
     let found = patience.keep(|| gateway.store.known_agreement(id)).await?.filter(|a| a.channel == channel);
     let Some(known) = found else { return Ok(None) };
-    heard.keep(gateway, (Subject::Agreement(id), channel), patience).await?;
+    heard.keep(gateway, (Subject::Agreement(id), channel)).await;
     if known.status.is_final() {
         return Ok(Some(()));
     }
@@ -264,7 +259,7 @@ async fn take_surplus(
     let Some(known) = found.filter(|s| s.channel == channel && s.refund_id == id) else {
         return Ok(None);
     };
-    heard.keep(gateway, surplus::about(&known), patience).await?;
+    heard.keep(gateway, surplus::about(&known)).await;
     let outcome = said(&heard.notification, surplus::amount(&known)?);
     // The resolver does what follows.
     surplus::take(gateway, &known, outcome).await?;

@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use deadpool_postgres::{GenericClient, Object, Pool};
 use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
 use snafu::{ResultExt, Snafu};
 use tokio::sync::Notify;
 use tokio_postgres::Row;
@@ -105,6 +106,8 @@ pub struct Store {
     pub published: Arc<Notify>,
     /// Those that this process has taken with the commit.
     pub handover: Handover,
+    /// Messages that could not be kept.
+    unkept: Counter,
     gathers: Gathers,
 }
 
@@ -122,8 +125,9 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Store {
     #[must_use]
-    pub fn new(pool: Pool) -> Self {
-        Self { pool, published: Arc::default(), handover: Handover::default(), gathers: Gathers::default() }
+    pub fn new(pool: Pool, unkept: Counter) -> Self {
+        let (published, handover) = (Arc::default(), Handover::default());
+        Self { pool, published, handover, unkept, gathers: Gathers::default() }
     }
 
     /// After the commit of an event that an app is to be told.

@@ -84,7 +84,8 @@ async fn confirm(gateway: &Gateway, surplus: &Surplus, trace: Trace) -> Result<O
     };
     let payment = payment(gateway, surplus).await?;
     let asking = channel.client.query(&payment, trace);
-    let paid = match gateway.keeping(about(surplus), at_once(), asking).await? {
+    let is_news = |found: &Found| matches!(found, Found::Outcome(Outcome::Succeeded { .. }));
+    let paid = match gateway.asking(about(surplus), asking, is_news).await {
         Found::Outcome(Outcome::Succeeded { amount_minor, .. }) => {
             Some(amount_minor.unwrap_or(surplus.amount_minor))
         }
@@ -119,7 +120,7 @@ async fn give_back(
     let send = Step::Send(prepared.signed_at);
     let Some(sent) = gateway.store.step_surplus(surplus.attempt_id, send).await? else { return Ok(None) };
     let sending = channel.client.send(prepared, trace);
-    let outcome = gateway.keeping(about(surplus), at_once(), sending).await?.of(repay.amount);
+    let outcome = gateway.keeping(about(surplus), sending).await.of(repay.amount);
     take(gateway, &sent, outcome).await
 }
 
@@ -140,9 +141,12 @@ async fn ask(gateway: &Gateway, surplus: &Surplus, trace: Trace) -> Result<Optio
         kind: Kind::Refund { original_number: Store::number(surplus.attempt_id) },
     };
     let asking = channel.client.query(&sent, trace);
-    let found = gateway.keeping(about(surplus), at_once(), asking).await?;
+    let client = channel.client.as_ref();
+    let is_news =
+        |found: &Found| found.is_news(surplus.refund_network_id.as_deref()) || found.is_never(client, &sent);
+    let found = gateway.asking(about(surplus), asking, is_news).await;
     match found {
-        _ if found.is_never(channel.client.as_ref(), &sent) => {
+        _ if found.is_never(client, &sent) => {
             // A network that said "processing" knew it: then this is a contradiction.
             if surplus.refund_network_id.is_some() {
                 return hold(gateway, surplus, "Forgotten").await;

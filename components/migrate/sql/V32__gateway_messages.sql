@@ -39,21 +39,31 @@ GRANT SELECT, INSERT ON gateway.messages TO gateway;
 CREATE FUNCTION gateway.messages_stay() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF TG_OP = 'DELETE' AND EXISTS (SELECT FROM pg_tables WHERE schemaname = 'gateway'
-            AND tablename = 'messages' AND tableowner = current_user) THEN
-        RETURN NULL;
+    IF TG_LEVEL = 'ROW' THEN
+        IF OLD.answered_at < now() - interval '180 days' THEN
+            RETURN OLD;
+        END IF;
     END IF;
-    RAISE EXCEPTION 'gateway.messages is append-only' USING ERRCODE = 'integrity_constraint_violation';
+    RAISE EXCEPTION 'gateway.messages is append-only, and a row stays for 180 days'
+        USING ERRCODE = 'integrity_constraint_violation';
 END $$;
-CREATE TRIGGER messages_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON gateway.messages
+CREATE TRIGGER messages_stay BEFORE DELETE ON gateway.messages
+    FOR EACH ROW EXECUTE FUNCTION gateway.messages_stay();
+CREATE TRIGGER messages_never_change BEFORE UPDATE OR TRUNCATE ON gateway.messages
     FOR EACH STATEMENT EXECUTE FUNCTION gateway.messages_stay();
 
--- For the owner: drops what is about what began before a moment, up to so many rows; how many it were.
+-- For the owner: drops up to so many rows that are older than a moment and about what began before
+-- it, but for agreements that may still hold; how many it were.
 CREATE FUNCTION gateway.drop_messages(p_before timestamptz, p_rows_max int) RETURNS bigint
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    WITH old AS (SELECT subject_id, message_id FROM gateway.messages
-            WHERE subject_id < rpad(lpad(to_hex((extract(epoch FROM p_before) * 1000)::bigint), 12, '0'), 32, '0')::uuid
-            ORDER BY subject_id LIMIT p_rows_max),
+    WITH moment AS (SELECT least(p_before, now() - interval '181 days') AS before),
+        bound AS (SELECT m.before,
+            rpad(lpad(to_hex((extract(epoch FROM m.before) * 1000)::bigint), 12, '0'), 32, '0')::uuid AS id FROM moment m),
+        old AS (SELECT m.subject_id, m.message_id FROM gateway.messages m, bound b
+            WHERE m.subject_id < b.id AND m.message_id < b.id AND m.answered_at < b.before
+                AND NOT EXISTS (SELECT FROM gateway.agreements a
+                    WHERE a.agreement_id = m.subject_id AND a.status NOT IN ('Ended', 'Failed'))
+            ORDER BY m.subject_id LIMIT p_rows_max),
         dropped AS (DELETE FROM gateway.messages m USING old
             WHERE (m.subject_id, m.message_id) = (old.subject_id, old.message_id) RETURNING 1)
     SELECT count(*) FROM dropped

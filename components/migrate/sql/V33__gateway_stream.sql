@@ -36,29 +36,38 @@ END $$;
 CREATE TRIGGER wait AFTER INSERT ON gateway.outbox REFERENCING NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION gateway.events_wait();
 
--- Gives positions to up to so many committed events that have none: how many it were, and the last
--- position that is committed. One at a time: whoever comes second finds nothing to do. A transaction
--- that is left open elsewhere holds nobody up.
-CREATE FUNCTION gateway.give_event_positions(p_max int, OUT given bigint, OUT last bigint)
+-- Gives positions to up to so many committed events with higher numbers than p_floor that have none:
+-- how many it were (null where another one is at it), up to which number, by which transaction, and
+-- the oldest that was open before. One at a time. A transaction that is left open elsewhere holds
+-- nobody up. Whoever drew a number up to up_to had his transaction's id by then, a lower one: once
+-- all of these have ended, and what they wrote is taken, nothing can come below up_to any more.
+-- That is the next floor: rows below it are dead, and a snapshot that is held keeps them.
+CREATE FUNCTION gateway.give_event_positions(p_max int, p_floor bigint,
+    OUT given bigint, OUT up_to bigint, OUT transaction bigint, OUT oldest bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off AS $$
 DECLARE
-    up_to bigint;
+    last bigint;
 BEGIN
+    IF NOT pg_try_advisory_xact_lock(7813575033) THEN
+        RETURN;
+    END IF;
     -- What was read must not be given again after a crash.
     IF current_setting('synchronous_commit') = 'off' THEN
         SET LOCAL synchronous_commit = on;
     END IF;
+    oldest := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    up_to := (SELECT max(f.number) FROM (SELECT u.number FROM gateway.unplaced_events u
+        WHERE u.number > p_floor ORDER BY u.number LIMIT least(p_max, 10000)) f);
     given := 0;
-    last := coalesce((SELECT p.position FROM gateway.event_positions p ORDER BY p.position DESC LIMIT 1), 0);
-    IF (SELECT u.number FROM gateway.unplaced_events u ORDER BY u.number LIMIT 1) IS NULL
-            OR NOT pg_try_advisory_xact_lock(7813575033) THEN
+    IF up_to IS NULL THEN
+        up_to := p_floor;
+        transaction := 0;
         RETURN;
     END IF;
-    -- Another one may have given some before it let go of the lock.
+    transaction := pg_current_xact_id()::text::bigint;
     last := coalesce((SELECT p.position FROM gateway.event_positions p ORDER BY p.position DESC LIMIT 1), 0);
-    up_to := (SELECT max(f.number) FROM (
-        SELECT u.number FROM gateway.unplaced_events u ORDER BY u.number LIMIT least(p_max, 10000)) f);
-    WITH taken AS (DELETE FROM gateway.unplaced_events u WHERE u.number <= up_to RETURNING u.number, u.event_id, u.app_id)
+    WITH taken AS (DELETE FROM gateway.unplaced_events u WHERE u.number > p_floor AND u.number <= up_to
+        RETURNING u.number, u.event_id, u.app_id)
     INSERT INTO gateway.event_positions (position, epoch, event_id, app_id)
     SELECT last + row_number() OVER (ORDER BY t.number), (SELECT c.books_epoch FROM ledger.control c), t.event_id, t.app_id
       FROM taken t ORDER BY t.number;

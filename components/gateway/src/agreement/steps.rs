@@ -54,7 +54,7 @@ impl Gateway {
             Some(_) => {
                 let _waits = self.shares.waits();
                 let sending = agreements(&settings.value, &agreement.channel)?.send_sign(prepared, trace);
-                self.keeping(about(agreement), patience, sending).await?
+                self.keeping(about(agreement), sending).await
             }
             None => Standing::NotSent { why: "the channel takes nothing any more".to_owned() },
         };
@@ -73,11 +73,12 @@ impl Gateway {
             (agreements(&settings.value, &agreement.channel)?, Store::number(agreement.agreement_id));
         let waits = self.shares.waits();
         let confirming = bank.confirm(&number, code, trace);
-        let standing = match self.keeping(about(agreement), patience, confirming).await? {
+        let standing = match self.keeping(about(agreement), confirming).await {
             Err(WrongCode) => return Ok(Coded::Wrong),
             Ok(Standing::Unknown { why }) => {
                 tracing::info!(why, "not known what became of a code");
-                self.keeping(about(agreement), patience, bank.ask(&number, trace)).await?
+                let is_news = |said: &Standing| self.is_news(agreement, said);
+                self.asking(about(agreement), bank.ask(&number, trace), is_news).await
             }
             Ok(said) => said,
         };
@@ -111,7 +112,8 @@ impl Gateway {
         }
         let waits = self.shares.waits();
         let ending = agreements(&settings.value, &agreement.channel)?.unsign(&number, trace);
-        let standing = self.keeping(about(&agreement), patience, ending).await?;
+        let is_news = |said: &Standing| self.is_news(&agreement, said);
+        let standing = self.asking(about(&agreement), ending, is_news).await;
         drop(waits);
         self.take_standing(&agreement, standing, (trace, patience)).await
     }
@@ -124,12 +126,35 @@ impl Gateway {
         let (settings, number) = (self.settings(), Store::number(agreement.agreement_id));
         let bank = agreements(&settings.value, &agreement.channel)?;
         let asking = bank.ask(&number, times.0);
-        let standing = match self.keeping(about(&agreement), times.1, asking).await? {
+        let is_news = |said: &Standing| self.is_news(&agreement, said);
+        let standing = match self.asking(about(&agreement), asking, is_news).await {
             // That the query was not sent says nothing.
             Standing::NotSent { why } => Standing::Unknown { why },
             said => said,
         };
         self.take_standing(&agreement, standing, times).await
+    }
+
+    /// Does it change how the agreement stands, or contradict it?
+    fn is_news(&self, agreement: &Agreement, said: &Standing) -> bool {
+        let stands = agreement.status;
+        match said {
+            Standing::AwaitsCode { .. } => stands == AgreementState::Processing,
+            Standing::Active { .. } => {
+                matches!(stands, AgreementState::Processing | AgreementState::AwaitingCode)
+            }
+            Standing::Declined { .. } | Standing::Ended => true,
+            Standing::NotFound { at } => {
+                stands != AgreementState::Processing || self.is_sign_closed(agreement, *at)
+            }
+            Standing::NotSent { .. } | Standing::Unknown { .. } => false,
+        }
+    }
+
+    /// Had the bank to refuse the request to sign by then?
+    fn is_sign_closed(&self, agreement: &Agreement, at: Timestamp) -> bool {
+        let bank = self.settings().value.channel(&agreement.channel).map(|c| c.client.clone());
+        bank.is_some_and(|c| c.agreements().is_some_and(|a| at > a.sign_closed_at(agreement.signed_at)))
     }
 
     /// Stores what the bank says of it.
@@ -140,10 +165,6 @@ impl Gateway {
         (_, patience): Times,
     ) -> Result<(), SettleError> {
         let (id, store) = (agreement.agreement_id, &self.store);
-        let closed = |at: Timestamp| {
-            let bank = self.settings().value.channel(&agreement.channel).map(|c| c.client.clone());
-            bank.is_some_and(|c| c.agreements().is_some_and(|a| at > a.sign_closed_at(agreement.signed_at)))
-        };
         let token;
         let (to, said) = match &standing {
             Standing::AwaitsCode { network_id } => {
@@ -169,7 +190,7 @@ impl Gateway {
                 tracing::error!(%id, %at, "the bank forgot an agreement that it knew");
                 return Ok(patience.keep(|| store.postpone(Table::Agreements, id)).await?);
             }
-            Standing::NotFound { at } if closed(*at) => {
+            Standing::NotFound { at } if self.is_sign_closed(agreement, *at) => {
                 (AgreementState::Failed, Said { failure_code: Some("NotReceived"), ..Said::default() })
             }
             Standing::Ended => (AgreementState::Ended, Said::default()),

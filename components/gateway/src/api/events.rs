@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Query, Request, State};
 use axum::routing::get;
@@ -19,10 +18,6 @@ use crate::stream::Place;
 
 pub(super) const PAGE: i64 = 100;
 pub(super) const PAGE_MAX: i64 = 500;
-pub(super) const WAIT_SECONDS_MAX: u64 = 30;
-
-/// What comes within so long is looked for once.
-const GATHER: Duration = Duration::from_millis(100);
 
 pub(super) fn admin_router() -> Router<Arc<Gateway>> {
     Router::new().route("/admin/v1/events", get(all))
@@ -31,7 +26,6 @@ pub(super) fn admin_router() -> Router<Arc<Gateway>> {
 struct Asked {
     after: Place,
     limit: i64,
-    wait: Duration,
 }
 
 /// An app's own.
@@ -51,33 +45,13 @@ async fn all(
 }
 
 async fn page(gateway: &Gateway, app: Option<&str>, parameters: Parameters) -> Result<Json<Value>, Problem> {
-    let asked = read(parameters)?;
-    let Asked { after, limit, wait } = asked;
+    let Asked { after, limit } = read(parameters)?;
     if after != Place::BEGIN && gateway.store.epoch_of(after.position).await? != Some(after.epoch) {
         let why = "is no place here: it is not `next` of a page, or an older database was brought back since. Begin \
             with the last of your places that is known here; events after it come again, known by their eventId";
         return Err(Problem::field("after", why));
     }
-    let until = tokio::time::Instant::now().checked_add(wait);
-    let mut seen = after.position;
-    let events = loop {
-        let events = gateway.store.events(app, (after.position, limit)).await?;
-        let left = until.map(|until| until.saturating_duration_since(tokio::time::Instant::now()));
-        let left = left.filter(|left| events.is_empty() && !left.is_zero());
-        let Some(left) = left else { break events };
-        // Not at work, and of no app's share while it waits.
-        let waits = gateway.shares.waits();
-        let now = gateway.stream.after(seen, left).await;
-        drop(waits);
-        match now {
-            // Mostly it is another app's: not each of them is looked for.
-            Some(last) => {
-                seen = last;
-                tokio::time::sleep(GATHER).await;
-            }
-            None => break events,
-        }
-    };
+    let events = gateway.store.events(app, (after.position, limit)).await?;
     let next = events.last().map_or(after, |event| event.place);
     let is_full = i64::try_from(events.len()).is_ok_and(|count| count == limit);
     Ok(Json(json!({
@@ -94,12 +68,8 @@ fn read(mut parameters: Parameters) -> Result<Asked, Problem> {
     let limit = parameters.remove("limit").map_or(Some(PAGE), |text| text.parse().ok());
     let limit = limit.filter(|limit| (1..=PAGE_MAX).contains(limit));
     let limit = limit.ok_or_else(|| Problem::field("limit", format!("must be 1 to {PAGE_MAX}")))?;
-    let wait = parameters.remove("waitSeconds").map_or(Some(0), |text| text.parse().ok());
-    let wait = wait.filter(|seconds| *seconds <= WAIT_SECONDS_MAX);
-    let wait =
-        wait.ok_or_else(|| Problem::field("waitSeconds", format!("must be 0 to {WAIT_SECONDS_MAX}")))?;
     no_more(parameters)?;
-    Ok(Asked { after, limit, wait: Duration::from_secs(wait) })
+    Ok(Asked { after, limit })
 }
 
 fn view(event: &Placed, with_app: bool) -> Value {

@@ -1,20 +1,17 @@
-//! The admin API's part on raw messages: what passed between us and a network about one thing,
-//! and whether a network's own copy is what passed.
+//! The admin API's part on raw messages: what passed between us and a network about one thing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Query, Request, State};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::admin;
 use super::parameters::no_more;
-use super::path::Path;
-use super::problem::{Code, Problem};
-use super::read_body;
+use super::problem::Problem;
 use crate::gateway::Gateway;
 use crate::store::messages::Kept;
 
@@ -22,9 +19,7 @@ use crate::store::messages::Kept;
 const PAGE: i64 = 50;
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
-    Router::new()
-        .route("/admin/v1/messages", get(list))
-        .route("/admin/v1/messages/{subject}/{message_id}/compare", post(compare))
+    Router::new().route("/admin/v1/messages", get(list))
 }
 
 /// `?subject=`, and `?after=`, the messageId of the last of the page before.
@@ -47,27 +42,6 @@ async fn list(
     tracing::info!(%subject, by = admin::subject(&parts)?, "messages are read");
     let all = gateway.store.messages(subject, after, PAGE).await?;
     Ok(Json(json!({ "messages": all.iter().map(view).collect::<Vec<_>>() })))
-}
-
-/// The body is a network's copy, byte by byte: is it what we sent, or what we got?
-async fn compare(
-    State(gateway): State<Arc<Gateway>>,
-    Path((subject, message_id)): Path<(String, String)>,
-    request: Request,
-) -> Result<Json<Value>, Problem> {
-    let (parts, copy) = read_body(request).await?;
-    let missing = || Problem::new(Code::NotFound, format!("message {message_id} about {subject}"));
-    let ids = Uuid::parse_str(&subject).ok().zip(Uuid::parse_str(&message_id).ok());
-    let (subject_id, id) = ids.ok_or_else(missing)?;
-    let before = Uuid::from_u128(id.as_u128().saturating_sub(1));
-    let found = gateway.store.messages(subject_id, before, 1).await?.pop();
-    let message = found.filter(|message| message.message_id == id).ok_or_else(missing)?;
-    let is_it = |digest: &Option<Vec<u8>>| {
-        digest.as_deref().is_some_and(|digest| gateway.data_keys.is_digest_of(&copy, digest))
-    };
-    let by = admin::subject(&parts)?;
-    tracing::info!(subject = %subject_id, message_id = %id, by, "a copy is compared with a message");
-    Ok(Json(json!({"request": is_it(&message.request_digest), "answer": is_it(&message.answer_digest)})))
 }
 
 fn view(message: &Kept) -> Value {

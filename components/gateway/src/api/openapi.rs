@@ -117,17 +117,12 @@ fn stream() -> Value {
     let number = |least: i64, most: i64, usual: i64| json!({"type": "integer", "minimum": least, "maximum": most, "default": usual});
     let after = json!({"type": "string", "pattern": "^([0-9]{1,9}-[0-9]{1,18})?$",
         "description": "`next` of the page before."});
-    let wait = i64::try_from(events::WAIT_SECONDS_MAX).unwrap_or_default();
-    let pages = [
-        query("after", false, after),
-        query("limit", false, number(1, events::PAGE_MAX, events::PAGE)),
-        query("waitSeconds", false, number(0, wait, 0)),
-    ];
+    let pages =
+        [query("after", false, after), query("limit", false, number(1, events::PAGE_MAX, events::PAGE))];
     json!({
         "/v1/events": {
-            "get": operation("events",
-                "What happened to the app's orders, in its order; waits for the next where there is none.",
-                &pages, None, &found("Events")),
+            "get": operation("events", "What happened to the app's orders, in its order.", &pages, None,
+                &found("Events")),
         },
     })
 }

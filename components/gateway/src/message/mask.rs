@@ -2,7 +2,8 @@
 //! (`fields`), and whatever looks like a card's or an account's number wherever it stands, also
 //! encoded (`digits`, `encoded`). What is not hidden stays byte by byte as it came.
 //!
-//! A body that cannot be read by its own form is not kept: its digest is.
+//! A body is kept only where it is JSON that was read whole here, or a form: of everything else
+//! its length and its digest are. Another reader may take what ours does not.
 
 mod digits;
 mod encoded;
@@ -31,20 +32,37 @@ struct With {
 
 /// A body; `also` are names of fields that are secret in it.
 pub(super) fn body(bytes: &[u8], also: &'static [&'static str]) -> String {
-    let length = bytes.len();
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return format!("[{length} bytes that are no text]");
+    let with = With { also, depth: DEPTH_MAX };
+    let masked = match std::str::from_utf8(bytes) {
+        Ok("") => Some(Cow::Borrowed("")),
+        Ok(text) if is_json(text) => json::masked(unmarked(text), with).map(Cow::Owned),
+        Ok(text) if form::is_form(text) => Some(form::masked(text, Holds::Text, with)),
+        Ok(_) | Err(_) => None,
     };
-    let is_json = text.trim_start().starts_with(['{', '[']);
-    if is_json && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
-        return format!("[{length} bytes of JSON that cannot be read]");
-    }
-    cut(&value(text, Holds::Text, With { also, depth: DEPTH_MAX }))
+    masked.map_or_else(
+        || format!("[{} bytes that are neither JSON nor a form]", bytes.len()),
+        |text| cut(&text),
+    )
 }
 
 /// One line: a path with its query, a header's value, a reason.
 pub(super) fn line(text: &str) -> String {
-    cut(&value(text, Holds::Id, With { also: &[], depth: DEPTH_MAX }))
+    let with = With { also: &[], depth: DEPTH_MAX };
+    match text.split_once('?') {
+        Some((path, query)) => {
+            cut(&format!("{}?{}", value(path, Holds::Id, with), value(query, Holds::Id, with)))
+        }
+        None => cut(&value(text, Holds::Id, with)),
+    }
+}
+
+/// Without the mark of the order of bytes, which some readers skip.
+fn unmarked(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
+}
+
+fn is_json(text: &str) -> bool {
+    unmarked(text).trim_start().starts_with(['{', '['])
 }
 
 fn value<'a>(text: &'a str, holds: Holds, with: With) -> Cow<'a, str> {
@@ -55,9 +73,12 @@ fn value<'a>(text: &'a str, holds: Holds, with: With) -> Cow<'a, str> {
         Holds::Text | Holds::Id => {
             let Some(depth) = with.depth.checked_sub(1) else { return Cow::Borrowed(HIDDEN) };
             let with = With { depth, ..with };
-            let is_json = text.trim_start().starts_with(['{', '[']);
-            if let Some(masked) = is_json.then(|| json::masked(text, with)).flatten() {
-                return Cow::Owned(masked);
+            if let Some(masked) = is_json(text).then(|| json::masked(unmarked(text), with)).flatten() {
+                return if masked == unmarked(text) { Cow::Borrowed(text) } else { Cow::Owned(masked) };
+            }
+            // A part of JSON, or some that cannot be read: whose names are they?
+            if json::has_member(text) {
+                return Cow::Borrowed(HIDDEN);
             }
             if text.contains('=') { form::masked(text, holds, with) } else { plain(text, holds, with) }
         }

@@ -62,7 +62,7 @@ impl Outgoing {
         }
         let waits = gateway.shares.waits();
         let sending = channel.client.send(prepared, trace);
-        let outcome = gateway.keeping(self.about(), patience, sending).await?.of(amount);
+        let outcome = gateway.keeping(self.about(), sending).await.of(amount);
         drop(waits);
         self.take(gateway, outcome, patience).await
     }
@@ -141,9 +141,11 @@ impl Outgoing {
             },
         };
         let asking = channel.client.query(&sent, trace);
-        let found = gateway.keeping(self.about(), patience, asking).await?;
+        let client = channel.client.as_ref();
+        let is_news = |found: &Found| found.is_news(network_id) || found.is_never(client, &sent);
+        let found = gateway.asking(self.about(), asking, is_news).await;
         match found {
-            _ if found.is_never(channel.client.as_ref(), &sent) => {
+            _ if found.is_never(client, &sent) => {
                 // A network that said "processing" knew it: then this is a contradiction.
                 if network_id.is_some() {
                     tracing::error!(id = %row.1, table = ?row.0, "the network forgot what it knew");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
+use payplane_common::telemetry::chain;
 use serde_json::Value;
 use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
@@ -117,6 +118,13 @@ impl Ending {
         Self { messages, ..self }
     }
 
+    /// Messages that say something else than is stored: what is asked again and again says the same
+    /// mostly.
+    #[must_use]
+    pub fn with_news(self, messages: Messages, stored: &Attempt) -> Self {
+        if self.status == stored.status { self } else { self.with(messages) }
+    }
+
     /// By which number a network says it, too, where persons decided that it succeeded.
     #[must_use]
     pub fn confirms(&self, stored: &Attempt) -> Option<&str> {
@@ -185,8 +193,23 @@ impl Store {
         row.as_ref().map_or(Ok(stored), Attempt::read)
     }
 
+    /// An outcome whose messages are refused is stored without them.
     async fn end_all(&self, all: Arc<Vec<Ended>>) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
-        end(&self.client().await?, &all).await
+        match end(&self.client().await?, &all).await {
+            Err(error)
+                if !error.is_transient()
+                    && let [(id, ending)] = all.as_slice() =>
+            {
+                if ending.messages.0.is_empty() {
+                    return Err(error);
+                }
+                let bare = (*id, ending.clone().with(Messages::default()));
+                let ended = end(&self.client().await?, &[bare]).await?;
+                self.note_unkept(&ending.messages, &chain(&error));
+                Ok(ended)
+            }
+            ended => ended,
+        }
     }
 
     /// Replaces what a posting is decided on by something newer, where it is older
@@ -257,18 +280,20 @@ pub(super) async fn end<C: GenericClient>(
     client: &C,
     all: &[Ended],
 ) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
-    let keep = messages::insert(9);
+    let kept = messages::Columns::of(all.iter().flat_map(|(_, ending)| &ending.messages.0));
+    // A statement that keeps none asks for no right to.
+    let has_messages = all.iter().any(|(_, ending)| !ending.messages.0.is_empty());
+    let keep = if has_messages { format!(", kept AS ({})", messages::insert(12)) } else { String::new() };
     let sql = format!(
         "WITH held AS (SELECT attempt_id AS held_id FROM gateway.attempts
-            WHERE attempt_id = ANY ($1) ORDER BY attempt_id FOR UPDATE),
-         kept AS ({keep})
+            WHERE attempt_id = ANY ($1) ORDER BY attempt_id FOR UPDATE){keep}
          UPDATE gateway.attempts SET status = t.became, network_id = coalesce(t.by_network, network_id),
             network_time = coalesce(t.at, network_time), code = coalesce(t.with_code, code),
             action = coalesce(t.to_do, action), paid_minor = t.paid, payer_minor = coalesce(t.by_payer, payer_minor),
             settled_minor = coalesce(t.settled, settled_minor), ended_at = CASE WHEN t.is_final THEN now() END,
             network_settlement_date = coalesce(t.settled_on, network_settlement_date)
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bool[], $7::text[],
-            $8::jsonb[], $9::bigint[], $25::bigint[], $26::bigint[], $27::date[]) AS t(id, became, by_network, at,
+            $8::jsonb[], $9::bigint[], $10::bigint[], $11::bigint[], $12::date[]) AS t(id, became, by_network, at,
             with_code, is_final, sources, to_do, paid, by_payer, settled, settled_on)
             JOIN held ON held_id = t.id
          WHERE attempt_id = t.id AND status = ANY (string_to_array(t.sources, ',')) RETURNING {COLUMNS}"
@@ -284,7 +309,6 @@ pub(super) async fn end<C: GenericClient>(
         &all.iter().map(|(_, ending)| ending.action.as_ref()).collect::<Vec<_>>(),
         &all.iter().map(|(_, ending)| ending.paid_minor).collect::<Vec<_>>(),
     ];
-    let kept = messages::Columns::of(all.iter().flat_map(|(_, ending)| &ending.messages.0));
     let details = all.iter().map(|(_, ending)| ending.details);
     let (mut payer, mut settled, mut dates) = (vec![], vec![], vec![]);
     for Details { payer_minor, settled_minor, settlement_date } in details {
@@ -293,7 +317,9 @@ pub(super) async fn end<C: GenericClient>(
         dates.push(settlement_date);
     }
     let said: super::Params<'_> = &[&payer, &settled, &dates];
-    let params = [params, &kept.params(), said].concat();
+    let kept = kept.params();
+    let kept = if has_messages { kept.as_slice() } else { &[] };
+    let params = [params, said, kept].concat();
     let rows = rows(client, "store the outcomes of attempts", &sql, &params).await?;
     let read = |row| Attempt::read(row).map(|attempt| (attempt.attempt_id, attempt));
     rows.iter().map(read).collect()

@@ -1,8 +1,10 @@
 //! Raw messages: written beside an outcome or by themselves, and never changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use payplane_common::telemetry::chain;
 use snafu::ResultExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -10,7 +12,10 @@ use uuid::Uuid;
 
 use super::{ReadSnafu, Store, StoreError, execute, rows};
 use crate::message::{Body, Message, Messages};
+use crate::patience::Patience;
 
+/// An outcome does not wait for its messages for longer.
+const KEEP_MAX: Duration = Duration::from_secs(3);
 /// As the statement has them.
 const COLUMNS: usize = 15;
 
@@ -132,8 +137,24 @@ pub struct Kept {
 }
 
 impl Store {
-    /// Keeps messages by themselves, in a statement with those of others.
-    pub async fn keep_messages(&self, messages: &Messages) -> Result<(), StoreError> {
+    /// Keeps messages by themselves. Where that fails it is counted, and keeps back nothing of what
+    /// they say.
+    pub async fn keep_messages(&self, messages: &Messages) {
+        let kept = Patience::of(KEEP_MAX).keep(|| self.insert_messages(messages));
+        match tokio::time::timeout(KEEP_MAX, kept).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.note_unkept(messages, &chain(&error)),
+            Err(_) => self.note_unkept(messages, "the database takes too long"),
+        }
+    }
+
+    pub(super) fn note_unkept(&self, messages: &Messages, error: &str) {
+        tracing::info!(error, ?messages, "not kept");
+        self.unkept.inc_by(u64::try_from(messages.0.len()).unwrap_or_default());
+    }
+
+    /// In a statement with those of others.
+    async fn insert_messages(&self, messages: &Messages) -> Result<(), StoreError> {
         let Some(first) = messages.0.first() else { return Ok(()) };
         let store = self.clone();
         let write = move |all: Arc<Vec<Messages>>| {

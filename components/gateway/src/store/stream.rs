@@ -20,14 +20,30 @@ pub struct Placed {
     pub created_at: Timestamp,
 }
 
+/// What one look for events came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    pub count: i64,
+    /// The highest number that was given a position, or the floor.
+    pub up_to: i64,
+    /// The transaction that gave them: whoever drew a lower number had begun before it.
+    pub transaction: i64,
+    /// The oldest that was still open before it looked.
+    pub oldest: i64,
+}
+
 impl Store {
-    /// Gives positions to events that have none: how many it were, and the last one.
-    pub async fn give_event_positions(&self, most: i32) -> Result<(i64, i64), StoreError> {
-        let sql = "SELECT given, last FROM gateway.give_event_positions($1)";
-        let row = one(&self.client().await?, "give events their positions", sql, &[&most]).await?;
-        let (given, before): (i64, i64) =
-            (row.try_get(0).context(ReadSnafu)?, row.try_get(1).context(ReadSnafu)?);
-        Ok((given, before.saturating_add(given)))
+    /// Gives positions to events with higher numbers than the floor that have none. None where
+    /// another one does.
+    pub async fn give_event_positions(&self, most: i32, floor: i64) -> Result<Option<Given>, StoreError> {
+        let sql = "SELECT given, up_to, transaction, oldest FROM gateway.give_event_positions($1, $2)";
+        let row = one(&self.client().await?, "give events their positions", sql, &[&most, &floor]).await?;
+        let read = || -> Result<Option<Given>, tokio_postgres::Error> {
+            let Some(count) = row.try_get(0)? else { return Ok(None) };
+            let (up_to, transaction, oldest) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+            Ok(Some(Given { count, up_to, transaction, oldest }))
+        };
+        read().context(ReadSnafu)
     }
 
     /// Events after a position, oldest first: of one app, or of all.

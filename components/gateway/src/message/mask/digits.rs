@@ -10,6 +10,8 @@ use super::fields::Holds;
 
 pub(super) const DIGITS_MIN: usize = 13;
 const DIGITS_MAX: usize = 19;
+/// Between two groups of a number.
+const GAP_MAX: usize = 3;
 
 /// Digits, and what stands between their groups.
 struct Run {
@@ -41,27 +43,32 @@ pub(super) fn masked(text: &str, holds: Holds) -> Cow<'_, str> {
 
 /// Runs that are long enough.
 fn runs(text: &str) -> Vec<Run> {
-    let (mut all, mut run, mut gap) = (vec![], None::<Run>, false);
+    let (mut all, mut run, mut gap) = (vec![], None::<Run>, 0_usize);
     for (at, char) in text.char_indices() {
         let end = at.saturating_add(char.len_utf8());
         match (digit(char), &mut run) {
             (Some(digit), Some(run)) => {
                 run.digits.push(digit);
                 run.to = end;
-                gap = false;
+                gap = 0;
             }
             (Some(digit), None) => run = Some(Run { from: at, to: end, digits: vec![digit] }),
-            // One between two groups.
-            (None, Some(_)) if !gap && matches!(char, ' ' | '-' | '\u{a0}') => gap = true,
+            // Between two groups.
+            (None, Some(_)) if gap < GAP_MAX && is_between(char) => gap = gap.saturating_add(1),
             (None, _) => {
                 all.extend(run.take());
-                gap = false;
+                gap = 0;
             }
         }
     }
     all.extend(run);
     all.retain(|run| run.digits.len() >= DIGITS_MIN);
     all
+}
+
+/// A time of day has colons, and a list has commas.
+fn is_between(char: char) -> bool {
+    char.is_whitespace() || matches!(char, '-' | '.' | '/' | '_' | '\u{2010}'..='\u{2015}')
 }
 
 /// Of any width: a wide one is read by people as well.
@@ -71,12 +78,8 @@ fn digit(char: char) -> Option<u32> {
 }
 
 fn is_hidden(text: &str, run: &Run, holds: Holds) -> bool {
-    if is_time(&run.digits) || is_own_number(text, run) {
-        return false;
-    }
-    let is_card =
-        run.digits.len() <= DIGITS_MAX && matches!(run.digits.first(), Some(3..=6)) && luhn(&run.digits);
-    holds != Holds::Id || is_card
+    let is_card = run.digits.len() <= DIGITS_MAX && is_of_cards(&run.digits) && luhn(&run.digits);
+    (holds != Holds::Id || is_card) && !is_own_number(text, run)
 }
 
 /// A number that we gave: no part of it is a card's.
@@ -94,17 +97,14 @@ pub(super) fn is_own(token: &str) -> bool {
     id.is_some_and(|id| id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122)
 }
 
-/// `YYYYMMDDhhmmss`, perhaps with milliseconds: no card begins like that.
-fn is_time(digits: &[u32]) -> bool {
-    let two = |at: usize| {
-        let (tens, ones) = (digits.get(at)?, digits.get(at.checked_add(1)?)?);
-        tens.checked_mul(10)?.checked_add(*ones)
+/// Do cards' numbers begin so? A time does not.
+fn is_of_cards(digits: &[u32]) -> bool {
+    let is_mastercard = || {
+        let four =
+            digits.iter().take(4).fold(0_u32, |all, digit| all.saturating_mul(10).saturating_add(*digit));
+        digits.len() == 16 && (2221..=2720).contains(&four)
     };
-    matches!(digits.len(), 14 | 17)
-        && two(0) == Some(20)
-        && two(4).is_some_and(|month| (1..=12).contains(&month))
-        && two(6).is_some_and(|day| (1..=31).contains(&day))
-        && two(8).is_some_and(|hour| hour <= 23)
+    matches!(digits.first(), Some(3..=6)) || is_mastercard()
 }
 
 fn luhn(digits: &[u32]) -> bool {

@@ -15,73 +15,90 @@ pub(super) enum Holds {
 /// as names are compared.
 const SECRET: &[&str] = &[
     // Simulator and BankDirect. `code` is secret in the request that brings it.
-    "account",
-    "accountname",
     "accountnumber",
-    "holdername",
-    "payeeaccount",
-    "payeename",
-    "payeraccount",
-    "token",
     // WechatPay
-    "openid",
-    "subopenid",
-    "spopenid",
     "userreceivedaccount",
-    "useraccount",
-    "username",
     // Alipay
-    "appauthtoken",
     "authcode",
-    "authtoken",
     "buyerid",
     "buyerlogonid",
-    "buyeropenid",
-    "buyeruserid",
-    "buyerusername",
-    "buyeruserphone",
-    "selleremail",
     "sellerlogonid",
     "opuserid",
     // UnionPay
-    "accno",
     "accsplitdata",
     "cardtransdata",
     "certifid",
     "customerinfo",
     "customernm",
-    "cvn",
-    "cvn2",
     "expired",
-    "paycardno",
-    "phoneno",
     "pin",
     "reserved",
     "smscode",
     "tokenpaydata",
     // Whatever a network adds.
-    "cardno",
-    "cardnumber",
+    "birthday",
+    "cvn",
+    "cvn2",
     "cvc",
     "cvv",
     "cvv2",
-    "expiry",
+    "address",
     "idcard",
-    "mobile",
-    "name",
     "onetimecode",
     "otp",
     "pan",
-    "password",
-    "phone",
     "pwd",
-    "realname",
-    "secret",
+    "securitycode",
     "track1",
     "track2",
+    "track1data",
+    "track2data",
+];
+
+/// What begins otherwise holds the same: `payeeName`, `buyer_user_phone`, `accessToken`.
+const SECRET_ENDS: &[&str] = &[
+    "account",
+    "accountno",
+    "accno",
+    "acctno",
+    "cardholder",
+    "cardno",
+    "cardnumber",
+    "email",
+    "expiry",
+    "expirydate",
+    "holder",
+    "idno",
+    "mobile",
+    "mobileno",
+    "name",
+    "openid",
+    "password",
+    "phone",
+    "phoneno",
+    "phonenumber",
+    "secret",
+    "token",
+    "userid",
+];
+
+/// Names of what is nobody's.
+const NO_PERSON: &[&str] = &[
+    "appname",
+    "bankname",
+    "goodsname",
+    "mername",
+    "merchantname",
+    "productname",
+    "servicename",
+    "shopname",
+    "storename",
 ];
 
 const CERTIFICATE: &[&str] = &["encryptpubkeycert", "signpubkeycert"];
+
+/// Times, which may have as many digits.
+const ID_ENDS: &[&str] = &["time", "timestamp", "date"];
 
 const ID: &[&str] = &[
     "number",
@@ -118,11 +135,13 @@ pub(super) fn holds(name: &str, within: Holds, also: &[&str]) -> Holds {
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|char| char.to_ascii_lowercase()).collect();
     let is_in = |names: &[&str]| names.contains(&plain.as_str());
+    let ends_in = |ends: &[&str]| ends.iter().any(|end| plain.ends_with(end));
     match within {
         _ if is_in(SECRET) || is_in(also) => Holds::Secret,
+        _ if ends_in(SECRET_ENDS) && !is_in(NO_PERSON) => Holds::Secret,
         Holds::Secret => Holds::Secret,
         _ if is_in(CERTIFICATE) => Holds::Certificate,
-        _ if is_in(ID) => Holds::Id,
+        _ if is_in(ID) || ends_in(ID_ENDS) => Holds::Id,
         other => other,
     }
 }

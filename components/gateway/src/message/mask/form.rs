@@ -4,10 +4,27 @@ use std::borrow::Cow;
 
 use super::fields::{Holds, holds};
 use super::{HIDDEN, With, plain, value};
+use crate::channel::unionpay::pieces;
+
+/// Is it a form and nothing else? A page about one is none.
+pub(super) fn is_form(text: &str) -> bool {
+    let is_name = |name: &str| {
+        let is_of_name = |char: char| char.is_ascii_alphanumeric() || "._-[]".contains(char);
+        !name.is_empty() && name.chars().all(is_of_name)
+    };
+    pieces(text).all(|piece| piece.split_once('=').is_some_and(|(name, _)| is_name(name)))
+}
 
 pub(super) fn masked<'a>(text: &'a str, within: Holds, with: With) -> Cow<'a, str> {
+    // UnionPay's form in a form.
+    if let Some(inner) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        return match value(inner, within, with) {
+            masked if masked == inner => Cow::Borrowed(text),
+            masked => Cow::Owned(format!("{{{masked}}}")),
+        };
+    }
     let mut masked = String::with_capacity(text.len());
-    for (place, piece) in text.split('&').enumerate() {
+    for (place, piece) in pieces(text).enumerate() {
         if place > 0 {
             masked.push('&');
         }

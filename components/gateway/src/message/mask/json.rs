@@ -11,12 +11,17 @@ struct Reader<'a> {
     with: With,
 }
 
-/// None where it is no JSON.
+/// None where it is no JSON, or none that is read here: too deep, or with a half of a character.
 pub(super) fn masked(text: &str, with: With) -> Option<String> {
     let mut reader = Reader { rest: text, out: String::with_capacity(text.len()), with };
     reader.value(Holds::Text, NESTED_MAX)?;
     reader.space();
     reader.rest.is_empty().then_some(reader.out)
+}
+
+/// Does a quote stand before a colon?
+pub(super) fn has_member(text: &str) -> bool {
+    text.split('"').skip(1).any(|after| after.trim_start().starts_with(':'))
 }
 
 impl<'a> Reader<'a> {

@@ -41,11 +41,14 @@ fn written(number: &str, way: usize) -> String {
         9 => STANDARD.encode(hex::encode(number)),
         10 => hex::encode(STANDARD.encode(number)),
         11 => number.chars().map(|c| char::from_u32(u32::from(c) - 48 + 0xff10).unwrap()).collect(),
-        12 => STANDARD.encode(json!({"deep": {"card": number}}).to_string()),
+        12 => grouped(number).replace(' ', " - "),
+        13 => grouped(number).replace(' ', "."),
+        14 => grouped(number).replace(' ', "/"),
+        15 => STANDARD.encode(json!({"deep": {"card": number}}).to_string()),
         _ => percent(&STANDARD.encode(number)),
     }
 }
-const WAYS: usize = 14;
+const WAYS: usize = 17;
 
 /// Bodies with a text in a field.
 fn in_body(text: &str, place: usize) -> String {
@@ -55,10 +58,10 @@ fn in_body(text: &str, place: usize) -> String {
         1 => json!({"a": [{"b": [[text]]}]}).to_string(),
         2 => json!({ text: "a key" }).to_string(),
         3 => format!("orderId=0190&reqReserved={}&x=1", form(text)),
-        4 => format!("a=b&{}=1", form(text)),
+        4 => format!("a=b&c={}", form(&format!("{{x={}&y=1}}", form(text)))),
         5 => format!("biz_content={}", form(&json!({"subject": text}).to_string())),
         6 => json!({"detail": json!({"more": text}).to_string()}).to_string(),
-        7 => format!("<html>an error about {text}, sorry</html>"),
+        7 => format!("code=1&error={}", form(&format!("an error about {text}, sorry"))),
         8 => json!({"sign": "x", "bankId": text}).to_string(),
         _ => json!({"text": format!("see a={text}&b=2")}).to_string(),
     }
@@ -67,7 +70,7 @@ const PLACES: usize = 10;
 
 /// Whatever the number could be read from.
 fn shows(kept: &str, number: &str) -> bool {
-    let plain = |text: &str| text.replace([' ', '-'], "");
+    let plain = |text: &str| text.replace([' ', '-', '.', '/'], "");
     let mut readings = vec![plain(kept)];
     let decoded: String = form_urlencoded::parse(format!("x={kept}").replace('&', "%26").as_bytes())
         .map(|(_, value)| value.into_owned())
@@ -86,7 +89,9 @@ fn shows(kept: &str, number: &str) -> bool {
             }
         }
     }
-    readings.iter().any(|text| text.contains(&number[..13]))
+    // Any 13 digits of it.
+    let parts = number.as_bytes().windows(13).map(|part| std::str::from_utf8(part).unwrap());
+    parts.into_iter().any(|part| readings.iter().any(|text| text.contains(part)))
 }
 
 #[test]
@@ -94,7 +99,7 @@ fn no_number_is_left_however_it_is_written() {
     for number in NUMBERS {
         for (way, place) in (0..WAYS).flat_map(|way| (0..PLACES).map(move |place| (way, place))) {
             // Of an id only what has Luhn's digit is a card's.
-            if place == 8 && NUMBERS[3..].contains(&number) && matches!(way, 0..=2 | 7 | 8 | 11) {
+            if place == 8 && NUMBERS[3..].contains(&number) && matches!(way, 0..=2 | 7 | 8 | 11..=14) {
                 continue;
             }
             let text = in_body(&written(number, way), place);
@@ -108,7 +113,7 @@ fn no_number_is_left_however_it_is_written() {
 proptest! {
     #[test]
     fn no_number_is_left_beside_other_text(
-        digits in "[3-6][0-9]{15,18}", before in "[ a-zA-Z:,.]{0,9}", after in "[ a-zA-Z:,.]{0,9}",
+        digits in "[3-6][0-9]{12,18}", before in "[ a-zA-Z:,._/-]{0,9}", after in "[ a-zA-Z:,._/-]{0,9}",
         way in 0..WAYS, place in 0..PLACES - 2,
     ) {
         let text = in_body(&format!("{before}{}{after}", written(&digits, way)), place);
@@ -134,6 +139,13 @@ fn fields_that_tell_a_person_are_hidden_whatever_they_hold() {
         (r#"{"account":{"a":[1,{"b":"c"}],"d":null}}"#, r#"{"account":{"a":["***",{"b":"***"}],"d":null}}"#),
         ("accNo=62&customerInfo=%7Bcvn2%3D123%7D&orderId=A", "accNo=***&customerInfo=***&orderId=A"),
         ("x={phoneNo=138&a=1}", "x={phoneNo=***&a=1}"),
+        ("reserved={a=1&idNo=3&cardHolder=Li}&b=2", "reserved=***&b=2"),
+        ("x={a=1&cardHolder=Li}&b=2", "x={a=1&cardHolder=***}&b=2"),
+        (
+            r#"{"payer_name":"Li","accessToken":"t","storeName":"S"}"#,
+            r#"{"payer_name":"***","accessToken":"***","storeName":"S"}"#,
+        ),
+        (r#"{"bankId":"2223000048400011","text":"20260130112345678"}"#, r#"{"bankId":"***","text":"***"}"#),
         (
             "buyer_logon_id=a%40b.c&trade_no=2026113022001400001234567890",
             "buyer_logon_id=***&trade_no=2026113022001400001234567890",
@@ -165,10 +177,49 @@ fn what_has_nothing_to_hide_stays_byte_by_byte() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_kept_and_what_is_long_is_cut() {
-    assert_eq!(body(b"{\"payeeName\":\"Li", &[]), "[16 bytes of JSON that cannot be read]");
-    assert_eq!(body(&[0xff, 0x31], &[]), "[2 bytes that are no text]");
-    let long = body("\u{674e}".repeat(9_000).as_bytes(), &[]);
-    assert!(long.ends_with("[cut: 27000 bytes]") && long.len() <= super::BYTES_MAX + 32, "{}", long.len());
-    assert!(body("\0".repeat(9_000).as_bytes(), &[]).len() <= super::BYTES_MAX + 32);
+fn what_is_long_is_cut() {
+    let long = body(format!("a={}", "\u{674e}".repeat(9_000)).as_bytes(), &[]);
+    assert!(long.ends_with("[cut: 27002 bytes]") && long.len() <= super::BYTES_MAX + 32, "{}", long.len());
+    assert!(body(format!("a={}", "\0".repeat(9_000)).as_bytes(), &[]).len() <= super::BYTES_MAX + 32);
+}
+
+/// Bodies that another reader takes, or that repeat what was sent, with a name in them.
+#[test]
+fn what_was_not_read_whole_is_not_kept() {
+    let nested = |levels: usize| {
+        format!(r#"{{"payeeName":"Li Hua","a":{}1{}}}"#, "[".repeat(levels), "]".repeat(levels))
+    };
+    for text in [
+        r#"{"payeeName":"Li"#,
+        r#"{"token":"agr.Li","holderName":"Li Hua","description":"..\ud83d"}"#,
+        r#"["\ud83d",{"name":"Li Hua"}]"#,
+        &nested(65),
+        "<html><p>payeeName=Li Hua&amp;payeeAccount=62220212</p></html>",
+        r#"<p payeeName="Li Hua">"#,
+        "Li Hua",
+        r#"error: {"payeeName":"Li Hua"}"#,
+        "\"Li Hua\"",
+        "a=b&Li Hua",
+        "Li Hua=1",
+    ] {
+        let kept = body(text.as_bytes(), &[]);
+        assert_eq!(kept, format!("[{} bytes that are neither JSON nor a form]", text.len()), "{text}");
+    }
+    assert_eq!(body(&[0xff, 0x31], &[]), "[2 bytes that are neither JSON nor a form]");
+    for text in [
+        "\u{feff}{\"payeeName\":\"Li Hua\",\"account\":\"62220212\"}".to_owned(),
+        nested(60),
+        json!({"detail": r#"{"payeeName":"Li Hua","x":"\ud83d"}"#}).to_string(),
+        json!({"detail": nested(65)}).to_string(),
+        json!({"detail": r#"failed: {"payeeName" : "Li Hua"#}).to_string(),
+        json!({"detail": "\u{feff}{\"payeeName\":\"Li Hua\"}"}).to_string(),
+        format!("a=1&detail={}", r#"{"payeeName":"Li Hua","x":"\ud83d"}"#),
+        "code=1&error=see payeeName=Li Hua".to_owned(),
+    ] {
+        let kept = body(text.as_bytes(), &[]);
+        assert!(
+            kept.contains("***") && !kept.contains("Li Hua") && !kept.contains("62220212"),
+            "{text} -> {kept}"
+        );
+    }
 }
