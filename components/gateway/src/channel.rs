@@ -18,6 +18,7 @@ pub mod connection;
 pub mod credentials;
 pub mod endpoint;
 pub mod notification;
+pub mod record;
 pub mod resolver;
 pub mod rsa;
 pub mod simulator;
@@ -27,8 +28,9 @@ pub mod wechat;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use payplane_api::money::Money;
+use payplane_api::money::{AMOUNT_MINOR_MAX, Money};
 use serde_json::Value;
 use snafu::Snafu;
 
@@ -117,6 +119,17 @@ impl Prepared {
     }
 }
 
+/// What a network says of a success besides, where it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// What the payer paid: less than the amount by a discount.
+    pub payer_minor: Option<i64>,
+    /// What the network settles.
+    pub settled_minor: Option<i64>,
+    /// The network's own.
+    pub settlement_date: Option<Date>,
+}
+
 /// What a network says of what it was asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -125,6 +138,7 @@ pub enum Outcome {
         network_time: Timestamp,
         /// The amount in minor units, where the network says one.
         amount_minor: Option<i64>,
+        details: Details,
     },
     Declined {
         code: String,
@@ -222,7 +236,19 @@ impl Outcome {
     pub fn succeeded(network_id: &str, network_time: Timestamp, amount_minor: Option<i64>) -> Self {
         let now = Timestamp::now();
         let network_time = if network_time.duration_since(now) > AHEAD_MAX { now } else { network_time };
-        Self::Succeeded { network_id: storable(network_id), network_time, amount_minor }
+        let details = Details::default();
+        Self::Succeeded { network_id: storable(network_id), network_time, amount_minor, details }
+    }
+
+    /// A success with these; an amount that is none is left out.
+    #[must_use]
+    pub fn detailed(mut self, said: Details) -> Self {
+        if let Self::Succeeded { details, .. } = &mut self {
+            let amount = |minor: Option<i64>| minor.filter(|minor| (0..=AMOUNT_MINOR_MAX).contains(minor));
+            let (payer_minor, settled_minor) = (amount(said.payer_minor), amount(said.settled_minor));
+            *details = Details { payer_minor, settled_minor, ..said };
+        }
+        self
     }
 
     /// The outcome of what was asked for this amount: a success over another one is none.
@@ -258,6 +284,16 @@ impl Outcome {
 }
 
 impl Found {
+    /// Does it say more of money that goes out than that it is under way, where that is known?
+    #[must_use]
+    pub fn is_news(&self, known_id: Option<&str>) -> bool {
+        match self {
+            Self::Outcome(Outcome::Succeeded { .. } | Outcome::Declined { .. } | Outcome::Closed) => true,
+            Self::Outcome(Outcome::Processing { .. }) => known_id.is_none(),
+            Self::Outcome(Outcome::Unknown { .. } | Outcome::NotSent { .. }) | Self::NotFound { .. } => false,
+        }
+    }
+
     /// Is it certain that the request has had no effect and never will?
     #[must_use]
     pub fn is_never(&self, channel: &dyn Channel, sent: &Sent) -> bool {
@@ -284,8 +320,12 @@ mod tests {
         };
         assert!(network_time < late);
         let early = now.saturating_sub(SignedDuration::from_hours(48)).unwrap();
-        let told =
-            Outcome::Succeeded { network_id: "N-1".into(), network_time: early, amount_minor: Some(7) };
+        let told = Outcome::Succeeded {
+            network_id: "N-1".into(),
+            network_time: early,
+            amount_minor: Some(7),
+            details: Details::default(),
+        };
         assert_eq!(Outcome::succeeded("N-1", early, Some(7)), told);
     }
 

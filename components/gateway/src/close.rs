@@ -7,6 +7,7 @@ use payplane_common::trace::Trace;
 
 use crate::api::problem::Problem;
 use crate::gateway::{Caller, Gateway};
+use crate::message::Subject;
 use crate::patience::Patience;
 use crate::pay::ending;
 use crate::settle::{self, SettleError};
@@ -58,12 +59,14 @@ impl Gateway {
         let settings = self.settings();
         let channel = settle::channel(&settings.value, name)?;
         let sent = settle::sent(order, &attempt)?;
-        let outcome = channel.client.close(&sent, trace).await.of(sent.amount);
+        let asking = channel.client.close(&sent, trace);
+        let (outcome, messages) = self.recording((Subject::Payment(attempt_id), name), asking).await;
+        let outcome = outcome.of(sent.amount);
         if !outcome.is_said() {
             tracing::info!(?outcome, "the network did not close it");
             return Ok(attempt);
         }
-        let ending = ending(name, attempt_id, outcome);
+        let ending = ending(name, attempt_id, outcome).with_news(messages, &attempt);
         Ok(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?)
     }
 }

@@ -11,6 +11,7 @@ use crate::api::problem::{Code, Problem};
 use crate::channel::agreement::WrongCode;
 use crate::channel::{Found, Outcome};
 use crate::gateway::{Caller, Gateway};
+use crate::message::Subject;
 use crate::patience::Patience;
 use crate::pay::ending;
 use crate::settle::{self, SettleError};
@@ -105,6 +106,7 @@ impl Gateway {
         }
         let (settings, sent) = (self.settings(), settle::sent(&order, &attempt)?);
         let channel = settle::channel(&settings.value, &attempt.channel)?;
+        let about = (Subject::Payment(attempt.attempt_id), attempt.channel.as_str());
         if !awaits_code(&attempt) {
             match queried(channel.client.query(&sent, trace).await, sent.amount) {
                 Err(Outcome::Processing { action: Some(action), .. }) if action["type"] == ONE_TIME_CODE => {}
@@ -116,21 +118,27 @@ impl Gateway {
             }
         }
         let waits = self.shares.waits();
-        let told = match channel.client.confirm(&sent, code, trace).await {
+        let confirmed = self.keeping(about, channel.client.confirm(&sent, code, trace)).await;
+        let told = match confirmed {
             Err(WrongCode) => return Ok(Coded::Wrong),
             Ok(outcome) => Some(outcome.of(sent.amount)).filter(Outcome::is_said),
         };
         let name = &attempt.channel;
         let ending = match told {
             Some(outcome) => ending(name, attempt.attempt_id, outcome),
-            None => match queried(channel.client.query(&sent, trace).await, sent.amount) {
-                Ok(other) => other,
-                Err(outcome) if outcome.is_said() => ending(name, attempt.attempt_id, outcome),
-                Err(_) => {
-                    patience.keep(|| self.store.hasten_order(order.order_id)).await?;
-                    return Ok(Coded::Taken);
+            None => {
+                let (found, messages) = self.recording(about, channel.client.query(&sent, trace)).await;
+                match queried(found, sent.amount) {
+                    Ok(other) => other.with(messages),
+                    Err(outcome) if outcome.is_said() => {
+                        ending(name, attempt.attempt_id, outcome).with_news(messages, &attempt)
+                    }
+                    Err(_) => {
+                        patience.keep(|| self.store.hasten_order(order.order_id)).await?;
+                        return Ok(Coded::Taken);
+                    }
                 }
-            },
+            }
         };
         drop(waits);
         let attempt = patience.keep(|| self.store.end_attempt(attempt.attempt_id, &ending)).await?;

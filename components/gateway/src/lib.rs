@@ -22,6 +22,7 @@ pub mod decide;
 pub mod gateway;
 pub mod keys;
 pub mod limits;
+pub mod message;
 pub mod metrics;
 pub mod notified;
 pub mod notify;
@@ -42,6 +43,7 @@ pub mod sign_and_pay;
 pub mod signature;
 pub mod state;
 pub mod store;
+pub mod stream;
 pub mod surplus;
 pub mod terminal;
 pub mod terms;
@@ -173,7 +175,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let notifier = notify::run(gateway.clone(), notify_key, shutdown.clone());
     let asker = breaker::run(gateway.clone(), shutdown.clone());
     let keeper = vault::keeper::run(gateway.clone(), shutdown.clone());
-    tokio::join!(app, admin, health, resolver, notifier, asker, keeper);
+    let placer = stream::run(gateway.clone(), shutdown.clone());
+    tokio::join!(app, admin, health, resolver, notifier, asker, keeper, placer);
 
     // Payments whose callers have gone are finished as well.
     gateway.work.close();
@@ -206,16 +209,17 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
     let ledger_tls = tls::client(files).context(TlsSnafu)?;
     let books = Books::new(&config.ledger, ledger_tls.clone()).context(BooksSnafu)?;
     tokio::spawn(ledger_tls.follow());
+    let metrics = metrics::Metrics::new(registry);
     Ok(Gateway {
         settings,
-        store: store::Store::new(pool),
+        store: store::Store::new(pool, metrics.messages_unkept.clone()),
         books,
         keys: keys::KeyCache::default(),
         data_keys,
         vault: store::vault::VaultTable::new(vault),
         breakers: breaker::Breakers::default(),
         rates: rates::Rates::default(),
-        metrics: metrics::Metrics::new(registry),
+        metrics,
         work: TaskTracker::new(),
         places: Arc::new(Semaphore::new(args.in_flight_max)),
         shares: shares::Shares::default(),

@@ -79,6 +79,7 @@ pub struct Metrics {
     pub notifications_dead: Gauge,
     pub sealed_rows: Family<SealedBy, Gauge>,
     pub vault_away_seconds: Gauge<f64, AtomicU64>,
+    pub messages_unkept: Counter,
     pub config_epoch: Gauge,
 }
 
@@ -126,6 +127,7 @@ impl Metrics {
             notifications_dead: Gauge::default(),
             sealed_rows: Family::default(),
             vault_away_seconds: Gauge::default(),
+            messages_unkept: Counter::default(),
             config_epoch: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("payplane_gateway");
@@ -154,6 +156,11 @@ impl Metrics {
             "network_notifications",
             "Notifications of networks by channel and what came of them",
             metrics.network_notifications.clone(),
+        );
+        registry.register(
+            "messages_unkept",
+            "Raw messages that the database did not take; what they said was stored without them",
+            metrics.messages_unkept.clone(),
         );
         registry.register("in_flight", "Requests being worked on", metrics.in_flight.clone());
         registry.register(

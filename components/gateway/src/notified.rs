@@ -11,8 +11,10 @@ use uuid::Uuid;
 
 use crate::channel::Outcome;
 use crate::channel::notification::{About, Notification};
+use crate::channel::record::Raw;
 use crate::decide::Kind;
 use crate::gateway::{Gateway, Place};
+use crate::message::Subject;
 use crate::outgoing::{self, Outgoing, Turn};
 use crate::patience::{Patience, REQUEST_MAX as REST_MAX};
 use crate::pay::ending;
@@ -40,14 +42,29 @@ pub enum NotTaken {
     Settle { source: SettleError },
 }
 
+/// A notification that verified, and as it came.
+pub struct Heard {
+    pub notification: Notification,
+    pub raw: Raw,
+}
+
+impl Heard {
+    /// Keeps it, before what it says has an effect.
+    async fn keep(&self, gateway: &Gateway, about: (Subject, &str)) {
+        let messages = gateway.messages(about, std::slice::from_ref(&self.raw));
+        gateway.store.keep_messages(&messages).await;
+    }
+}
+
 /// Takes a verified notification of a channel. What it changes is committed before the
 /// network is told; what follows from it goes on.
 pub async fn take(
     gateway: &Arc<Gateway>,
     channel: &str,
-    notification: Notification,
+    heard: Heard,
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<(), NotTaken> {
+    let notification = &heard.notification;
     let unknown = || NotTaken::Unknown { number: notification.number.clone() };
     let id =
         Uuid::parse_str(&notification.number).ok().filter(|id| Store::number(*id) == notification.number);
@@ -55,10 +72,10 @@ pub async fn take(
     let take = async {
         let (of, with) = ((channel, id), (trace, patience, place));
         match notification.about {
-            About::Payment => take_payment(gateway, of, &notification, with).await,
-            About::Refund => take_refund(gateway, of, &notification, with).await,
-            About::Payout => take_payout(gateway, of, &notification, with).await,
-            About::Agreement => take_agreement(gateway, of, &notification, with).await,
+            About::Payment => take_payment(gateway, of, &heard, with).await,
+            About::Refund => take_refund(gateway, of, &heard, with).await,
+            About::Payout => take_payout(gateway, of, &heard, with).await,
+            About::Agreement => take_agreement(gateway, of, &heard, with).await,
         }
     };
     let taken = tokio::time::timeout_at(patience.until(), take).await.map_err(|_| NotTaken::Late)?;
@@ -69,23 +86,27 @@ pub async fn take(
 async fn take_payment(
     gateway: &Arc<Gateway>,
     (channel, id): (&str, Uuid),
-    notification: &Notification,
+    heard: &Heard,
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
     let known = patience.keep(|| gateway.store.known_payment(id)).await?;
     let Some((_, order)) = known.filter(|(attempt, _)| attempt.channel == channel) else { return Ok(None) };
     let order_id = order.order_id;
-    let amount = settle::amount(&order)?;
+    let (amount, notification) = (settle::amount(&order)?, &heard.notification);
+    let about = (Subject::Payment(id), channel);
     let other = surplus::other_amount(&notification.outcome, amount);
     if let Some(ending) = other.filter(|_| notification.currency.is_none_or(|said| said == amount.currency()))
     {
+        heard.keep(gateway, about).await;
         return take_other_amount(gateway, id, &ending, patience).await.map(Some);
     }
     let outcome = said(notification, amount);
     if !outcome.is_said() {
+        heard.keep(gateway, about).await;
         return Ok(Some(()));
     }
-    let ending = ending(channel, id, outcome);
+    let messages = gateway.messages(about, std::slice::from_ref(&heard.raw));
+    let ending = ending(channel, id, outcome).with(messages);
     let attempt = patience.keep(|| gateway.store.end_attempt(id, &ending)).await?;
     // One that was told before has nothing left to do.
     if order.status == OrderState::Processing {
@@ -137,10 +158,11 @@ async fn take_other_amount(
 async fn take_outgoing(
     gateway: &Arc<Gateway>,
     (id, known): (Uuid, Outgoing),
-    notification: &Notification,
+    heard: &Heard,
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
-    let outcome = said(notification, known.amount()?);
+    heard.keep(gateway, known.about()).await;
+    let outcome = said(&heard.notification, known.amount()?);
     if !outcome.is_said() {
         return Ok(Some(()));
     }
@@ -163,20 +185,20 @@ async fn take_outgoing(
 async fn take_refund(
     gateway: &Arc<Gateway>,
     (channel, id): (&str, Uuid),
-    notification: &Notification,
+    heard: &Heard,
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
     let Some(known) = refund(gateway, (channel, id), patience, |refund| !refund.is_transferred()).await?
     else {
-        return take_surplus(gateway, (channel, id), notification, patience).await;
+        return take_surplus(gateway, (channel, id), heard, patience).await;
     };
-    take_outgoing(gateway, (id, known), notification, (trace, patience, place)).await
+    take_outgoing(gateway, (id, known), heard, (trace, patience, place)).await
 }
 
 async fn take_payout(
     gateway: &Arc<Gateway>,
     (channel, id): (&str, Uuid),
-    notification: &Notification,
+    heard: &Heard,
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
     let found = patience.keep(|| gateway.store.known_payout(id)).await?.filter(|p| p.channel == channel);
@@ -185,7 +207,7 @@ async fn take_payout(
         None => refund(gateway, (channel, id), patience, Refund::is_transferred).await?,
     };
     let Some(known) = known else { return Ok(None) };
-    take_outgoing(gateway, (id, known), notification, (trace, patience, place)).await
+    take_outgoing(gateway, (id, known), heard, (trace, patience, place)).await
 }
 
 /// The refund that the channel was asked for under this number, in this way.
@@ -208,11 +230,12 @@ async fn refund(
 async fn take_agreement(
     gateway: &Arc<Gateway>,
     (channel, id): (&str, Uuid),
-    notification: &Notification,
+    heard: &Heard,
     (trace, patience, place): (Trace, Patience, Place),
 ) -> Result<Option<()>, NotTaken> {
     let found = patience.keep(|| gateway.store.known_agreement(id)).await?.filter(|a| a.channel == channel);
     let Some(known) = found else { return Ok(None) };
+    heard.keep(gateway, (Subject::Agreement(id), channel)).await;
     if known.status.is_final() {
         return Ok(Some(()));
     }
@@ -224,7 +247,7 @@ async fn take_agreement(
     });
     rest.await.map_err(|_| NotTaken::Late)??;
     let now = patience.keep(|| gateway.store.agreement(id)).await?;
-    if notification.outcome == Outcome::Closed && now.status == AgreementState::Active {
+    if heard.notification.outcome == Outcome::Closed && now.status == AgreementState::Active {
         return Err(NotTaken::Late);
     }
     Ok(Some(()))
@@ -234,14 +257,15 @@ async fn take_agreement(
 async fn take_surplus(
     gateway: &Gateway,
     (channel, id): (&str, Uuid),
-    notification: &Notification,
+    heard: &Heard,
     patience: Patience,
 ) -> Result<Option<()>, NotTaken> {
     let found = patience.keep(|| gateway.store.surplus(id)).await?;
     let Some(known) = found.filter(|s| s.channel == channel && s.refund_id == id) else {
         return Ok(None);
     };
-    let outcome = said(notification, surplus::amount(&known)?);
+    heard.keep(gateway, surplus::about(&known)).await;
+    let outcome = said(&heard.notification, surplus::amount(&known)?);
     // The resolver does what follows.
     surplus::take(gateway, &known, outcome).await?;
     Ok(Some(()))

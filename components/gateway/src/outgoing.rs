@@ -10,6 +10,7 @@ use payplane_common::trace::Trace;
 use uuid::Uuid;
 
 use crate::gateway::Gateway;
+use crate::message::Subject;
 use crate::patience::Patience;
 use crate::settle::{self, SettleError};
 use crate::state::OutgoingState;
@@ -101,6 +102,14 @@ impl Outgoing {
                 signed_at: payout.signed_at,
                 network_id: payout.network_id.as_deref(),
             },
+        }
+    }
+
+    /// What its messages are about.
+    pub fn about(&self) -> (Subject, &str) {
+        match self {
+            Self::Refund(both) => (Subject::Refund(both.1.refund_id), &both.1.channel),
+            Self::Payout(payout) => (Subject::Payout(payout.payout_id), &payout.channel),
         }
     }
 

@@ -13,14 +13,15 @@ use uuid::Uuid;
 use crate::agreement::payer::{self, ByAgreement};
 use crate::api::problem::{Code, Problem};
 use crate::api::wire::PayRequest;
-use crate::channel::{Outcome, Pay};
+use crate::channel::{Outcome, Pay, Prepared};
 use crate::gateway::{Caller, Gateway};
 use crate::limits::{self, Reached};
+use crate::message::{Messages, Subject};
 use crate::patience::Patience;
 use crate::risk;
 use crate::risk::question::{Hit, Question, Version};
 use crate::route::{self, Decision};
-use crate::settings::Settings;
+use crate::settings::{ChannelSettings, Settings};
 use crate::settle::{self, SettleError};
 use crate::sign_and_pay;
 use crate::state::AttemptState;
@@ -259,19 +260,8 @@ impl Gateway {
             }
             None => return Ok(Called::Over),
         }
-        // A channel that was disabled or deleted meanwhile takes nothing new. It is
-        // looked at after the attempt is stored: whoever counts a deleted channel's
-        // open payments either sees this one, or has made us see the deletion.
-        let outcome = if self.settings().value.channel(&channel.name).is_some_and(|now| now.enabled) {
-            let waits = self.shares.waits();
-            let outcome = channel.client.send(prepared, trace).await.of(*amount);
-            drop(waits);
-            self.note_outcome(&channel.name, &outcome);
-            outcome
-        } else {
-            Outcome::NotSent { why: "the channel takes no payments any more".to_owned() }
-        };
-        let ending = ending(&channel.name, attempt_id, outcome);
+        let (outcome, messages) = self.send(channel, (attempt_id, prepared), trace).await;
+        let ending = ending(&channel.name, attempt_id, outcome).with(messages);
         if let (Some(agreed), Some("AgreementEnded")) = (agreed, ending.code.as_deref()) {
             // Its owner ended it at the bank: so it ends here.
             let (id, said) = (agreed.agreement_id, Said::default());
@@ -281,6 +271,29 @@ impl Gateway {
             crate::metrics::Outcome { channel: channel.name.clone(), outcome: ending.status.as_str() };
         self.metrics.attempts.get_or_create(&counted).inc();
         Ok(Called::Ended(patience.keep(|| self.store.end_attempt(attempt_id, &ending)).await?))
+    }
+
+    /// Sends the request of an attempt.
+    async fn send(
+        &self,
+        channel: &ChannelSettings,
+        (attempt_id, prepared): (Uuid, Prepared),
+        trace: Trace,
+    ) -> (Outcome, Messages) {
+        // A channel that was disabled or deleted meanwhile takes nothing new. It is
+        // looked at after the attempt is stored: whoever counts a deleted channel's
+        // open payments either sees this one, or has made us see the deletion.
+        if !self.settings().value.channel(&channel.name).is_some_and(|now| now.enabled) {
+            let why = "the channel takes no payments any more".to_owned();
+            return (Outcome::NotSent { why }, Messages::default());
+        }
+        let (about, amount) = ((Subject::Payment(attempt_id), channel.name.as_str()), prepared.amount);
+        let waits = self.shares.waits();
+        let (outcome, messages) = self.recording(about, channel.client.send(prepared, trace)).await;
+        drop(waits);
+        let outcome = outcome.of(amount);
+        self.note_outcome(&channel.name, &outcome);
+        (outcome, messages)
     }
 
     /// What risk policies ask about an order, as they are now; mostly nothing.
@@ -336,9 +349,10 @@ impl Gateway {
 pub fn ending(channel: &str, attempt_id: Uuid, outcome: Outcome) -> Ending {
     let bare = Ending::bare;
     match outcome {
-        Outcome::Succeeded { network_id, network_time, amount_minor: _ } => Ending {
+        Outcome::Succeeded { network_id, network_time, amount_minor: _, details } => Ending {
             network_id: Some(network_id),
             network_time: Some(network_time),
+            details,
             ..bare(AttemptState::Succeeded)
         },
         Outcome::Declined { code, network_id } => {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::channel::{Found, Outcome};
 use crate::contradiction;
 use crate::gateway::Gateway;
+use crate::message::Subject;
 use crate::outgoing::{self, Outgoing, Turn};
 use crate::patience::Patience;
 use crate::pay::ending;
@@ -147,26 +148,31 @@ async fn ask(
     let settings = gateway.settings();
     let channel = settle::channel(&settings.value, &attempt.channel)?;
     let sent = settle::sent(order, attempt)?;
-    let found = channel.client.query(&sent, trace).await;
+    let about = (Subject::Payment(attempt.attempt_id), attempt.channel.as_str());
+    let (found, messages) = gateway.recording(about, channel.client.query(&sent, trace)).await;
     if found.is_never(channel.client.as_ref(), &sent) {
         // A network that said "processing" knew it: then this is a contradiction.
         if attempt.status == AttemptState::Processing {
             tracing::error!(attempt_id = %attempt.attempt_id, "the network forgot an attempt that it knew");
+            gateway.store.keep_messages(&messages).await;
             return Ok(None);
         }
-        return Ok(Some(Ending::bare(AttemptState::NotReceived)));
+        return Ok(Some(Ending::bare(AttemptState::NotReceived).with(messages)));
     }
     let said = match found {
         Found::Outcome(outcome) if let Some(ending) = surplus::other_amount(&outcome, sent.amount) => {
-            return Ok(Some(ending));
+            return Ok(Some(ending.with(messages)));
         }
         Found::Outcome(outcome) => Some(outcome.of(sent.amount)).filter(Outcome::is_said),
         Found::NotFound { .. } => None,
     };
     Ok(match said {
-        Some(outcome) => Some(ending(&attempt.channel, attempt.attempt_id, outcome)),
+        Some(outcome) => {
+            Some(ending(&attempt.channel, attempt.attempt_id, outcome).with_news(messages, attempt))
+        }
         // Nobody waits for the answer of an attempt that is this old.
-        None => (attempt.status == AttemptState::Sending).then(|| Ending::bare(AttemptState::Unknown)),
+        None => (attempt.status == AttemptState::Sending)
+            .then(|| Ending::bare(AttemptState::Unknown).with(messages)),
     })
 }
 

@@ -18,6 +18,7 @@ mod gather;
 pub mod handover;
 pub mod history;
 mod known;
+pub mod messages;
 pub mod nonces;
 pub mod open_items;
 pub mod orders;
@@ -30,6 +31,7 @@ pub mod registry;
 pub mod risk_lists;
 pub mod sealed;
 pub mod standing;
+pub mod stream;
 mod succeed;
 pub mod surpluses;
 pub mod terminals;
@@ -41,6 +43,7 @@ use std::sync::Arc;
 
 use deadpool_postgres::{GenericClient, Object, Pool};
 use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
 use snafu::{ResultExt, Snafu};
 use tokio::sync::Notify;
 use tokio_postgres::Row;
@@ -114,6 +117,8 @@ pub struct Store {
     pub published: Arc<Notify>,
     /// Those that this process has taken with the commit.
     pub handover: Handover,
+    /// Messages that could not be kept.
+    unkept: Counter,
     gathers: Gathers,
 }
 
@@ -125,6 +130,7 @@ struct Gathers {
     end: Gather<attempts::Ended, attempts::Attempt>,
     postpone: Gather<postpone::Postponed, orders::Order>,
     known: Gather<uuid::Uuid, (attempts::Attempt, orders::Order)>,
+    keep: Gather<crate::message::Messages, ()>,
     succeed: Gather<succeed::Success, orders::Order>,
 }
 
@@ -132,8 +138,9 @@ type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Store {
     #[must_use]
-    pub fn new(pool: Pool) -> Self {
-        Self { pool, published: Arc::default(), handover: Handover::default(), gathers: Gathers::default() }
+    pub fn new(pool: Pool, unkept: Counter) -> Self {
+        let (published, handover) = (Arc::default(), Handover::default());
+        Self { pool, published, handover, unkept, gathers: Gathers::default() }
     }
 
     /// After the commit of an event that an app is to be told.

@@ -13,6 +13,7 @@ use crate::books::{BooksError, surplus as postings};
 use crate::channel::{Found, Kind, Outcome, Repay, Sent};
 use crate::decide;
 use crate::gateway::Gateway;
+use crate::message::Subject;
 use crate::patience::Patience;
 use crate::settle::{self, SettleError};
 use crate::state::{AttemptState, SurplusState};
@@ -32,7 +33,7 @@ const TRIES_MAX: i32 = 8;
 /// What a query's success over another amount makes of an attempt.
 #[must_use]
 pub fn other_amount(outcome: &Outcome, asked: Money) -> Option<Ending> {
-    let Outcome::Succeeded { network_id, network_time, amount_minor: Some(paid) } = outcome else {
+    let Outcome::Succeeded { network_id, network_time, amount_minor: Some(paid), details } = outcome else {
         return None;
     };
     let is_other = *paid != asked.minor() && Money::new(*paid, asked.currency()).is_ok() && *paid > 0;
@@ -40,6 +41,7 @@ pub fn other_amount(outcome: &Outcome, asked: Money) -> Option<Ending> {
         network_id: Some(network_id.clone()),
         network_time: Some(*network_time),
         paid_minor: Some(*paid),
+        details: *details,
         ..Ending::bare(AttemptState::OtherAmount)
     })
 }
@@ -81,7 +83,9 @@ async fn confirm(gateway: &Gateway, surplus: &Surplus, trace: Trace) -> Result<O
         return hold(gateway, surplus, "NoChannel").await;
     };
     let payment = payment(gateway, surplus).await?;
-    let paid = match channel.client.query(&payment, trace).await {
+    let asking = channel.client.query(&payment, trace);
+    let is_news = |found: &Found| matches!(found, Found::Outcome(Outcome::Succeeded { .. }));
+    let paid = match gateway.asking(about(surplus), asking, is_news).await {
         Found::Outcome(Outcome::Succeeded { amount_minor, .. }) => {
             Some(amount_minor.unwrap_or(surplus.amount_minor))
         }
@@ -115,7 +119,8 @@ async fn give_back(
     };
     let send = Step::Send(prepared.signed_at);
     let Some(sent) = gateway.store.step_surplus(surplus.attempt_id, send).await? else { return Ok(None) };
-    let outcome = channel.client.send(prepared, trace).await.of(repay.amount);
+    let sending = channel.client.send(prepared, trace);
+    let outcome = gateway.keeping(about(surplus), sending).await.of(repay.amount);
     take(gateway, &sent, outcome).await
 }
 
@@ -135,9 +140,13 @@ async fn ask(gateway: &Gateway, surplus: &Surplus, trace: Trace) -> Result<Optio
         network_id: surplus.refund_network_id.clone().filter(|id| !id.is_empty()),
         kind: Kind::Refund { original_number: Store::number(surplus.attempt_id) },
     };
-    let found = channel.client.query(&sent, trace).await;
+    let asking = channel.client.query(&sent, trace);
+    let client = channel.client.as_ref();
+    let is_news =
+        |found: &Found| found.is_news(surplus.refund_network_id.as_deref()) || found.is_never(client, &sent);
+    let found = gateway.asking(about(surplus), asking, is_news).await;
     match found {
-        _ if found.is_never(channel.client.as_ref(), &sent) => {
+        _ if found.is_never(client, &sent) => {
             // A network that said "processing" knew it: then this is a contradiction.
             if surplus.refund_network_id.is_some() {
                 return hold(gateway, surplus, "Forgotten").await;
@@ -194,6 +203,16 @@ async fn hold(
     Ok(held)
 }
 
+/// What its messages are about.
+pub(crate) fn about(surplus: &Surplus) -> (Subject, &str) {
+    (Subject::Surplus(surplus.attempt_id), &surplus.channel)
+}
+
+/// The next look is soon enough where somebody is away.
+fn at_once() -> Patience {
+    Patience::of(Duration::ZERO)
+}
+
 /// The payment as its network knows it.
 async fn payment(gateway: &Gateway, surplus: &Surplus) -> Result<Sent, SettleError> {
     let id = surplus.attempt_id;
@@ -209,15 +228,15 @@ pub(crate) fn amount(surplus: &Surplus) -> Result<Money, SettleError> {
     settle::money(surplus.order_id, surplus.amount_minor, &surplus.currency)
 }
 
-/// Posts for a surplus. The next look is soon enough where the ledger is away.
+/// Posts for a surplus.
 async fn post(
     gateway: &Gateway,
     surplus: &Surplus,
     build: fn(&Surplus, u64) -> Result<PostRequest, BooksError>,
     trace: Trace,
 ) -> Result<Uuid, SettleError> {
-    let (accounts, at_once) = (postings::accounts(surplus), Patience::of(Duration::ZERO));
-    settle::post(gateway, accounts, |epoch| build(surplus, epoch), (trace, at_once)).await
+    let accounts = postings::accounts(surplus);
+    settle::post(gateway, accounts, |epoch| build(surplus, epoch), (trace, at_once())).await
 }
 
 #[cfg(test)]
@@ -234,6 +253,7 @@ mod tests {
             network_id: "N-1".into(),
             network_time: Timestamp::UNIX_EPOCH,
             amount_minor,
+            details: Default::default(),
         };
         for same in [None, Some(100), Some(0), Some(-1), Some(i64::MAX)] {
             assert_eq!(other_amount(&told(same), asked), None, "{same:?}");

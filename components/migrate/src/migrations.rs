@@ -46,6 +46,8 @@ pub const FILES: &[(&str, &str)] = files![
     "V28__gateway_decisions",
     "V29__gateway_transfers",
     "V30__vault",
+    "V32__gateway_messages",
+    "V33__gateway_stream",
     "V34__gateway_terms",
     "V35__gateway_sign_and_pay",
 ];

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::channel::agreement::{Agreements, PreparedSign, Standing, WrongCode};
 use crate::gateway::Gateway;
+use crate::message::Subject;
 use crate::outgoing::Times;
 use crate::patience::Patience;
 use crate::settings::Settings;
@@ -27,6 +28,11 @@ pub enum Coded {
     Wrong,
 }
 
+/// What its messages are about.
+fn about(agreement: &Agreement) -> (Subject, &str) {
+    (Subject::Agreement(agreement.agreement_id), &agreement.channel)
+}
+
 fn agreements<'a>(settings: &'a Settings, channel: &str) -> Result<&'a dyn Agreements, SettleError> {
     let missing = || SettleError::Channel { why: format!("channel {channel} has no agreements") };
     settle::channel(settings, channel)?.client.agreements().ok_or_else(missing)
@@ -44,7 +50,8 @@ impl Gateway {
         let standing = match settings.value.channel(&agreement.channel).filter(|now| now.enabled) {
             Some(_) => {
                 let _waits = self.shares.waits();
-                agreements(&settings.value, &agreement.channel)?.send_sign(prepared, trace).await
+                let sending = agreements(&settings.value, &agreement.channel)?.send_sign(prepared, trace);
+                self.keeping(about(agreement), sending).await
             }
             None => Standing::NotSent { why: "the channel takes nothing any more".to_owned() },
         };
@@ -62,11 +69,13 @@ impl Gateway {
         let (bank, number) =
             (agreements(&settings.value, &agreement.channel)?, Store::number(agreement.agreement_id));
         let waits = self.shares.waits();
-        let standing = match bank.confirm(&number, code, trace).await {
+        let confirming = bank.confirm(&number, code, trace);
+        let standing = match self.keeping(about(agreement), confirming).await {
             Err(WrongCode) => return Ok(Coded::Wrong),
             Ok(Standing::Unknown { why }) => {
                 tracing::info!(why, "not known what became of a code");
-                bank.ask(&number, trace).await
+                let is_news = |said: &Standing| self.is_news(agreement, said);
+                self.asking(about(agreement), bank.ask(&number, trace), is_news).await
             }
             Ok(said) => said,
         };
@@ -99,7 +108,9 @@ impl Gateway {
             return self.take_standing(&agreement, Standing::Ended, (trace, patience)).await;
         }
         let waits = self.shares.waits();
-        let standing = agreements(&settings.value, &agreement.channel)?.unsign(&number, trace).await;
+        let ending = agreements(&settings.value, &agreement.channel)?.unsign(&number, trace);
+        let is_news = |said: &Standing| self.is_news(&agreement, said);
+        let standing = self.asking(about(&agreement), ending, is_news).await;
         drop(waits);
         self.take_standing(&agreement, standing, (trace, patience)).await
     }
@@ -111,12 +122,36 @@ impl Gateway {
         }
         let (settings, number) = (self.settings(), Store::number(agreement.agreement_id));
         let bank = agreements(&settings.value, &agreement.channel)?;
-        let standing = match bank.ask(&number, times.0).await {
+        let asking = bank.ask(&number, times.0);
+        let is_news = |said: &Standing| self.is_news(&agreement, said);
+        let standing = match self.asking(about(&agreement), asking, is_news).await {
             // That the query was not sent says nothing.
             Standing::NotSent { why } => Standing::Unknown { why },
             said => said,
         };
         self.take_standing(&agreement, standing, times).await
+    }
+
+    /// Does it change how the agreement stands, or contradict it?
+    fn is_news(&self, agreement: &Agreement, said: &Standing) -> bool {
+        let stands = agreement.status;
+        match said {
+            Standing::AwaitsCode { .. } => stands == AgreementState::Processing,
+            Standing::Active { .. } => {
+                matches!(stands, AgreementState::Processing | AgreementState::AwaitingCode)
+            }
+            Standing::Declined { .. } | Standing::Ended => true,
+            Standing::NotFound { at } => {
+                stands != AgreementState::Processing || self.is_sign_closed(agreement, *at)
+            }
+            Standing::NotSent { .. } | Standing::Unknown { .. } => false,
+        }
+    }
+
+    /// Had the bank to refuse the request to sign by then?
+    fn is_sign_closed(&self, agreement: &Agreement, at: Timestamp) -> bool {
+        let bank = self.settings().value.channel(&agreement.channel).map(|c| c.client.clone());
+        bank.is_some_and(|c| c.agreements().is_some_and(|a| at > a.sign_closed_at(agreement.signed_at)))
     }
 
     /// Stores what the bank says of it.
@@ -127,10 +162,6 @@ impl Gateway {
         (trace, patience): Times,
     ) -> Result<(), SettleError> {
         let (id, store) = (agreement.agreement_id, &self.store);
-        let closed = |at: Timestamp| {
-            let bank = self.settings().value.channel(&agreement.channel).map(|c| c.client.clone());
-            bank.is_some_and(|c| c.agreements().is_some_and(|a| at > a.sign_closed_at(agreement.signed_at)))
-        };
         let (to, said) = match &standing {
             Standing::AwaitsCode { network_id } => {
                 (AgreementState::AwaitingCode, Said { network_id: network_id.as_deref(), ..Said::default() })
@@ -151,7 +182,7 @@ impl Gateway {
                 tracing::error!(%id, %at, "the bank forgot an agreement that it knew");
                 return Ok(patience.keep(|| store.postpone(Table::Agreements, id)).await?);
             }
-            Standing::NotFound { at } if closed(*at) => {
+            Standing::NotFound { at } if self.is_sign_closed(agreement, *at) => {
                 (AgreementState::Failed, Said { failure_code: Some("NotReceived"), ..Said::default() })
             }
             Standing::Ended => (AgreementState::Ended, Said::default()),

@@ -35,6 +35,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/admin/v1/merchants/{merchant_id}", put(put_merchant).get(get_merchant))
         .route("/admin/v1/apps/{app_id}", put(put_app).get(get_app))
         .route("/admin/v1/trial-balance", get(trial_balance))
+        .merge(super::events::admin_router())
+        .merge(super::messages::router())
         .merge(super::notifications::router())
         .merge(super::surpluses::router())
         .merge(super::decisions::router())

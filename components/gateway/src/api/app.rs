@@ -14,6 +14,7 @@ use payplane_api::id::{OrderNumber, RefundNumber};
 
 use super::accounts;
 use super::agreements;
+use super::events;
 use super::fields;
 use super::id_of;
 use super::idempotency::Key;
@@ -49,6 +50,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route(agreement, get(agreements::query))
         .route(&format!("{agreement}/confirm"), post(agreements::confirm))
         .route(&format!("{agreement}/end"), post(agreements::end))
+        .route("/v1/events", get(events::own))
         .route("/v1/openapi.json", get(openapi::answer))
         .fallback(super::not_found)
         .method_not_allowed_fallback(super::not_allowed)
@@ -74,6 +76,7 @@ async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: 
         ("GET", Some(path)) if path.ends_with("{payout_number}") => "query_payout",
         ("GET", Some(path)) if path.ends_with("{agreement_number}") => "query_agreement",
         ("GET", Some("/v1/openapi.json")) => "openapi",
+        ("GET", Some("/v1/events")) => "events",
         ("GET", Some(path)) if path.ends_with("/balance") => "balance",
         ("GET", Some(path)) if path.ends_with("/statement") => "statement",
         ("GET", Some(_)) => "query",

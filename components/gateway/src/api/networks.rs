@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use http::StatusCode;
+use jiff::Timestamp;
 use payplane_common::telemetry::chain;
 use payplane_common::trace::Trace;
 
@@ -15,9 +16,10 @@ use super::path::Path;
 use super::problem::{Code, Problem};
 use super::read_body;
 use crate::channel::notification::Receipt;
+use crate::channel::record::{Got, Raw};
 use crate::gateway::Gateway;
 use crate::metrics::Notified;
-use crate::notified;
+use crate::notified::{self, Heard};
 use crate::patience::Patience;
 
 /// A network's body comes with its headers.
@@ -54,7 +56,9 @@ async fn notification(
         Problem::new(Code::BadSignature, unproven.why)
     })?;
     let with = (Trace::of(&parts.extensions), Patience::of(PATIENCE), Arc::new(place));
-    let taken = notified::take(&gateway, &name, notification, with).await;
+    let got = Got::Notification { headers: parts.headers, body: body.into() };
+    let raw = Raw { sent: None, got, at: Timestamp::now() };
+    let taken = notified::take(&gateway, &name, Heard { notification, raw }, with).await;
     count(if taken.is_ok() { "taken" } else { "not_taken" });
     if let Err(error) = &taken {
         tracing::info!(

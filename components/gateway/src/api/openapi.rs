@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use self::schemas::{date, id};
 use super::accounts::{ACCOUNTS, PAGE, PAGE_MAX};
+use super::events;
 use crate::gateway::Gateway;
 
 pub(super) async fn answer(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
@@ -104,10 +105,26 @@ fn paths(currency: &Value) -> Value {
             "get": operation("queryPayout", "What became of a payout.", &payout, None, &found("Payout")),
         },
     });
-    if let (Some(all), Value::Object(more)) = (paths.as_object_mut(), agreements()) {
-        all.extend(more);
+    if let Some(all) = paths.as_object_mut() {
+        all.extend(
+            [agreements(), stream()].into_iter().filter_map(|more| more.as_object().cloned()).flatten(),
+        );
     }
     paths
+}
+
+fn stream() -> Value {
+    let number = |least: i64, most: i64, usual: i64| json!({"type": "integer", "minimum": least, "maximum": most, "default": usual});
+    let after = json!({"type": "string", "pattern": "^([0-9]{1,9}-[0-9]{1,18})?$",
+        "description": "`next` of the page before."});
+    let pages =
+        [query("after", false, after), query("limit", false, number(1, events::PAGE_MAX, events::PAGE))];
+    json!({
+        "/v1/events": {
+            "get": operation("events", "What happened to the app's orders, in its order.", &pages, None,
+                &found("Events")),
+        },
+    })
 }
 
 fn agreements() -> Value {

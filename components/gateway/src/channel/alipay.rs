@@ -48,7 +48,7 @@ use super::credentials::{SetupError, parse, roots};
 use super::endpoint::DeniedNetworks;
 use super::notification::{Notification, Receipt, Unproven};
 use super::rsa::{PRIVATE_KEY, PUBLIC_KEY, SigningKey, VerifyingKey};
-use super::{Channel, Found, Kind, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
+use super::{Channel, Found, Kind, Outcome, Pay, PrepareError, Prepared, Repay, Sent, record};
 
 pub const QR: &str = "alipay-qr";
 
@@ -156,6 +156,7 @@ impl Alipay {
         let text = answer::verified(&answer.body, method, &self.network).filter(|_| status == 200);
         let text = text.map(std::borrow::Cow::into_owned);
         let text = text.ok_or_else(|| Silence::Unknown(format!("answer {status} does not verify")))?;
+        record::verified();
         let head = serde_json::from_slice(&text);
         let head = head.map_err(|_| Silence::Unknown("an answer that cannot be read".to_owned()))?;
         Ok(Verified { head, text })

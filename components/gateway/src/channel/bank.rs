@@ -29,7 +29,7 @@ use super::connection::{Answer, Connection, Silence};
 use super::credentials::{SetupError, identity, parse, roots};
 use super::endpoint::DeniedNetworks;
 use super::notification::{Notification, Unproven};
-use super::{Channel, Found, Kind, Outcome, Pay, Payout, PrepareError, Prepared, Repay, Sent};
+use super::{Channel, Found, Kind, Outcome, Pay, Payout, PrepareError, Prepared, Repay, Sent, record};
 
 pub const ACCOUNT: &str = "bank-account";
 
@@ -142,7 +142,10 @@ impl BankDirect {
         let answer = self.connection.send(request, trace).await?;
         let status = answer.status;
         match self.answered_at(&answer, nonce) {
-            Some(at) => Ok(Verified { status, at, body: answer.body }),
+            Some(at) => {
+                record::verified();
+                Ok(Verified { status, at, body: answer.body })
+            }
             None => Err(Silence::Unknown(format!("an answer {status} whose signature does not verify"))),
         }
     }

@@ -13,6 +13,7 @@ use snafu::ResultExt;
 use super::PrepareError;
 use super::credentials::{ClientSnafu, SetupError};
 use super::endpoint::{self, DeniedNetworks, reason};
+use super::record;
 use super::resolver::GuardedResolver;
 
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -83,9 +84,16 @@ impl Connection {
         SignedDuration::try_from(ANSWER_MAX).unwrap_or(SignedDuration::MAX)
     }
 
-    /// Sends a request once.
+    /// Sends a request once. Whoever keeps what passes is told.
     pub async fn send(&self, mut request: reqwest::Request, trace: Trace) -> Result<Answer, Silence> {
+        let sent = record::begin(&request);
         trace.put(request.headers_mut());
+        let answer = self.exchange(request).await;
+        record::end(sent, &answer);
+        answer
+    }
+
+    async fn exchange(&self, request: reqwest::Request) -> Result<Answer, Silence> {
         let mut response = match self.connect_and_send(request).await {
             Ok(response) => response,
             Err(error) if error.is_connect() => return Err(Silence::NotSent(reason(&error))),

@@ -22,7 +22,7 @@ use self::sign::{MerchantKey, NetworkKey};
 use super::connection::{Connection, Silence};
 use super::credentials::{SetupError, parse, roots};
 use super::endpoint::DeniedNetworks;
-use super::{Channel, Found, Outcome, Pay, Payout, PrepareError, Prepared, Repay, Sent};
+use super::{Channel, Found, Outcome, Pay, Payout, PrepareError, Prepared, Repay, Sent, record};
 
 /// The network refuses a request whose timestamp is further than this from its
 /// own clock.
@@ -93,7 +93,10 @@ impl Simulator {
     async fn exchange(&self, request: reqwest::Request, nonce: &str, trace: Trace) -> Exchanged {
         match self.connection.send(request, trace).await {
             Ok(answer) => match self.network.verify(&answer, nonce) {
-                Some(at) => Exchanged::Answer { status: answer.status, at, body: answer.body },
+                Some(at) => {
+                    record::verified();
+                    Exchanged::Answer { status: answer.status, at, body: answer.body }
+                }
                 None => {
                     let status = answer.status;
                     Exchanged::Unknown(format!("an answer {status} whose signature does not verify"))

@@ -14,6 +14,8 @@ mod time;
 #[cfg(test)]
 mod trials;
 
+pub(crate) use self::fields::pieces;
+
 use std::path::Path;
 use std::sync::Arc;
 

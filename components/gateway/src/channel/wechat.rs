@@ -32,7 +32,7 @@ use super::credentials::{SetupError, parse, roots};
 use super::endpoint::DeniedNetworks;
 use super::notification::{Notification, Receipt, Unproven};
 use super::rsa::{PRIVATE_KEY, PUBLIC_KEY, SigningKey, VerifyingKey};
-use super::{Channel, Found, Kind, Outcome, Pay, PrepareError, Prepared, Repay, Sent};
+use super::{Channel, Found, Kind, Outcome, Pay, PrepareError, Prepared, Repay, Sent, record};
 
 pub const NATIVE: &str = "wechat-native";
 pub const JSAPI: &str = "wechat-jsapi";
@@ -122,7 +122,10 @@ impl WechatPay {
     async fn exchange(&self, request: reqwest::Request, trace: Trace) -> Result<Verified, Silence> {
         let answer = self.connection.send(request, trace).await?;
         match self.network.verify(&answer.headers, &answer.body) {
-            Some(at) => Ok(Verified { status: answer.status, at, body: answer.body }),
+            Some(at) => {
+                record::verified();
+                Ok(Verified { status: answer.status, at, body: answer.body })
+            }
             None => {
                 let status = answer.status;
                 Err(Silence::Unknown(format!("an answer {status} whose signature does not verify")))

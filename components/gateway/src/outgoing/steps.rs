@@ -75,7 +75,7 @@ impl Outgoing {
             gateway.forget(Secret::Payee, row.1);
         }
         let waits = gateway.shares.waits();
-        let outcome = channel.client.send(prepared, trace).await;
+        let outcome = gateway.keeping(self.about(), channel.client.send(prepared, trace)).await;
         drop(waits);
         self.take(gateway, outcome.of(amount), patience).await
     }
@@ -156,9 +156,12 @@ impl Outgoing {
                 Self::Refund(_) | Self::Payout(_) => Kind::Payout,
             },
         };
-        let found = channel.client.query(&sent, trace).await;
+        let asking = channel.client.query(&sent, trace);
+        let client = channel.client.as_ref();
+        let is_news = |found: &Found| found.is_news(network_id) || found.is_never(client, &sent);
+        let found = gateway.asking(self.about(), asking, is_news).await;
         match found {
-            _ if found.is_never(channel.client.as_ref(), &sent) => {
+            _ if found.is_never(client, &sent) => {
                 // A network that said "processing" knew it: then this is a contradiction.
                 if network_id.is_some() {
                     tracing::error!(id = %row.1, table = ?row.0, "the network forgot what it knew");

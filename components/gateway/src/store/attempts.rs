@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
+use payplane_common::telemetry::chain;
 use serde_json::Value;
 use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::contradictions::Said;
-use super::{MissingSnafu, ReadSnafu, StateSnafu, Store, StoreError, one, optional, rows};
+use super::{MissingSnafu, ReadSnafu, StateSnafu, Store, StoreError, messages, one, optional, rows};
+use crate::channel::Details;
 use crate::decide::Kind;
+use crate::message::Messages;
 use crate::route::Decision;
 use crate::state::AttemptState;
 
@@ -90,12 +93,36 @@ pub struct Ending {
     pub code: Option<String>,
     pub action: Option<Value>,
     pub paid_minor: Option<i64>,
+    pub details: Details,
+    /// What passed between us and the network, where it is kept with this.
+    pub messages: Messages,
 }
 
 impl Ending {
     #[must_use]
     pub fn bare(status: AttemptState) -> Self {
-        Self { status, network_id: None, network_time: None, code: None, action: None, paid_minor: None }
+        Self {
+            status,
+            network_id: None,
+            network_time: None,
+            code: None,
+            action: None,
+            paid_minor: None,
+            details: Details::default(),
+            messages: Messages::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn with(self, messages: Messages) -> Self {
+        Self { messages, ..self }
+    }
+
+    /// Messages that say something else than is stored: what is asked again and again says the same
+    /// mostly.
+    #[must_use]
+    pub fn with_news(self, messages: Messages, stored: &Attempt) -> Self {
+        if self.status == stored.status { self } else { self.with(messages) }
     }
 
     /// By which number a network says it, too, where persons decided that it succeeded.
@@ -166,8 +193,23 @@ impl Store {
         row.as_ref().map_or(Ok(stored), Attempt::read)
     }
 
+    /// An outcome whose messages are refused is stored without them.
     async fn end_all(&self, all: Arc<Vec<Ended>>) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
-        end(&self.client().await?, &all).await
+        match end(&self.client().await?, &all).await {
+            Err(error)
+                if !error.is_transient()
+                    && let [(id, ending)] = all.as_slice() =>
+            {
+                if ending.messages.0.is_empty() {
+                    return Err(error);
+                }
+                let bare = (*id, ending.clone().with(Messages::default()));
+                let ended = end(&self.client().await?, &[bare]).await?;
+                self.note_unkept(&ending.messages, &chain(&error));
+                Ok(ended)
+            }
+            ended => ended,
+        }
     }
 
     /// Replaces what a posting is decided on by something newer, where it is older
@@ -233,19 +275,26 @@ async fn read_attempt<C: GenericClient>(client: &C, attempt_id: Uuid) -> Result<
     optional(client, "read an attempt", &sql, &[&attempt_id]).await
 }
 
-/// Ends those that may end so.
+/// Ends those that may end so, and keeps the messages of all.
 pub(super) async fn end<C: GenericClient>(
     client: &C,
     all: &[Ended],
 ) -> Result<Vec<(Uuid, Attempt)>, StoreError> {
+    let kept = messages::Columns::of(all.iter().flat_map(|(_, ending)| &ending.messages.0));
+    // A statement that keeps none asks for no right to.
+    let has_messages = all.iter().any(|(_, ending)| !ending.messages.0.is_empty());
+    let keep = if has_messages { format!(", kept AS ({})", messages::insert(12)) } else { String::new() };
     let sql = format!(
         "WITH held AS (SELECT attempt_id AS held_id FROM gateway.attempts
-            WHERE attempt_id = ANY ($1) ORDER BY attempt_id FOR UPDATE)
+            WHERE attempt_id = ANY ($1) ORDER BY attempt_id FOR UPDATE){keep}
          UPDATE gateway.attempts SET status = t.became, network_id = coalesce(t.by_network, network_id),
             network_time = coalesce(t.at, network_time), code = coalesce(t.with_code, code),
-            action = coalesce(t.to_do, action), paid_minor = t.paid, ended_at = CASE WHEN t.is_final THEN now() END
+            action = coalesce(t.to_do, action), paid_minor = t.paid, payer_minor = coalesce(t.by_payer, payer_minor),
+            settled_minor = coalesce(t.settled, settled_minor), ended_at = CASE WHEN t.is_final THEN now() END,
+            network_settlement_date = coalesce(t.settled_on, network_settlement_date)
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::bool[], $7::text[],
-            $8::jsonb[], $9::bigint[]) AS t(id, became, by_network, at, with_code, is_final, sources, to_do, paid)
+            $8::jsonb[], $9::bigint[], $10::bigint[], $11::bigint[], $12::date[]) AS t(id, became, by_network, at,
+            with_code, is_final, sources, to_do, paid, by_payer, settled, settled_on)
             JOIN held ON held_id = t.id
          WHERE attempt_id = t.id AND status = ANY (string_to_array(t.sources, ',')) RETURNING {COLUMNS}"
     );
@@ -260,7 +309,18 @@ pub(super) async fn end<C: GenericClient>(
         &all.iter().map(|(_, ending)| ending.action.as_ref()).collect::<Vec<_>>(),
         &all.iter().map(|(_, ending)| ending.paid_minor).collect::<Vec<_>>(),
     ];
-    let rows = rows(client, "store the outcomes of attempts", &sql, params).await?;
+    let details = all.iter().map(|(_, ending)| ending.details);
+    let (mut payer, mut settled, mut dates) = (vec![], vec![], vec![]);
+    for Details { payer_minor, settled_minor, settlement_date } in details {
+        payer.push(payer_minor);
+        settled.push(settled_minor);
+        dates.push(settlement_date);
+    }
+    let said: super::Params<'_> = &[&payer, &settled, &dates];
+    let kept = kept.params();
+    let kept = if has_messages { kept.as_slice() } else { &[] };
+    let params = [params, said, kept].concat();
+    let rows = rows(client, "store the outcomes of attempts", &sql, &params).await?;
     let read = |row| Attempt::read(row).map(|attempt| (attempt.attempt_id, attempt));
     rows.iter().map(read).collect()
 }

@@ -2,6 +2,7 @@
 //! any more.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::Serialize;
 use serde_json::Value;
 use snafu::ResultExt;
@@ -28,6 +29,14 @@ pub struct Decided {
     pub code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer_minor: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled_minor: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_settlement_date: Option<Date>,
     pub signed_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
@@ -69,7 +78,9 @@ impl Store {
 
     /// An order's attempts, oldest first: three at most.
     pub async fn decided(&self, order_id: Uuid) -> Result<Vec<Decided>, StoreError> {
-        let sql = "SELECT attempt_id, channel, status, code, network_id, signed_at, ended_at, decision
+        let sql =
+            "SELECT attempt_id, channel, status, code, network_id, network_time, payer_minor, settled_minor,
+                network_settlement_date, signed_at, ended_at, decision
             FROM gateway.attempts WHERE order_id = $1 ORDER BY ordinal";
         let rows = rows(&self.client().await?, "read an order's attempts", sql, &[&order_id]).await?;
         let read = |row: &tokio_postgres::Row| -> Result<Decided, tokio_postgres::Error> {
@@ -79,6 +90,10 @@ impl Store {
                 status: row.try_get("status")?,
                 code: row.try_get("code")?,
                 network_id: row.try_get("network_id")?,
+                network_time: row.try_get("network_time")?,
+                payer_minor: row.try_get("payer_minor")?,
+                settled_minor: row.try_get("settled_minor")?,
+                network_settlement_date: row.try_get("network_settlement_date")?,
                 signed_at: row.try_get("signed_at")?,
                 ended_at: row.try_get("ended_at")?,
                 decision: row.try_get("decision")?,

@@ -21,6 +21,7 @@ pub(super) fn all(currencies: &[String]) -> Value {
         "Refund": refund(),
         "Balance": balance(),
         "Statement": statement(),
+        "Events": events(),
         "PayoutRequest": payout_request(&currency),
         "Payout": payout(),
         "AgreementRequest": agreement_request(),
@@ -205,6 +206,23 @@ fn payout() -> Value {
         ("completedAt", time()),
     ];
     object(&required, &optional)
+}
+
+/// A page of what happened.
+fn events() -> Value {
+    let place = json!({"type": "string"});
+    let event = object(
+        &[
+            ("place", place.clone()),
+            ("eventId", uuid()),
+            ("kind", json!({"type": "string"})),
+            ("createdAt", time()),
+            ("data", json!({"type": "object"})),
+        ],
+        &[],
+    );
+    let events = json!({"type": "array", "items": event});
+    object(&[("events", events), ("next", place), ("more", json!({"type": "boolean"}))], &[])
 }
 
 /// By which a payment is made, in place of `payerId`.

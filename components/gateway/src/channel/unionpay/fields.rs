@@ -92,7 +92,7 @@ fn is_key(key: &str) -> bool {
 }
 
 /// Splits at every `&` that is in no bracket.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let (mut closing, mut is_value) = (None, false);
     text.split(move |char| {
         match (char, closing) {

@@ -7,7 +7,7 @@ use super::codes::{self, Refused, State};
 use super::fields::Fields;
 use super::request::{CURRENCY_CODE, Merchant, Service};
 use super::time;
-use crate::channel::{Kind, Outcome, Sent, storable};
+use crate::channel::{Details, Kind, Outcome, Sent, record, storable};
 
 pub(super) const PAYMENT: &str = "01";
 pub(super) const REFUND: &str = "04";
@@ -32,6 +32,7 @@ impl Merchant {
         let believed = |fields: Option<Fields<'a>>| fields.filter(|read| self.signer.verifies(read, now));
         let fields = believed(Fields::answer(text)).or_else(|| believed(Fields::form(text)));
         let fields = fields.ok_or_else(|| "an answer whose signature does not verify".to_owned())?;
+        record::verified();
         let ours = fields.is("merId", &self.mer_id)
             && fields.is("orderId", about.0)
             && fields.is("txnTime", &time::in_china(about.1));
@@ -117,7 +118,14 @@ fn succeeded(fields: &Fields<'_>) -> Outcome {
         trace.unwrap_or(from)
     });
     match (fields.get("queryId"), at, minor) {
-        (Some(id), Some(at), Some(minor)) => Outcome::succeeded(id, at, Some(minor)),
+        (Some(id), Some(at), Some(minor)) => {
+            let date = fields.get("settleDate").zip(requested_at);
+            Outcome::succeeded(id, at, Some(minor)).detailed(Details {
+                payer_minor: None,
+                settled_minor: fields.get("settleAmt").and_then(fen),
+                settlement_date: date.and_then(|(text, from)| time::of_settlement(text, from)),
+            })
+        }
         _ => unknown("a success without queryId, time or amount in CNY"),
     }
 }

@@ -1,6 +1,6 @@
 //! UnionPay's times: China's, without an offset, in whole seconds.
 
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::channel::china::zone;
@@ -25,6 +25,16 @@ pub(super) fn of_trace(text: &str, requested_at: Timestamp) -> Option<Timestamp>
     let least = requested_at.saturating_sub(BEHIND_MAX).unwrap_or(Timestamp::MIN);
     let years = [year.saturating_sub(1), year, year.saturating_add(1)];
     years.into_iter().filter_map(|year| with_year(year, text)).find(|at| *at >= least)
+}
+
+/// `settleDate`, `MMdd`: its year is that in which it follows the request.
+pub(super) fn of_settlement(text: &str, requested_at: Timestamp) -> Option<Date> {
+    let least = requested_at.saturating_sub(BEHIND_MAX).ok()?.to_zoned(zone()).date();
+    let two = |from: usize| text.get(from..from.saturating_add(2)).and_then(number);
+    let (month, day) = (i8::try_from(two(0)?).ok()?, i8::try_from(two(2)?).ok()?);
+    let years = [least.year(), least.year().saturating_add(1)];
+    let dates = years.into_iter().filter_map(|year| Date::new(year, month, day).ok());
+    dates.filter(|_| text.len() == 4).find(|date| *date >= least)
 }
 
 fn with_year(year: i16, text: &str) -> Option<Timestamp> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::channel::{Outcome, storable};
+use crate::channel::{Details, Outcome, storable};
 
 pub(super) const CURRENCY: &str = "CNY";
 
@@ -62,6 +62,7 @@ pub(super) struct Prepaid {
 struct Amount {
     total: Option<i64>,
     refund: Option<i64>,
+    payer_total: Option<i64>,
     currency: Option<String>,
 }
 
@@ -84,7 +85,9 @@ impl Transaction {
             // A payment that was refunded was paid.
             "SUCCESS" | "REFUND" => {
                 let total = self.amount.as_ref().and_then(|amount| amount.total);
+                let payer_minor = self.amount.as_ref().and_then(|amount| amount.payer_total);
                 succeeded(network_id, self.success_time, (total, self.amount.as_ref()))
+                    .detailed(Details { payer_minor, ..Details::default() })
             }
             "NOTPAY" | "USERPAYING" => {
                 Outcome::Processing { network_id: network_id.map(storable), action: None }

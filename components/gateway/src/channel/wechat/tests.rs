@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::channel::Details;
 use crate::channel::notification::About;
 use crate::channel::rsa::test_pair;
 
@@ -144,7 +145,8 @@ fn a_notification_is_believed_when_all_of_it_agrees() {
     let told = read(&good, &body).unwrap();
     assert_eq!((told.number.as_str(), told.about), (NUMBER, About::Payment));
     let at: Timestamp = "2026-11-30T01:00:00Z".parse().unwrap();
-    assert_eq!(told.outcome, Outcome::succeeded("42000001", at, Some(100)));
+    let details = Details { payer_minor: Some(100), ..Details::default() };
+    assert_eq!(told.outcome, Outcome::succeeded("42000001", at, Some(100)).detailed(details));
     // Another amount is for the order to refuse.
     assert!(matches!(told.outcome.of(yuan(99)), Outcome::Unknown { .. }));
 

@@ -7,7 +7,7 @@ use super::super::message::Looked;
 use super::super::request::service;
 use super::{MER_ID, NUMBER, Pairs, answer, by_digest, by_rsa, payment, refund, signed_at, with};
 use crate::channel::unionpay::sign::Hash;
-use crate::channel::{Found, Outcome};
+use crate::channel::{Details, Found, Outcome};
 
 fn common(txn_type: &'static str) -> Pairs<'static> {
     vec![
@@ -25,6 +25,12 @@ fn common(txn_type: &'static str) -> Pairs<'static> {
 /// The answer to a new order.
 pub(super) fn ordered(result: &'static str, value: &'static str) -> Pairs<'static> {
     with(common("01"), &[(result, value)])
+}
+
+/// What UnionPay settles, on the first of January.
+pub(super) fn settled(minor: i64) -> Details {
+    let date = jiff::civil::date(2026, 1, 1);
+    Details { settled_minor: Some(minor), settlement_date: Some(date), ..Details::default() }
 }
 
 /// The answer to a query of a payment.
@@ -106,9 +112,10 @@ fn a_refund_is_only_accepted_at_first() {
 fn a_success_has_id_amount_and_time() {
     let Looked::Said(State::Succeeded, told) = look(looked("00")) else { unreachable!() };
     let at = super::time::parse("20260101120107").unwrap();
-    assert_eq!(told, Outcome::succeeded("442401051450467846498", at, Some(1000)));
+    let paid = |at| Outcome::succeeded("442401051450467846498", at, Some(1000)).detailed(settled(900));
+    assert_eq!(told, paid(at));
     let Looked::Said(_, told) = look(with(looked("A6"), &[("traceTime", "")])) else { unreachable!() };
-    assert_eq!(told, Outcome::succeeded("442401051450467846498", signed_at(), Some(1000)));
+    assert_eq!(told, paid(signed_at()));
     for amount in
         ["0.01", "1", "1.1", "1.10", "1.101", "-1", "+1", "1e2", "00.10", " 1", "9999999999999", "１"]
     {

@@ -1,3 +1,4 @@
+use super::answers::settled;
 use super::{MER_ID, NUMBER, Pairs, answer, by_digest, by_rsa, form, with};
 use crate::channel::Outcome;
 use crate::channel::notification::About;
@@ -37,7 +38,7 @@ fn said(merchant: &Merchant, method: &str, pairs: Pairs<'_>) -> Option<(bool, Ou
 #[test]
 fn successes_are_told() {
     let at = super::time::parse("20260101120107").unwrap();
-    let success = Outcome::succeeded("782209081322060674028", at, Some(1000));
+    let success = Outcome::succeeded("782209081322060674028", at, Some(1000)).detailed(settled(1000));
     for (merchant, method) in
         [(by_rsa(), "01"), (by_digest(Hash::Sha256), "11"), (by_digest(Hash::Sm3), "12")]
     {

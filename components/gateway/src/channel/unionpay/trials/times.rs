@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::time::{in_china, of_trace, parse};
+use super::super::time::{in_china, of_settlement, of_trace, parse};
 
 #[test]
 fn times_are_chinas() {
@@ -32,11 +32,26 @@ fn a_trace_has_the_year_in_which_it_follows_its_request() {
     }
 }
 
+#[test]
+fn a_settlement_has_the_year_in_which_it_follows_its_request() {
+    for (requested, text, date) in [
+        ("20260317150838", "0318", Some("2026-03-18")),
+        ("20261231235959", "0101", Some("2027-01-01")),
+        ("20270101000001", "1231", Some("2026-12-31")),
+        ("20260317150838", "0317150", None),
+        ("20260317150838", "1301", None),
+        ("20260317150838", "", None),
+    ] {
+        let told = of_settlement(text, parse(requested).unwrap()).map(|date| date.to_string());
+        assert_eq!(told.as_deref(), date, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn whole_seconds_come_back(seconds in 0_i64..4_000_000_000, odd in "\\PC{0,16}") {
         let at = super::Timestamp::from_second(seconds).unwrap();
         prop_assert_eq!(parse(&in_china(at)), Some(at));
-        let _ = (parse(&odd), of_trace(&odd, at));
+        let _ = (parse(&odd), of_trace(&odd, at), of_settlement(&odd, at));
     }
 }
