@@ -17,6 +17,8 @@ use crate::networks::SOON;
 use crate::payout_stage::bank;
 use crate::secrets::nowhere;
 
+/// Agreements that are made until enough answers to commits are lost.
+const ROUNDS_MAX: i64 = 40;
 /// The bank's window of 70 s, and the resolver's longest interval.
 const WINDOW_CLOSED: Duration = Duration::from_secs(140);
 
@@ -237,10 +239,18 @@ async fn an_agreements_commit_whose_answer_is_lost_is_asked_for_again() -> Resul
     let postgres = stack.postgres.connect("postgres").await?;
     standby(&postgres, "nobody").await?;
     let lost: Lost = std::sync::Mutex::default();
+    let commits =
+        || -> u32 { seen(&lost).iter().filter(|(query, _)| query.contains("COMMIT")).map(|(_, n)| *n).sum() };
+    let mut rounds = 0;
     tokio::select! {
         stopped = lose(&postgres, &lost) => stopped?,
         done = async {
-            for round in 0..12 {
+            // How many are met depends on what else waits for the standby.
+            for round in 0..ROUNDS_MAX {
+                if round >= 12 && commits() >= 20 {
+                    break;
+                }
+                rounds += 1;
                 let number = format!("r{round}");
                 active(&app, &number).await?;
                 let paid = pay(&app, &by_agreement(&number, 10_000 + round, &number)).await?;
@@ -252,12 +262,10 @@ async fn an_agreements_commit_whose_answer_is_lost_is_asked_for_again() -> Resul
         } => done?,
     }
     standby(&postgres, "").await?;
-    let commits =
-        seen(&lost).iter().filter(|(query, _)| query.contains("COMMIT")).map(|(_, n)| *n).sum::<u32>();
-    ensure!(commits >= 20, "too few commits were lost: {lost:?}");
+    ensure!(commits() >= 20, "too few commits were lost: {lost:?}");
     for kind in ["agreement.active", "agreement.ended"] {
         let sql = format!("SELECT count(*) FROM gateway.outbox WHERE kind = '{kind}'");
-        assert_eq!(stack.count(&sql).await?, 12, "{kind}");
+        assert_eq!(stack.count(&sql).await?, rounds, "{kind}");
     }
     stack.check_channel("bankdirect", "BankDirect").await
 }
