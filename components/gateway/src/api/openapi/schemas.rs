@@ -57,7 +57,12 @@ fn pay_request(currency: &Value) -> Value {
     ];
     let mut request = closed(object(&required, &optional));
     let both = json!({"payerId": {"type": "string"}, "agreement": {"type": "object"}});
-    request["not"] = json!({"required": ["payerId", "agreement"], "properties": both});
+    let asked = json!({"type": "object", "required": ["accountNumber"]});
+    let device = json!({"deviceId": {"type": "string"}, "agreement": asked});
+    request["not"] = json!({"anyOf": [
+        {"required": ["payerId", "agreement"], "properties": both},
+        {"required": ["deviceId", "agreement"], "properties": device},
+    ]});
     request
 }
 
