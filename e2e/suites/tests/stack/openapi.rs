@@ -29,8 +29,8 @@ async fn the_api_is_what_its_document_says() -> Result<()> {
     let ran = ran.await.context("e2e/openapi/openapi.sh")?;
     let said = String::from_utf8_lossy(&ran.stdout);
     ensure!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
-    // It got as far as the networks.
-    for (what, least) in [("orders", 5), ("refunds", 1)] {
+    // It got as far as the networks: one order was there before. How many it makes varies.
+    for (what, least) in [("orders", 2), ("refunds", 1)] {
         let count = stack.count(&format!("SELECT count(*) FROM gateway.{what}")).await?;
         ensure!(count >= least, "{count} {what}");
     }
