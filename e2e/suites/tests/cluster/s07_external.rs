@@ -32,7 +32,7 @@ fn logins(owner: &str) {
 fn logins_with(owner: &str, ledger: &str) {
     secret(
         "bank-logins",
-        json!({"payplane_owner": owner, "ledger": ledger, "gateway": "of-gateway", "payplane_vault": "of-vault"}),
+        json!({"payplane_owner": owner, "ledger": ledger, "gateway": "of-gateway", "payplane_vault": "of-payplane_vault"}),
     );
 }
 
