@@ -173,10 +173,10 @@ impl DataKeys {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn keys(bytes: &[u8]) -> DataKeys {
+    pub(crate) fn keys(bytes: &[u8]) -> DataKeys {
         let lines: Vec<_> = bytes.iter().map(|byte| STANDARD.encode([*byte; 32])).collect();
         DataKeys::parse(&lines.join("\n")).unwrap()
     }

@@ -133,15 +133,8 @@ impl Gateway {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-
     use super::*;
-
-    fn keys(bytes: &[u8]) -> DataKeys {
-        let lines: Vec<_> = bytes.iter().map(|byte| STANDARD.encode([*byte; 32])).collect();
-        DataKeys::parse(&lines.join("\n")).unwrap()
-    }
+    use crate::data_key::tests::keys;
 
     #[test]
     fn a_secret_is_its_owners_and_survives_a_change_of_keys() {

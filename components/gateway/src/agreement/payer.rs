@@ -95,17 +95,11 @@ fn usable(found: Option<Agreement>, request: &PayRequest) -> Result<Agreement, P
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-
     use super::*;
+    use crate::data_key::tests::keys;
 
     #[test]
     fn an_account_is_known_by_the_same_and_by_no_other() {
-        let keys = |bytes: &[u8]| {
-            let lines: Vec<_> = bytes.iter().map(|byte| STANDARD.encode([*byte; 32])).collect();
-            DataKeys::parse(&lines.join("\n")).unwrap()
-        };
         let one = known_as(&keys(&[1]), "6222020200112233445");
         assert_eq!(one, known_as(&keys(&[1]), "6222020200112233445"));
         assert_ne!(one, known_as(&keys(&[1]), "6222020200112233446"));
