@@ -26,7 +26,7 @@ pub struct Component {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub replicas: Option<i32>,
-    /// CPU and memory of each pod. Left out: 50m and 64Mi are kept free, 256Mi is the limit.
+    /// CPU and memory of each pod. Left out: 50m and 64Mi are kept free, 256Mi is the limit. It works with as many threads as it asks for CPUs, rounded up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 }

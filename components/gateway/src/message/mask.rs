@@ -90,6 +90,10 @@ fn plain<'a>(text: &'a str, holds: Holds, with: With) -> Cow<'a, str> {
     if form::decoded(text).is_some_and(|plain| hides(&plain, holds, with)) {
         return Cow::Borrowed(HIDDEN);
     }
+    // Nothing so short is a number, however it is written.
+    if text.len() < digits::DIGITS_MIN {
+        return Cow::Borrowed(text);
+    }
     match digits::masked(text, holds) {
         Cow::Borrowed(text) => encoded::masked(text, with),
         Cow::Owned(text) => Cow::Owned(encoded::masked(&text, with).into_owned()),

@@ -24,7 +24,9 @@ impl Process {
         let child = Command::new(binary()?)
             .args(args)
             .env_remove("RUST_LOG")
+            // As the operator sets them for a pod that asks for a CPU or less.
             .env("MIMALLOC_PURGE_DELAY", "1000")
+            .env("TOKIO_WORKER_THREADS", "1")
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)

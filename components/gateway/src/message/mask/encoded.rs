@@ -10,6 +10,9 @@ use super::{HIDDEN, With, hides};
 const TOKEN_MIN: usize = 18;
 
 pub(super) fn masked(text: &str, with: With) -> Cow<'_, str> {
+    if text.len() < TOKEN_MIN {
+        return Cow::Borrowed(text);
+    }
     let mut masked: Option<String> = None;
     let mut done = 0;
     let mut rest = text;
@@ -44,44 +47,44 @@ fn is_hidden(token: &str, with: With) -> bool {
     let bytes = token.as_bytes();
     let from = |at: usize| bytes.get(at..).unwrap_or_default();
     !is_own(token)
-        && ((0..2).any(|at| says(|| of_hex(from(at)), with))
-            || (0..4).any(|at| says(|| of_base64(from(at)), with)))
+        && ((0..2).any(|at| says(&of_hex(from(at)), with))
+            || (0..4).any(|at| says(&of_base64(from(at)), with)))
 }
 
 /// Does it stand for a number, or for something that is coded once more or has names, perhaps
 /// between what stands for nothing? Mostly nothing in it can be read, and it is not looked at again.
-fn says<I: Iterator<Item = u8>>(plain: impl Fn() -> I, with: With) -> bool {
+fn says(plain: &[u8], with: With) -> bool {
     let mut readable = 0_usize;
-    let is_long = |byte: u8| {
+    let is_long = |byte: &u8| {
         readable = if is_readable(byte) { readable.saturating_add(1) } else { 0 };
         readable >= DIGITS_MIN
     };
-    if !plain().any(is_long) {
+    if !plain.iter().any(is_long) {
         return false;
     }
-    let plain: Vec<u8> = plain().collect();
     let hides = |part: &[u8]| {
         let text = std::str::from_utf8(part).ok().filter(|text| text.len() >= DIGITS_MIN);
         text.is_some_and(|text| hides(text, Holds::Text, with))
     };
-    hides(&plain) || plain.split(|byte| !is_readable(*byte)).any(hides)
+    hides(plain) || plain.split(|byte| !is_readable(byte)).any(hides)
 }
 
-fn is_readable(byte: u8) -> bool {
-    (b' '..=b'~').contains(&byte)
+fn is_readable(byte: &u8) -> bool {
+    (b' '..=b'~').contains(byte)
 }
 
 /// What pairs of hexadecimal digits stand for; what is none breaks a number.
-fn of_hex(text: &[u8]) -> impl Iterator<Item = u8> {
+fn of_hex(text: &[u8]) -> Vec<u8> {
     let half = |byte: u8| char::from(byte).to_digit(16);
-    text.chunks_exact(2).map(move |pair| {
+    let byte = |pair: &[u8]| {
         let [high, low] = pair else { return 0 };
         let value = half(*high).zip(half(*low)).map(|(high, low)| high << 4 | low);
         value.and_then(|value| u8::try_from(value).ok()).unwrap_or_default()
-    })
+    };
+    text.chunks_exact(2).map(byte).collect()
 }
 
-fn of_base64(text: &[u8]) -> impl Iterator<Item = u8> {
+fn of_base64(text: &[u8]) -> Vec<u8> {
     let six = |byte: &u8| match byte {
         b'A'..=b'Z' => u32::from(byte.wrapping_sub(b'A')),
         b'a'..=b'z' => u32::from(byte.wrapping_sub(b'a').wrapping_add(26)),
@@ -89,7 +92,8 @@ fn of_base64(text: &[u8]) -> impl Iterator<Item = u8> {
         b'+' | b'-' => 62,
         _ => 63,
     };
-    text.chunks(4).flat_map(move |four| {
+    let mut plain = Vec::with_capacity(text.len());
+    for four in text.chunks(4) {
         let bits = four.iter().fold(0_u32, |bits, byte| bits << 6 | six(byte));
         // A last part of two or three stands for one or two bytes.
         let bits = match four.len() {
@@ -97,6 +101,7 @@ fn of_base64(text: &[u8]) -> impl Iterator<Item = u8> {
             3 => bits << 6,
             _ => bits,
         };
-        bits.to_be_bytes().into_iter().skip(1).take(four.len().saturating_sub(1))
-    })
+        plain.extend_from_slice(bits.to_be_bytes().get(1..four.len()).unwrap_or_default());
+    }
+    plain
 }

@@ -1,5 +1,8 @@
 //! What fields hold, by the names that networks give them.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
@@ -130,18 +133,33 @@ const ID: &[&str] = &[
     "signature",
 ];
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Secret,
+    NoPerson,
+    Certificate,
+    Id,
+}
+
+static KNOWN: LazyLock<HashMap<&str, Known>> = LazyLock::new(|| {
+    let of = |names: &'static [&'static str], known| names.iter().map(move |name| (*name, known));
+    let all =
+        of(ID, Known::Id).chain(of(CERTIFICATE, Known::Certificate)).chain(of(NO_PERSON, Known::NoPerson));
+    all.chain(of(SECRET, Known::Secret)).collect()
+});
+
 /// What the field of this name holds; one that is not known is as what it stands in.
 pub(super) fn holds(name: &str, within: Holds, also: &[&str]) -> Holds {
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|char| char.to_ascii_lowercase()).collect();
-    let is_in = |names: &[&str]| names.contains(&plain.as_str());
+    let known = KNOWN.get(plain.as_str());
     let ends_in = |ends: &[&str]| ends.iter().any(|end| plain.ends_with(end));
     match within {
-        _ if is_in(SECRET) || is_in(also) => Holds::Secret,
-        _ if ends_in(SECRET_ENDS) && !is_in(NO_PERSON) => Holds::Secret,
+        _ if known == Some(&Known::Secret) || also.contains(&plain.as_str()) => Holds::Secret,
+        _ if known != Some(&Known::NoPerson) && ends_in(SECRET_ENDS) => Holds::Secret,
         Holds::Secret => Holds::Secret,
-        _ if is_in(CERTIFICATE) => Holds::Certificate,
-        _ if is_in(ID) || ends_in(ID_ENDS) => Holds::Id,
+        _ if known == Some(&Known::Certificate) => Holds::Certificate,
+        _ if known == Some(&Known::Id) || ends_in(ID_ENDS) => Holds::Id,
         other => other,
     }
 }
