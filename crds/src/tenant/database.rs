@@ -47,7 +47,8 @@ pub struct ManagedDatabase {
     pub resources: Option<Resources>,
     /// PostgreSQL settings, e.g. `max_connections: "300"`. Only settings of size
     /// and speed are allowed, none that weakens durability; the field reference
-    /// lists them. At most 32.
+    /// lists them. At most 32. Left out: `max_connections` 100, `shared_buffers` 64MB,
+    /// `default_statistics_target` 10.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "parameters::schema")]
     #[x_kube(validation = Rule::new(parameters::rule()).message(parameters::MESSAGE))]

@@ -22,6 +22,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("max_wal_size", "16GB"),
     ("checkpoint_timeout", "15min"),
     ("wal_compression", "lz4"),
+    // As the operator has it.
+    ("default_statistics_target", "10"),
     ("wal_keep_size", "16GB"),
 ];
 const LOADERS: u64 = 4;

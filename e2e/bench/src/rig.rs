@@ -21,6 +21,8 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("min_wal_size", "16GB"),
     ("checkpoint_timeout", "15min"),
     ("wal_compression", "lz4"),
+    // As the operator has it.
+    ("default_statistics_target", "10"),
 ];
 
 pub(crate) struct Rig {

@@ -22,6 +22,8 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("min_wal_size", "2GB"),
     ("checkpoint_timeout", "15min"),
     ("wal_compression", "lz4"),
+    // As the operator has it.
+    ("default_statistics_target", "10"),
 ];
 /// What the statements of a payment cost, for `--statements`.
 const STATEMENTS: (&str, &str) = ("shared_preload_libraries", "pg_stat_statements");

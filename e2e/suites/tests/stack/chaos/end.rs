@@ -62,6 +62,20 @@ impl Refund {
     }
 }
 
+/// What a network took and no order could have.
+#[derive(Debug, Deserialize)]
+pub(super) struct Surplus {
+    pub(super) attempt_id: Uuid,
+    pub(super) order_id: Uuid,
+    pub(super) channel: String,
+    pub(super) reason: String,
+    pub(super) amount_minor: i64,
+    pub(super) status: String,
+    pub(super) suspense_transaction_id: Option<Uuid>,
+    pub(super) refund_id: Uuid,
+    pub(super) refund_transaction_id: Option<Uuid>,
+}
+
 /// A line of a transaction: account and amount, debits above zero.
 pub(super) type Lines = BTreeMap<String, i64>;
 
@@ -89,6 +103,7 @@ pub(super) struct End {
     pub(super) orders: HashMap<String, Order>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) refunds: Vec<Refund>,
+    pub(super) surpluses: Vec<Surplus>,
     pub(super) booked: Vec<Booked>,
     pub(super) taken: Vec<Taken>,
     pub(super) told: BTreeMap<Uuid, Notification>,
@@ -121,6 +136,7 @@ impl End {
             orders,
             attempts: rows(&postgres, attempts).await?,
             refunds: rows(&postgres, "SELECT * FROM gateway.refunds").await?,
+            surpluses: rows(&postgres, "SELECT * FROM gateway.surpluses").await?,
             booked: rows(&postgres, booked).await?,
             taken: serde_json::from_value(stage.record().await?.into()).context("the networks' record")?,
             told: stage.receiver.taken(),
@@ -135,9 +151,13 @@ impl End {
         let orders = self.orders.values().filter(|order| order.status == PaymentStatus::Processing);
         let orders = orders.filter(|order| is_long || !self.waits(order));
         let orders = orders.map(|order| format!("order {}", order.order_number));
+        let waits = |id, status: &str, channel: &str| self.refund_waits((id, status, channel), is_long);
         let refunds = self.refunds.iter().filter(|refund| !refund.is_final());
-        let refunds = refunds.filter(|refund| !self.refund_waits(refund, is_long));
-        orders.chain(refunds.map(|refund| format!("refund {refund:?}"))).collect()
+        let refunds = refunds.filter(|refund| !waits(refund.refund_id, &refund.status, &refund.channel));
+        let surpluses = self.surpluses.iter().filter(|surplus| surplus.status != "Refunded");
+        let surpluses = surpluses.filter(|one| !waits(one.refund_id, &one.status, &one.channel));
+        let refunds = refunds.map(|refund| format!("refund {refund:?}"));
+        orders.chain(refunds).chain(surpluses.map(|surplus| format!("{surplus:?}"))).collect()
     }
 
     /// "Not found" ends a payment once the network can take it no more: 65 s after it was
@@ -154,9 +174,9 @@ impl End {
 
     /// A refund likewise; one that never reached Alipay or UnionPay waits for a day
     /// (docs/channels.md), in the long form too.
-    fn refund_waits(&self, refund: &Refund, is_long: bool) -> bool {
-        let a_day = matches!(refund.channel.as_str(), "alipay" | "unionpay");
-        refund.status == "Sending" && (a_day || !is_long) && !self.has_taken(refund.refund_id)
+    fn refund_waits(&self, (refund_id, status, channel): (Uuid, &str, &str), is_long: bool) -> bool {
+        let a_day = matches!(channel, "alipay" | "unionpay");
+        status == "Sending" && (a_day || !is_long) && !self.has_taken(refund_id)
     }
 
     fn has_taken(&self, number: Uuid) -> bool {

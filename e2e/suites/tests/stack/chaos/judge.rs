@@ -4,6 +4,7 @@
 mod books;
 mod merchant;
 mod networks;
+mod surpluses;
 
 use std::collections::BTreeMap;
 
@@ -41,11 +42,14 @@ pub(super) fn agree(record: &[Exchange], end: &End, form: &Form) -> Result<()> {
     merchant::judge(record, end, &mut findings);
     networks::judge(end, &mut findings);
     books::judge(end, &mut findings);
+    surpluses::judge(end, &mut findings);
     let waiting = end.orders.values().filter(|order| order.status == PaymentStatus::Processing).count()
-        + end.refunds.iter().filter(|refund| !refund.is_final()).count();
+        + end.refunds.iter().filter(|refund| !refund.is_final()).count()
+        + end.surpluses.iter().filter(|surplus| surplus.status != "Refunded").count();
     println!(
-        "figure: chaos_orders={} orders, {} in the networks' record, {} transactions, {} notifications",
+        "figure: chaos_orders={} orders, {} surpluses, {} in the networks' record, {} transactions, {} notifications",
         end.orders.len(),
+        end.surpluses.len(),
         end.taken.len(),
         end.booked.len(),
         end.told.len()

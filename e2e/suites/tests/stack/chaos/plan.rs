@@ -30,8 +30,11 @@ pub(super) enum Twice {
 /// than a minute to end, no effect and no answer.
 const CARD: [i64; 5] = [9001, 9002, 9004, 9006, 9007];
 const CARD_WITHOUT: [i64; 2] = [9003, 9005];
-/// The same of the others; and notifications lost, told often, contradicted, late.
-const OTHER: [i64; 9] = [9001, 9002, 9004, 9006, 9007, 9009, 9010, 9011, 9012];
+/// The same of the others; and notifications lost, told often, contradicted, late; and one who
+/// pays more.
+const OTHER: [i64; 10] = [9001, 9002, 9004, 9006, 9007, 9009, 9010, 9011, 9012, PAID_MORE];
+/// Its payer pays a cent more, which no order can have.
+pub(super) const PAID_MORE: i64 = 9014;
 const NEVER_PAID: i64 = 9008;
 
 fn chance(random: &mut Random, of_hundred: u64) -> bool {

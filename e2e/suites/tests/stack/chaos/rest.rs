@@ -70,7 +70,7 @@ pub(super) async fn come_to_rest(stage: &Stage, caller: &Caller, record: &Path, 
 /// intervals of half a minute. Nothing else is changed.
 async fn hasten(stage: &Stage) -> Result<()> {
     let postgres = stage.postgres.lock().await.connect("postgres").await?;
-    let all = ["orders", "refunds"].map(|table| {
+    let all = ["orders", "refunds", "surpluses"].map(|table| {
         format!("UPDATE gateway.{table} SET next_check_at = now() WHERE next_check_at > now() + interval '1 second';")
     });
     let told =

@@ -11,6 +11,7 @@ use super::super::stage::MERCHANT;
 use super::{DOUBLED, Findings, MISSING, UNEXPLAINED, WRONG};
 
 const FEE: &str = "income:fee";
+const SUSPENSE: &str = "suspense:long";
 
 pub(super) fn judge(end: &End, findings: &mut Findings) {
     let due = due(end);
@@ -63,6 +64,17 @@ fn due(end: &End) -> BTreeMap<String, (Lines, Option<Uuid>)> {
         if refund.status == "Failed" {
             due.insert(format!("refund-reversal:{}", refund.refund_id), (lines(-amount), None));
         }
+    }
+    for surplus in &end.surpluses {
+        let lines =
+            |minor: i64| Lines::from([(receivable(&surplus.channel), minor), (SUSPENSE.to_owned(), -minor)]);
+        let mut must = |event: &str, minor: i64, id: Option<Uuid>| {
+            if id.is_some() {
+                due.insert(format!("{event}:{}", surplus.attempt_id), (lines(minor), id));
+            }
+        };
+        must("surplus", surplus.amount_minor, surplus.suspense_transaction_id);
+        must("surplus-refund", -surplus.amount_minor, surplus.refund_transaction_id);
     }
     due
 }

@@ -149,6 +149,10 @@ fn due(end: &End) -> HashSet<String> {
     }
     let numbers: HashMap<Uuid, &String> =
         end.orders.values().map(|o| (o.order_id, &o.order_number)).collect();
+    for surplus in end.surpluses.iter().filter(|surplus| surplus.status == "Refunded") {
+        let (number, minor) = (&numbers[&surplus.order_id], surplus.amount_minor);
+        due.insert(format!("payment.returned \"{number}\" null {minor} null"));
+    }
     for refund in end.refunds.iter().filter(|refund| refund.is_final()) {
         let kind = if refund.status == "Succeeded" { "refund.succeeded" } else { "refund.failed" };
         let order = numbers.get(&refund.order_id).map_or("", |number| number.as_str());

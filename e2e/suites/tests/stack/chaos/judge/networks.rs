@@ -14,7 +14,11 @@ pub(super) fn judge(end: &End, findings: &mut Findings) {
     let refunds: HashMap<Uuid, &Refund> =
         end.refunds.iter().map(|refund| (refund.refund_id, refund)).collect();
     let (mut paid, mut repaid): (HashMap<Uuid, u32>, HashMap<Uuid, u32>) = Default::default();
-    for taken in end.taken.iter().filter(|taken| taken.state == "Succeeded") {
+    let is_surplus = |taken: &Taken| {
+        end.surpluses.iter().any(|one| [one.attempt_id, one.refund_id].contains(&taken.number))
+    };
+    let succeeded = end.taken.iter().filter(|taken| taken.state == "Succeeded");
+    for taken in succeeded.filter(|taken| !is_surplus(taken)) {
         if taken.kind == "Refund" {
             let Some(refund) = refunds.get(&taken.number) else {
                 findings.note(UNEXPLAINED, true, || format!("nobody's refund: {taken:?}"));
