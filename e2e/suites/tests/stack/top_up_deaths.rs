@@ -94,8 +94,9 @@ async fn dies(stack: &mut Stack, held: Option<Client>) -> Result<()> {
 async fn ends(stack: &mut Stack, number: &str, has: i64) -> Result<()> {
     let end = ended(&stack.app_of(1, 1)?, &format!("bankdirect-{number}"), SOON).await?;
     ensure!((end.status, end.fee_minor) == (Succeeded, Some(0)), "{end:?}");
+    stack.gateways[0].restart().await?;
     ensure!(stack.wallet("u-1").await? == has);
-    stack.gateways[0].restart().await
+    Ok(())
 }
 
 async fn given_back_by_another(stack: &mut Stack) -> Result<()> {
@@ -116,6 +117,7 @@ async fn given_back_by_another(stack: &mut Stack) -> Result<()> {
     dies(stack, Some(held)).await?;
     ensure!(asked.await.context("the caller")?.is_err(), "nobody answered him");
     ensure!(refunded(&app, order, &refund("r1", AMOUNT)).await?.status == Succeeded);
+    stack.gateways[0].restart().await?;
     ensure!(stack.wallet("u-2").await? == 0, "once");
-    stack.gateways[0].restart().await
+    Ok(())
 }
