@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use payplane_client::call::App;
 use payplane_client::message::PaymentStatus::{Failed, Succeeded};
+use payplane_client::message::RefundRequest;
 use serde_json::{Value, json};
 
 use crate::agreement_stage::{ACCOUNT, HOLDER, active, by_agreement, pay};
@@ -155,7 +156,7 @@ async fn who_takes_no_top_ups_is_asked_for_none() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wallet_is_filled_by_an_agreement_and_after_persons_decided() -> Result<()> {
-    let stack = stack_with(&NETWORKS[3..]).await?;
+    let mut stack = stack_with(&NETWORKS[3..]).await?;
     let app = stack.app("app1", 2)?;
     active(&app, "a1").await?;
     let mut order = by_agreement("agreed", 12_800, "a1");
@@ -166,6 +167,18 @@ async fn a_wallet_is_filled_by_an_agreement_and_after_persons_decided() -> Resul
         json!({"date": DATE, "number": "a2", "accountNumber": ACCOUNT, "accountName": HOLDER});
     ensure!(code(pay(&app, &order).await) == "InvalidField", "not by one that is asked for with it");
     ensure!(stack.count("SELECT count(*) FROM gateway.agreements").await? == 1);
+
+    // Its network gives nothing back any more: no account is paid in its place.
+    let mut channel = NETWORKS[3].channel(&stack)?;
+    channel["refundDays"] = 0.into();
+    stack.configure_channels(&[channel])?;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let (payee_account, payee_name) = (Some(ACCOUNT.into()), Some(HOLDER.into()));
+    let transfer = RefundRequest { payee_account, payee_name, ..refund("late", 1_000) };
+    for late in [refund("late", 1_000), transfer] {
+        ensure!(code(app.refund(DATE, "agreed", &late).await) == "NoChannel");
+    }
+    ensure!(stack.count("SELECT count(*) FROM gateway.refunds").await? == 0);
 
     // Never answered: two persons say that it was paid.
     let silent = top_up(&NETWORKS[3], "silent", 19_003, "u-1")?;
