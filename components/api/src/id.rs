@@ -83,6 +83,10 @@ id!(
     /// An agreement's number, unique per app and agreement date; the app chooses it.
     AgreementNumber, "agreement number", 64
 );
+id!(
+    /// A customer with a wallet, by the apps' name for him; the ledger's accounts bear it.
+    CustomerId, "customer", 64
+);
 
 #[cfg(test)]
 mod tests {

@@ -87,7 +87,7 @@ const KEPT_PLANS: &str = "-c plan_cache_mode=force_generic_plan";
 
 /// What this release knows. The database keeps from others what they would take for something
 /// else.
-const KNOWS: &str = "-c payplane.knows=transfers,decisions,vault";
+const KNOWS: &str = "-c payplane.knows=transfers,decisions,vault,top-ups";
 
 /// Opens a pool of at most `size` connections. Nothing is connected yet.
 pub fn pool(

@@ -28,6 +28,7 @@ mod strict;
 mod surpluses;
 mod terminals;
 mod terms;
+mod wallets;
 pub mod wire;
 
 use axum::body::Bytes;

@@ -196,6 +196,10 @@ pub trait Channel: Send + Sync {
     fn prepare_payout(&self, _payout: &Payout<'_>) -> Result<Prepared, PrepareError> {
         Err(PrepareError { why: "this network pays nothing out".to_owned() })
     }
+    /// Does it take payments that fill a customer's wallet?
+    fn takes_top_ups(&self) -> bool {
+        false
+    }
     /// Its agreements that an account be debited, where its kind has some.
     fn agreements(&self) -> Option<&dyn Agreements> {
         None

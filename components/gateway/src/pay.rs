@@ -61,10 +61,10 @@ impl Asked {
         self.terms.as_ref()?.exceeded(channel, self.amount)
     }
 
-    fn govern(&self, decision: Decision, method: &str) -> Decision {
+    fn govern(&self, decision: Decision, order: &Order) -> Decision {
         match &self.terms {
-            Some(terms) => terms.govern(decision, (method, self.amount)),
-            None => decision,
+            Some(terms) if !order.is_top_up() => terms.govern(decision, (&order.method, self.amount)),
+            _ => decision,
         }
     }
 }
@@ -103,11 +103,13 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
         amount: request.amount,
         on: new.stored_date,
         agreed: agreed.as_ref().map(|agreed| agreed.channel.as_str()),
+        top_up: new.top_up_customer.is_some(),
     };
     let routes = route::choose(&settings.value, (&gateway.breakers, &gateway.rates), &asked);
     if routes.is_empty() {
-        let refusal =
-            Problem::new(Code::NoChannel, "no enabled channel has this merchant, method, currency and limit");
+        let and = if asked.top_up { ", and takes top-ups" } else { "" };
+        let detail = format!("no enabled channel has this merchant, method, currency and limit{and}");
+        let refusal = Problem::new(Code::NoChannel, detail);
         return known_or(gateway, caller, &new, refusal).await;
     }
 
@@ -172,8 +174,7 @@ impl Gateway {
                 reached.push(limit);
                 break;
             }
-            let (decision, times) =
-                (asked.govern(decision.after(&reached), &order.method), (trace, patience));
+            let (decision, times) = (asked.govern(decision.after(&reached), &order), (trace, patience));
             match self.call_channel(&settings.value, (&order, asked, &question), &decision, times).await? {
                 Called::NotBegun => {}
                 Called::Over => is_over = true,
@@ -405,6 +406,7 @@ fn validate(
         created_at: now,
         expires_at: now.saturating_add(request.expires_in()).unwrap_or(Timestamp::MAX),
         terminal: request.terminal.clone(),
+        top_up_customer: request.top_up.as_ref().map(ToString::to_string),
     })
 }
 

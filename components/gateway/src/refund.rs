@@ -93,6 +93,11 @@ async fn way(
     let Some(days) = channel.refund_days else { return Ok(None) };
     let made = settings.calendar.date(order.created_at);
     let is_over = is_over(days, made, settings.calendar.date(Timestamp::now()));
+    if order.is_top_up() {
+        // A wallet's money goes back the way it came, or stays.
+        let detail = format!("channel {name} gives nothing back any more, and a top-up is not transferred");
+        return if is_over { Err(Problem::new(Code::NoChannel, detail)) } else { Ok(None) };
+    }
     let Some(payee) = &request.payee else {
         let late = if days == 0 { String::new() } else { format!(" later than {days} days after a payment") };
         let why = format!("is required: channel {name} gives nothing back{late}");

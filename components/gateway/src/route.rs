@@ -43,6 +43,8 @@ pub struct Asked<'a> {
     pub on: Date,
     /// The channel of the agreement by which it is made.
     pub agreed: Option<&'a str>,
+    /// Does it fill a wallet? Nobody pays a fee for that.
+    pub top_up: bool,
 }
 
 /// A channel that can take it.
@@ -98,7 +100,7 @@ pub fn choose(
     let explanation = json!({ "candidates": explained, "order": order });
     let decided = fit.iter().map(|candidate| Decision {
         channel: candidate.channel.name.clone(),
-        fee_minor: candidate.fee.minor(),
+        fee_minor: if asked.top_up { 0 } else { candidate.fee.minor() },
         config_hash: settings.hash.clone(),
         config_epoch: settings.epoch_signed(),
         explanation: explanation.clone(),
@@ -172,6 +174,9 @@ fn candidate(
         if !channel.client.signs() {
             return Err("AgreementsMissing");
         }
+    }
+    if asked.top_up && !channel.client.takes_top_ups() {
+        return Err("TopUpsMissing");
     }
     let (method, amount) = (asked.method, asked.amount);
     let rules = channel.method(method).ok_or("MethodMissing")?;

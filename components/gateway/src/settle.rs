@@ -88,7 +88,7 @@ pub async fn finish(
     Ok(patience.keep(|| gateway.store.fail_order(order.order_id, code)).await?)
 }
 
-/// Posts the sale and marks the order as succeeded.
+/// Posts the sale, or the top-up, and marks the order as succeeded.
 async fn book(
     gateway: &Gateway,
     order: &Order,
@@ -136,12 +136,15 @@ async fn post_sale(
                 let newer = gateway.settings_from(epoch_min).await;
                 let newer = newer.ok_or(SettleError::OldConfig { epoch_min })?;
                 let amount = amount(order)?;
-                let decision = route::decide_again(
+                let mut decision = route::decide_again(
                     &newer.value,
                     &attempt.channel,
                     (&order.method, amount, order.stored_date),
                     attempt.fee_minor,
                 );
+                if order.is_top_up() {
+                    decision.fee_minor = 0;
+                }
                 let least = i64::try_from(epoch_min).unwrap_or(i64::MAX);
                 attempt = patience.keep(|| gateway.store.decide_again(&attempt, &decision, least)).await?;
             }

@@ -46,7 +46,7 @@ pub async fn begin(
     let settings = gateway.settings();
     let who = (asked.merchant_id.as_str(), asked.method.as_str());
     let no_channel = |why: String| Problem::new(Code::NoChannel, format!("no channel takes it: {why}"));
-    let order = new.as_created(new.stored_date);
+    let order = new.as_created(Some(new.stored_date));
     let takes =
         |channel: &ChannelSettings| !gateway.routes(&settings.value, &order, &channel.name).is_empty();
     let channel =
@@ -178,6 +178,7 @@ impl Gateway {
             amount,
             on: order.stored_date,
             agreed: Some(channel),
+            top_up: order.is_top_up(),
         };
         route::choose(settings, (&self.breakers, &self.rates), &asked)
     }

@@ -50,6 +50,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V33__gateway_stream",
     "V34__gateway_terms",
     "V35__gateway_sign_and_pay",
+    "V36__gateway_top_ups",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+#[path = "migrate/old_rows.rs"]
+mod old_rows;
+
 use payplane_api::config::{Environment, MigrateConfig, MigrateReport};
 use payplane_api::currency::Currency;
 use payplane_migrate::{Args, MigrateError, migrate};

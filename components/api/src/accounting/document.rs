@@ -14,7 +14,7 @@ const HEAD: &str = "# Accounting
 How each event is booked: generated from the posting table in `components/api/src/accounting`; `UPDATE=1 cargo test --workspace --test accounting` writes it anew.
 Amounts are whole minor units of one currency. The accounting date is that of the moment in column *date*, by the tenant's time zone and cut-off, or the earliest day that is
 not closed. The key date is the day on which the caller first stored what the key names, kept with it and sent on every retry. A line that moves nothing is left out.
-The gateway books sales, refunds, surpluses and payouts today, and what of them failed; that a payout arrived, settlement, disputes and reconciliation will be booked by the same table.
+The gateway books sales, top-ups over networks, refunds, surpluses and payouts today, and what of them failed; that a payout arrived, settlement, disputes and reconciliation will be booked by the same table.
 
 ## Accounts
 

@@ -86,6 +86,13 @@ events! {
         at "the bank's booking", key "payout-returned:<bank line>", "Days later the money came back: the account was closed, for example.";
     TOP_UP = "top-up" ("top-up"), [debit(BankClient, Amount), credit(Wallet, Amount)],
         at "the bank's booking", key "top-up:<bank line>", "A customer filled his wallet.";
+    WALLET_TOP_UP = "top-up over a network" ("wallet-top-up"), [debit(ChannelReceivable, Amount), credit(Wallet, Amount)],
+        at "the network's time of the payment", key "wallet-top-up:<order>",
+        "A customer filled his wallet by a payment: the network owes us the amount, and all of it is his.";
+    WALLET_TOP_UP_REFUND = "top-up refunded" ("refund" of "top-up over a network"), [debit(Wallet, Amount), credit(ChannelReceivable, Amount)],
+        at "the request for it", key "refund:<refund>", "The network gives it back, out of what the wallet still has.";
+    WALLET_TOP_UP_REFUND_FAILED = "top-up refund failed" ("reversal" of "top-up refunded"), [debit(ChannelReceivable, Amount), credit(Wallet, Amount)],
+        at "the request for it", key "refund-reversal:<refund>", "The network declined: the wallet has it again.";
     CHARGEBACK = "chargeback received" ("chargeback" of "sale"), [debit(Dispute, Amount), credit(ChannelReceivable, Amount)],
         at "the network's notice", key "chargeback:<dispute>", "The network took the money back, whatever the merchant still has.";
     DISPUTED_FROZEN = "disputed money frozen" ("freeze"), [debit(MerchantAvailable, Amount), credit(MerchantFrozen, Amount)],

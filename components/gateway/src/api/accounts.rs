@@ -112,7 +112,7 @@ async fn of_caller(gateway: &Gateway, caller: &Caller, merchant: String) -> Resu
 }
 
 /// The ledger has few connections for reading, and the operator's probe needs them, too.
-fn place(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
+pub(super) fn place(gateway: &Gateway) -> Result<SemaphorePermit<'_>, Problem> {
     let place = gateway.book_reads.try_acquire();
     place.map_err(|_| Problem::overloaded("too many read the books at this moment"))
 }
@@ -126,7 +126,7 @@ fn field(account: &str, minor: i64) -> (String, Value) {
 }
 
 /// What is there and not held, with what is committed and not sealed yet.
-fn present(balance: &Balance) -> i64 {
+pub(super) fn present(balance: &Balance) -> i64 {
     let held = balance.held_minor.saturating_add(balance.provisional_held_minor);
     balance.balance_minor.saturating_add(balance.provisional_minor).saturating_sub(held)
 }

@@ -25,6 +25,7 @@ use super::path::Path;
 use super::payouts;
 use super::problem::{Code, Problem};
 use super::signed::{IsBounded, verified};
+use super::wallets;
 use super::wire::{PayRequest, Payment, RefundRequest, RefundView};
 use crate::gateway::{Caller, Gateway};
 use crate::metrics::{Call, InFlight};
@@ -44,6 +45,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route(&format!("{order}/refunds/{{refund_number}}"), get(query_refund))
         .route("/v1/merchants/{merchant_id}/balance", get(accounts::balance))
         .route("/v1/merchants/{merchant_id}/statement", get(accounts::statement))
+        .route("/v1/wallets/{customer}/balance", get(wallets::balance))
         .route("/v1/payouts", post(payouts::pay_out))
         .route("/v1/payouts/{order_date}/{payout_number}", get(payouts::query))
         .route("/v1/agreements", post(agreements::sign))

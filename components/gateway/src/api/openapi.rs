@@ -29,7 +29,7 @@ pub fn document(currencies: &[String]) -> Value {
         "info": {
             "title": "payplane gateway",
             "version": "v1",
-            "description": "Payments, refunds, payouts, agreements and their states. Amounts are whole minor units. \
+            "description": "Payments, top-ups, refunds, payouts, agreements and their states. Amounts are whole minor units. \
                 Unknown, repeated, missing and ill-typed fields are refused by name.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -107,10 +107,23 @@ fn paths(currency: &Value) -> Value {
     });
     if let Some(all) = paths.as_object_mut() {
         all.extend(
-            [agreements(), stream()].into_iter().filter_map(|more| more.as_object().cloned()).flatten(),
+            [agreements(), wallets(), stream()]
+                .into_iter()
+                .filter_map(|more| more.as_object().cloned())
+                .flatten(),
         );
     }
     paths
+}
+
+fn wallets() -> Value {
+    json!({
+        "/v1/wallets/{customer}/balance": {
+            "get": operation("walletBalance",
+                "What the books hold for a customer whose wallet the app has filled, at this moment, by currency.",
+                &[path("customer", id(64))], None, &found("WalletBalance")),
+        },
+    })
 }
 
 fn stream() -> Value {
@@ -193,7 +206,7 @@ fn responses() -> Value {
         "400": problem("A field is not valid; `field` says which."),
         "401": problem("The signature, its key, its time or its nonce."),
         "403": problem("The app may not do that: it is suspended, closed, or not bound to this merchant."),
-        "404": problem("This app has no such order, refund, payout, agreement or merchant."),
+        "404": problem("This app has no such order, refund, payout, agreement, merchant or wallet."),
         "409": problem("The number is another request's."),
         "422": problem("It is well-formed, and refused."),
         "500": problem("It went wrong on our side; it is logged."),

@@ -138,7 +138,7 @@ impl Code {
             Self::WrongCode => "The bank sent the payer another code",
             Self::NoEndpoint => "The app has no notification address",
             Self::RefundExceedsPayment => "Refunds would exceed the payment",
-            Self::InsufficientBalance => "The merchant's balance does not cover it",
+            Self::InsufficientBalance => "The balance does not cover it",
             Self::Overloaded => "Too busy, or a part is away: try again with the same request",
             Self::DatabaseUnreachable => "The database does not answer",
             Self::DatabaseReadOnly => "The database takes no writes",

@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use payplane_api::id::{AgreementNumber, MerchantId, OrderNumber, RefundNumber};
+use payplane_api::id::{AgreementNumber, CustomerId, MerchantId, OrderNumber, RefundNumber};
 use payplane_api::money::Money;
 use serde::Serialize;
 use serde_json::Value;
@@ -48,6 +48,8 @@ pub struct PayRequest {
     pub expires_in_seconds: Option<i16>,
     /// Where it is made, and what that terminal says of itself.
     pub terminal: Option<Claim>,
+    /// Whose wallet it fills.
+    pub top_up: Option<CustomerId>,
 }
 
 /// An agreement, as its app named it.
@@ -96,6 +98,7 @@ impl PayRequest {
             device_id: name(&mut fields, "deviceId")?,
             expires_in_seconds: fields.optional_number("expiresInSeconds", EXPIRES_IN_SECONDS)?,
             terminal: terminals::claim(&mut fields)?,
+            top_up: top_up(&mut fields)?,
         };
         payplane_api::id::check("method", &request.method, 32)
             .map_err(|e| Problem::field("method", e.to_string()))?;
@@ -106,10 +109,14 @@ impl PayRequest {
         if request.agreement.is_some() && request.payer_id.is_some() {
             return Err(Problem::field("payerId", "the agreement says who pays: leave it out"));
         }
-        if request.device_id.is_some() && request.agreement.as_ref().is_some_and(|name| name.owner.is_some())
-        {
+        let signs = request.agreement.as_ref().is_some_and(|name| name.owner.is_some());
+        if request.device_id.is_some() && signs {
             let why = "is kept nowhere until the agreement holds: leave it out where one is asked for";
             return Err(Problem::field("deviceId", why));
+        }
+        if request.top_up.is_some() && signs {
+            let why = "is not paid by an agreement that is asked for with it: sign that first, then name it";
+            return Err(Problem::field("topUp", why));
         }
         fields.end()?;
         Ok(request)
@@ -144,6 +151,7 @@ impl PayRequest {
             parts.extend(["terminal", &claim.terminal_id, &claim.serial_number, &claim.acquirer_code]);
             parts.extend([claim.credit_code.as_str(), &claim.settlement_account, &claim.location]);
         }
+        parts.extend(self.top_up.iter().flat_map(|customer| ["topUp", customer.as_str()]));
         hash(&parts)
     }
 
@@ -152,6 +160,14 @@ impl PayRequest {
     pub fn expires_in(&self) -> SignedDuration {
         SignedDuration::from_secs(self.expires_in_seconds.map_or(EXPIRES_IN_DEFAULT, i64::from))
     }
+}
+
+fn top_up(fields: &mut Fields) -> Result<Option<CustomerId>, Problem> {
+    let Some(mut inner) = fields.optional_object("topUp")? else { return Ok(None) };
+    let customer = inner.id("customer").and_then(|customer| inner.end().map(|()| customer));
+    customer
+        .map(Some)
+        .map_err(|problem| Problem { field: problem.field.map(|field| format!("topUp.{field}")), ..problem })
 }
 
 /// Somebody else's name for a payer or a device.
@@ -239,7 +255,8 @@ pub struct Payment {
     config_hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     config_epoch: Option<i64>,
-    settlement_date: Date,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settlement_date: Option<Date>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ledger_transaction_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -254,6 +271,13 @@ pub struct Payment {
     action: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     terminal_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_up: Option<TopUp>,
+}
+
+#[derive(Debug, Serialize)]
+struct TopUp {
+    customer: String,
 }
 
 impl From<Order> for Payment {
@@ -280,6 +304,7 @@ impl From<Order> for Payment {
             expires_at: order.expires_at,
             action: order.action.filter(|_| order.status == OrderState::Processing),
             terminal_id: order.terminal_id,
+            top_up: order.top_up_customer.map(|customer| TopUp { customer }),
         }
     }
 }
@@ -368,6 +393,31 @@ mod tests {
             let refused = PayRequest::parse(bad.as_bytes()).unwrap_err();
             assert_eq!(refused.field.as_deref(), Some(field), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_top_up_says_whose_wallet_it_fills() {
+        let plain = parse(BODY).unwrap();
+        let with = |top_up: &str| BODY.replacen('{', &format!("{{\"topUp\":{top_up},"), 1);
+        let first = parse(&with("{\"customer\":\"u-1\"}")).unwrap();
+        assert_eq!(first.top_up.as_ref().map(CustomerId::as_str), Some("u-1"));
+        assert_eq!(parse(&with("null")).unwrap(), plain);
+        let other = parse(&with("{\"customer\":\"u-2\"}")).unwrap();
+        assert!(first.hash() != plain.hash() && first.hash() != other.hash());
+        let long = format!("{{\"customer\":\"{}\"}}", "u".repeat(65));
+        for (bad, field) in [
+            ("{}", "topUp.customer"),
+            ("{\"customer\":null}", "topUp.customer"),
+            ("{\"customer\":\"a:b\"}", "topUp.customer"),
+            (long.as_str(), "topUp.customer"),
+            ("{\"customer\":\"u\",\"amountMinor\":1}", "topUp.amountMinor"),
+            ("\"u-1\"", "topUp"),
+        ] {
+            assert_eq!(parse(&with(bad)).unwrap_err().field.as_deref(), Some(field), "{bad}");
+        }
+        let owner = "\"a1\",\"accountNumber\":\"6222\",\"accountName\":\"Li\"";
+        let signing = with("{\"customer\":\"u-1\"}").replacen("\"a1\"", owner, 1);
+        assert_eq!(parse(&signing).unwrap_err().field.as_deref(), Some("topUp"));
     }
 
     #[test]

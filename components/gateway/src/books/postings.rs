@@ -15,7 +15,8 @@ use crate::store::orders::Order;
 use crate::store::refunds::Refund;
 
 fn who<'a>(order: &'a Order, channel: &'a str) -> Who<'a> {
-    Who { merchant: &order.merchant_id, channel, ..Who::default() }
+    let customer = order.top_up_customer.as_deref().unwrap_or_default();
+    Who { merchant: &order.merchant_id, channel, customer }
 }
 
 fn of(amount: i64) -> Amounts {
@@ -28,14 +29,19 @@ pub fn merchant_account(merchant: &str, currency: &str) -> AccountSpec {
     Account::MerchantPending.spec(Who { merchant, ..Who::default() }, currency)
 }
 
-/// The accounts that a sale touches.
+/// The accounts that a sale or a top-up touches.
 #[must_use]
 pub fn sale_accounts(order: &Order, attempt: &Attempt) -> Vec<AccountSpec> {
-    let accounts = [Account::ChannelReceivable, Account::MerchantPending, Account::FeeIncome];
-    accounts.map(|account| account.spec(who(order, &attempt.channel), &order.currency)).into()
+    let accounts: &[_] = if order.is_top_up() {
+        &[Account::ChannelReceivable, Account::Wallet]
+    } else {
+        &[Account::ChannelReceivable, Account::MerchantPending, Account::FeeIncome]
+    };
+    let spec = |account: &Account| account.spec(who(order, &attempt.channel), &order.currency);
+    accounts.iter().map(spec).collect()
 }
 
-/// A sale. Tax on the fee comes with its rules.
+/// A sale, or a top-up: of that there is no fee. Tax on the fee comes with its rules.
 pub fn sale(order: &Order, attempt: &Attempt) -> Result<PostRequest, BooksError> {
     let amounts = Amounts { fee: attempt.fee_minor, ..of(order.amount_minor) };
     let moved_at = attempt.network_time.unwrap_or(order.created_at);
@@ -44,14 +50,16 @@ pub fn sale(order: &Order, attempt: &Attempt) -> Result<PostRequest, BooksError>
         reference("attempt", Store::number(attempt.attempt_id)),
     ];
     references.extend(attempt.network_id.iter().map(|id| reference("network", id.clone())));
+    let event = if order.is_top_up() { &events::WALLET_TOP_UP } else { &events::SALE };
+    let (due_date, calendar_version) = due(order);
     Ok(PostRequest {
         identity: Some(sale_identity(order)),
-        kind: events::SALE.kind.to_owned(),
-        entries: events::SALE.entries(who(order, &attempt.channel), amounts, &order.currency)?,
+        kind: event.kind.to_owned(),
+        entries: event.entries(who(order, &attempt.channel), amounts, &order.currency)?,
         references,
         effective_time: moved_at.to_string(),
-        due_date: order.settlement_date.to_string(),
-        calendar_version: unsigned(order.calendar_version),
+        due_date,
+        calendar_version,
         config_epoch: unsigned(attempt.config_epoch),
         ..PostRequest::default()
     })
@@ -64,16 +72,24 @@ pub fn refund_accounts(order: &Order, refund: &Refund) -> Vec<AccountSpec> {
     refund.is_transferred().then(transit).into_iter().collect()
 }
 
-/// A refund: the merchant gives back the amount; the fee is kept.
+/// A refund: the merchant gives back the amount, and the fee is kept; of a top-up the wallet
+/// gives it back.
 pub fn refund(order: &Order, refund: &Refund, epoch: u64) -> Result<PostRequest, BooksError> {
-    let event = if refund.is_transferred() { &events::REFUND_PENDING_BY_TRANSFER } else { &events::REFUND };
+    let event = match (order.is_top_up(), refund.is_transferred()) {
+        (true, _) => &events::WALLET_TOP_UP_REFUND,
+        (false, true) => &events::REFUND_PENDING_BY_TRANSFER,
+        (false, false) => &events::REFUND,
+    };
     of_refund(event, (order, refund, epoch), "refund", sale_identity(order))
 }
 
 /// The reversal of a refund that the network declined.
 pub fn refund_reversal(order: &Order, refund: &Refund, epoch: u64) -> Result<PostRequest, BooksError> {
-    let event =
-        if refund.is_transferred() { &events::REFUND_TRANSFER_FAILED } else { &events::REFUND_FAILED };
+    let event = match (order.is_top_up(), refund.is_transferred()) {
+        (true, _) => &events::WALLET_TOP_UP_REFUND_FAILED,
+        (false, true) => &events::REFUND_TRANSFER_FAILED,
+        (false, false) => &events::REFUND_FAILED,
+    };
     of_refund(event, (order, refund, epoch), "refund-reversal", refund_identity("refund", refund))
 }
 
@@ -83,6 +99,7 @@ fn of_refund(
     key: &str,
     original: Identity,
 ) -> Result<PostRequest, BooksError> {
+    let (due_date, calendar_version) = due(order);
     Ok(PostRequest {
         identity: Some(refund_identity(key, refund)),
         kind: event.kind.to_owned(),
@@ -90,8 +107,8 @@ fn of_refund(
         references: refund_references(order, refund),
         effective_time: refund.created_at.to_string(),
         // It takes back what is due then.
-        due_date: order.settlement_date.to_string(),
-        calendar_version: unsigned(order.calendar_version),
+        due_date,
+        calendar_version,
         original: Some(original),
         config_epoch,
         ..PostRequest::default()
@@ -131,7 +148,14 @@ pub fn probe(fingerprint: &str, key_date: Date, at: Timestamp, epoch: u64) -> [P
 }
 
 fn sale_identity(order: &Order) -> Identity {
-    identity(order.stored_date, format!("sale:{}", order.order_id))
+    let of = if order.is_top_up() { "wallet-top-up" } else { "sale" };
+    identity(order.stored_date, format!("{of}:{}", order.order_id))
+}
+
+/// When the merchant's share is due, and by which calendar; a wallet's money never is.
+fn due(order: &Order) -> (String, u64) {
+    let due = |date: Date| (date.to_string(), unsigned(order.calendar_version));
+    order.settlement_date.map(due).unwrap_or_default()
 }
 
 fn refund_identity(prefix: &str, refund: &Refund) -> Identity {

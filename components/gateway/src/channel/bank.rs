@@ -286,6 +286,10 @@ impl Channel for BankDirect {
         self.confirm_payment(sent, code, trace).boxed()
     }
 
+    fn takes_top_ups(&self) -> bool {
+        true
+    }
+
     fn agreements(&self) -> Option<&dyn Agreements> {
         Some(self)
     }

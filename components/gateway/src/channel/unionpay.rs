@@ -190,6 +190,10 @@ impl Channel for UnionPay {
         ending::closed_at(sent)
     }
 
+    fn takes_top_ups(&self) -> bool {
+        true
+    }
+
     fn read_notification(&self, _headers: &HeaderMap, body: &[u8]) -> Result<Notification, Unproven> {
         self.merchant.notified(body)
     }

@@ -16,8 +16,9 @@ use crate::channel::{Channel, Found, Outcome, Pay, PrepareError, Prepared, Repay
 mod agreements;
 mod fees;
 mod payouts;
+mod top_ups;
 
-/// A network that nobody calls here. Does it pay out, and have agreements?
+/// A network that nobody calls here. Does it pay out, take top-ups, and have agreements?
 struct Nobody(bool);
 
 impl Channel for Nobody {
@@ -40,6 +41,9 @@ impl Channel for Nobody {
         unreachable!()
     }
     fn pays_out(&self) -> bool {
+        self.0
+    }
+    fn takes_top_ups(&self) -> bool {
         self.0
     }
     fn signs(&self) -> bool {
@@ -97,6 +101,7 @@ fn asked(order: u128, minor: i64) -> Asked<'static> {
         amount: cny(minor),
         on,
         agreed: None,
+        top_up: false,
     }
 }
 

@@ -39,22 +39,24 @@ impl Store {
             "WITH asked AS (SELECT t.*, m.settlement_days FROM unnest($1::uuid[], $2::text[], $3::date[], $4::text[],
                     $5::bytea[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::date[],
                     $12::text[], $13::bigint[], $14::timestamptz[], $15::timestamptz[], $16::text[], $17::bytea[],
-                    $18::timestamptz[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[])
+                    $18::timestamptz[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[],
+                    $26::text[])
                 AS t(order_id, app_id, order_date, order_number, request_hash, merchant_id, method, amount_minor,
                     currency, description, stored_date, dates, calendar_version, created_at, expires_at, nonce,
                     digest, nonce_expires_at, terminal_id, serial_number, acquirer_code, credit_code,
-                    settlement_account, location)
+                    settlement_account, location, top_up_customer)
                 {ADMITTED}),
              fresh AS (INSERT INTO gateway.nonces (app_id, nonce, request_digest, expires_at)
                 SELECT app_id, nonce, digest, nonce_expires_at FROM asked ORDER BY app_id, nonce
                 ON CONFLICT DO NOTHING RETURNING app_id, nonce, request_digest),
              made AS (INSERT INTO gateway.orders (order_id, app_id, order_date, order_number, request_hash, merchant_id,
                 method, amount_minor, currency, description, stored_date, settlement_date, calendar_version,
-                created_at, expires_at, next_check_at, terminal_id)
+                created_at, expires_at, next_check_at, terminal_id, top_up_customer)
              SELECT a.order_id, a.app_id, a.order_date, a.order_number, a.request_hash, a.merchant_id, a.method,
-                a.amount_minor, a.currency, a.description, a.stored_date, (a.dates::date[])[a.settlement_days + 1],
+                a.amount_minor, a.currency, a.description, a.stored_date,
+                CASE WHEN a.top_up_customer IS NULL THEN (a.dates::date[])[a.settlement_days + 1] END,
                 a.calendar_version, a.created_at, a.expires_at, now() + $19 * interval '1 second',
-                a.terminal_id
+                a.terminal_id, a.top_up_customer
              FROM asked a JOIN fresh f ON f.app_id = a.app_id AND f.nonce = a.nonce AND f.request_digest = a.digest
              ORDER BY a.app_id, a.order_date, a.order_number
              ON CONFLICT DO NOTHING RETURNING order_id, settlement_date, merchant_id, stored_date)
@@ -94,6 +96,7 @@ impl Store {
             &terminals().map(|t| t.map(|t| t.credit_code.as_str())).collect::<Vec<_>>(),
             &terminals().map(|t| t.map(|t| t.settlement_account.as_str())).collect::<Vec<_>>(),
             &terminals().map(|t| t.map(|t| t.location.as_str())).collect::<Vec<_>>(),
+            &orders().map(|o| o.top_up_customer.as_deref()).collect::<Vec<_>>(),
         ];
         let held: super::Params<'_> = &[params[1], params[5], params[19]];
         let created = self.under("create orders", (HOLD, held), (&sql, params)).await?;

@@ -25,7 +25,7 @@ use crate::terms::InForce;
 pub(super) const COLUMNS: &str = "order_id, app_id, order_date, order_number, request_hash, merchant_id, method,
     amount_minor, currency, stored_date, settlement_date, calendar_version, status, channel, fee_minor,
     config_hash, config_epoch, ledger_transaction_id, failure_code, refund_reserved_minor, refunded_minor, created_at,
-    completed_at, description, expires_at, action, terminal_id";
+    completed_at, description, expires_at, action, terminal_id, top_up_customer";
 
 /// An order as it is stored.
 #[derive(Clone, Debug)]
@@ -40,8 +40,9 @@ pub struct Order {
     pub amount_minor: i64,
     pub currency: String,
     pub stored_date: Date,
-    /// When the merchant's share is due, and the config epoch whose calendar says so.
-    pub settlement_date: Date,
+    /// When the merchant's share is due, and the config epoch whose calendar says so. Of a top-up
+    /// nothing is.
+    pub settlement_date: Option<Date>,
     pub calendar_version: i64,
     pub status: OrderState,
     pub channel: Option<String>,
@@ -61,9 +62,17 @@ pub struct Order {
     pub action: Option<Value>,
     /// The terminal that it was made at.
     pub terminal_id: Option<String>,
+    /// Whose wallet it fills.
+    pub top_up_customer: Option<String>,
 }
 
 impl Order {
+    /// Is what is paid a customer's, rather than the merchant's?
+    #[must_use]
+    pub fn is_top_up(&self) -> bool {
+        self.top_up_customer.is_some()
+    }
+
     pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
         let read = || -> Result<(Self, String), tokio_postgres::Error> {
             let order = Self {
@@ -94,6 +103,7 @@ impl Order {
                 expires_at: row.try_get("expires_at")?,
                 action: row.try_get("action")?,
                 terminal_id: row.try_get("terminal_id")?,
+                top_up_customer: row.try_get("top_up_customer")?,
             };
             Ok((order, row.try_get("status")?))
         };
@@ -129,12 +139,13 @@ pub struct NewOrder {
     pub expires_at: Timestamp,
     /// What the terminal says of itself.
     pub terminal: Option<Claim>,
+    pub top_up_customer: Option<String>,
 }
 
 impl NewOrder {
     /// The order that it becomes, with the date that its merchant's terms chose.
     #[must_use]
-    pub fn as_created(&self, settlement_date: Date) -> Order {
+    pub fn as_created(&self, settlement_date: Option<Date>) -> Order {
         Order {
             order_id: self.order_id,
             app_id: self.app_id.clone(),
@@ -163,6 +174,7 @@ impl NewOrder {
             expires_at: self.expires_at,
             action: None,
             terminal_id: self.terminal.as_ref().map(|claim| claim.terminal_id.clone()),
+            top_up_customer: self.top_up_customer.clone(),
         }
     }
 }
@@ -199,9 +211,10 @@ impl Store {
         let sql = format!(
             "INSERT INTO gateway.orders (order_id, app_id, order_date, order_number, request_hash,
                 merchant_id, method, amount_minor, currency, description, stored_date, settlement_date,
-                calendar_version, created_at, next_check_at, expires_at, terminal_id)
-             SELECT $1, t.app_id, $3, $4, $5, t.merchant_id, $7, $8, $9, $10, $11, ($12::date[])[m.settlement_days + 1],
-                $13, $14, now() + $15 * interval '1 second', $16, t.terminal_id
+                calendar_version, created_at, next_check_at, expires_at, terminal_id, top_up_customer)
+             SELECT $1, t.app_id, $3, $4, $5, t.merchant_id, $7, $8, $9, $10, $11,
+                CASE WHEN $23::text IS NULL THEN ($12::date[])[m.settlement_days + 1] END,
+                $13, $14, now() + $15 * interval '1 second', $16, t.terminal_id, $23
              FROM (SELECT $2::text AS app_id, $6::text AS merchant_id, $17::text AS terminal_id,
                 $18::text AS serial_number, $19::text AS acquirer_code, $20::text AS credit_code,
                 $21::text AS settlement_account, $22::text AS location) t
@@ -235,6 +248,7 @@ impl Store {
                 &terminal(|t| &t.credit_code),
                 &terminal(|t| &t.settlement_account),
                 &terminal(|t| &t.location),
+                &new.top_up_customer,
             ],
         )
         .await?;
@@ -383,7 +397,7 @@ async fn find<C: deadpool_postgres::GenericClient>(
 }
 
 pub(super) fn event<'a>(kind: &'static str, order: &'a Order) -> Event<'a> {
-    let payload = json!({
+    let mut payload = json!({
         "orderId": order.order_id,
         "appId": order.app_id,
         "orderDate": order.order_date,
@@ -399,5 +413,8 @@ pub(super) fn event<'a>(kind: &'static str, order: &'a Order) -> Event<'a> {
         "failureCode": order.failure_code,
         "completedAt": order.completed_at,
     });
+    if let Some(customer) = &order.top_up_customer {
+        payload["topUp"] = json!({"customer": customer});
+    }
     Event { kind, app: &order.app_id, subject: order.order_id, payload }
 }

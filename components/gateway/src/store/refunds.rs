@@ -242,7 +242,7 @@ pub(super) async fn told<C: deadpool_postgres::GenericClient>(
     };
     let sums = format!(
         "UPDATE gateway.orders SET {sum} WHERE order_id = $1
-         RETURNING app_id, order_date, order_number, merchant_id, currency"
+         RETURNING app_id, order_date, order_number, merchant_id, currency, top_up_customer"
     );
     let params: super::Params<'_> = &[&refund.order_id, &refund.amount_minor];
     let order = one(client, "keep the sums of an order", &sums, params).await?;
@@ -252,7 +252,7 @@ pub(super) async fn told<C: deadpool_postgres::GenericClient>(
 
 /// Whom to tell of a refund that has ended, and what.
 fn event(order: &Row, refund: &Refund) -> Result<(String, serde_json::Value), tokio_postgres::Error> {
-    let payload = json!({
+    let mut payload = json!({
         "refundId": refund.refund_id,
         "orderId": refund.order_id,
         "appId": order.try_get::<_, String>("app_id")?,
@@ -265,6 +265,9 @@ fn event(order: &Row, refund: &Refund) -> Result<(String, serde_json::Value), to
         "status": refund.status,
         "failureCode": refund.failure_code,
     });
+    if let Some(customer) = order.try_get::<_, Option<String>>("top_up_customer")? {
+        payload["topUp"] = json!({"customer": customer});
+    }
     Ok((order.try_get("app_id")?, payload))
 }
 

@@ -54,6 +54,14 @@ impl Store {
         row.try_get(0).context(ReadSnafu)
     }
 
+    /// May the app read a customer's wallet? It is Active, and has filled it.
+    pub async fn has_filled(&self, app: &str, customer: &str) -> Result<bool, StoreError> {
+        let sql = "SELECT EXISTS (SELECT FROM gateway.filled_wallets w JOIN gateway.apps p USING (app_id)
+                WHERE w.app_id = $1 AND w.customer = $2 AND p.status = 'Active')";
+        let row = one(&self.client().await?, "look for a filled wallet", sql, &[&app, &customer]).await?;
+        row.try_get(0).context(ReadSnafu)
+    }
+
     /// Changes a state in the name of a subject. To do it twice is to do it.
     pub async fn change_state(
         &self,

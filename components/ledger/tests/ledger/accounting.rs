@@ -93,6 +93,10 @@ const LIFE: &[(&Event, i64, &str, &str)] = &[
     (&events::REFUND_TRANSFER_PAID, 7, "", ""),
     (&events::PAYOUT_PAID, 5, "", ""),
     (&events::TOP_UP, 400, "", ""),
+    (&events::WALLET_TOP_UP, 300, "filled", ""),
+    (&events::WALLET_TOP_UP_REFUND, 300, "not-given-back", "filled"),
+    (&events::WALLET_TOP_UP_REFUND_FAILED, 300, "", "not-given-back"),
+    (&events::WALLET_TOP_UP_REFUND, 50, "", "filled"),
     (&events::WALLET_SALE, 400, "wallet", ""),
     (&events::WALLET_REFUND, 100, "", "wallet"),
     (&events::FEES_SWEPT, 61, "", ""),
@@ -136,13 +140,13 @@ async fn a_merchants_life_is_booked_by_the_table() {
         rows.iter().map(|row| (row.get(0), row.get(1))).filter(|(_, balance)| *balance != 0).collect();
     let expected = [
         // Of what networks contradicted: 3 - 2 - 4; and what nobody claimed.
-        (Account::ChannelReceivable, 1_303),
+        (Account::ChannelReceivable, 1_553),
         (Account::OtherIncome, 6),
         (Account::SuspenseLong, 15),
         (Account::SuspenseShort, 18),
         (Account::MerchantPending, 6_635),
         (Account::MerchantAvailable, 5_800),
-        (Account::Wallet, 100),
+        (Account::Wallet, 350),
         (Account::FeeIncome, 61),
         (Account::ChannelCost, 20),
         (Account::BankOwn, 57),

@@ -41,7 +41,8 @@ impl Stack {
         let owner = self.postgres.connect("postgres").await?;
         owner
             .batch_execute(
-                "UPDATE gateway.attempts SET signed_at = signed_at - interval '1 hour'
+                "SET payplane.knows = 'top-ups';
+                 UPDATE gateway.attempts SET signed_at = signed_at - interval '1 hour'
                      WHERE status IN ('Sending', 'Processing', 'Unknown');
                  UPDATE gateway.orders SET expires_at = least(expires_at, now()) - interval '1 hour'
                      WHERE status = 'Processing';

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use payplane_api::accounting::{Account, Amounts, Who, events};
+use payplane_api::ledger::v1::ledger_client::LedgerClient;
 use payplane_api::ledger::v1::{Identity, OpenAccountsRequest, Outcome, PostRequest};
 use payplane_client::call::App;
 use payplane_client::message::PaymentStatus::{Processing, Succeeded};
 use payplane_client::message::{PayRequest, Payout, PayoutRequest};
 use payplane_common::tls::{self, Files};
 use serde_json::{Value, json};
+use tonic::transport::Channel;
 
 use crate::harness::{DATE, Stack};
 use crate::networks::{NETWORKS, stack_with};
@@ -50,10 +52,7 @@ pub(crate) async fn fund(stack: &Stack, sale: &PayRequest) -> Result<()> {
     ensure!(stack.app("app1", 1)?.pay(sale).await?.status == Succeeded);
     let (merchant, amount_minor) = (sale.merchant_id.as_str(), sale.amount_minor / 2);
     let (who, today) = (Who { merchant, ..Who::default() }, Timestamp::now().to_string());
-    let trust = Some(stack.postgres.pki.trust());
-    let tls = tls::client(Files { identity: Some(stack.postgres.pki.leaf("gateway", &[])?), trust })?;
-    let address = (Ipv4Addr::LOCALHOST, stack.ledger_port).into();
-    let mut ledger = payplane_testkit::ledger::local(address, tls)?;
+    let mut ledger = stack.ledger_client()?;
     let accounts = [Account::MerchantPending, Account::MerchantAvailable];
     let accounts = accounts.map(|account| account.spec(who, "CNY")).into();
     ledger.open_accounts(OpenAccountsRequest { accounts }).await?;
@@ -119,6 +118,13 @@ pub(crate) async fn agree(stack: &Stack, (channel, network): (&str, &str), funde
 }
 
 impl Stack {
+    /// The ledger, as a gateway calls it.
+    pub(crate) fn ledger_client(&self) -> Result<LedgerClient<Channel>> {
+        let trust = Some(self.postgres.pki.trust());
+        let tls = tls::client(Files { identity: Some(self.postgres.pki.leaf("gateway", &[])?), trust })?;
+        payplane_testkit::ledger::local((Ipv4Addr::LOCALHOST, self.ledger_port).into(), tls)
+    }
+
     /// What an account has, credits above zero.
     pub(crate) async fn balance(&self, account: &str) -> Result<i64> {
         let (_, balance) = self.admin("admin-client", "GET", "/admin/v1/trial-balance", &json!({})).await?;

@@ -22,12 +22,12 @@ async fn said(stack: &Stack, who: &str, path: &str, body: &Value) -> Result<Stri
     said.map(str::to_owned).ok_or_else(|| anyhow::anyhow!("{status} {answer}"))
 }
 
-fn terms(since: Date, basis_points: i64, limits: &Value) -> Value {
+pub(crate) fn terms(since: Date, basis_points: i64, limits: &Value) -> Value {
     json!({"since": since, "fees": [{"currency": "CNY", "basisPoints": basis_points}], "limits": limits})
 }
 
 /// The tenant's day: that of the newest order.
-async fn today(stack: &Stack) -> Result<Date> {
+pub(crate) async fn today(stack: &Stack) -> Result<Date> {
     let sql = "SELECT max(stored_date) FROM gateway.orders";
     Ok(stack.postgres.connect("postgres").await?.query_one(sql, &[]).await?.get(0))
 }
@@ -65,7 +65,7 @@ fn decision(paid: &Payment) -> String {
     format!("/admin/v1/payments/{}", paid.order_id)
 }
 
-async fn agreed(stack: &Stack, body: &Value) -> Result<()> {
+pub(crate) async fn agreed(stack: &Stack, body: &Value) -> Result<()> {
     let (_, made) = stack.admin("admin-client", "POST", PATH, body).await?;
     assert_eq!(
         said(stack, "admin-checker", &format!("/{}/approve", made["version"]), &json!({})).await?,

@@ -21,6 +21,7 @@ pub(super) fn all(currencies: &[String]) -> Value {
         "Refund": refund(),
         "Balance": balance(),
         "Statement": statement(),
+        "WalletBalance": wallet_balance(),
         "Events": events(),
         "PayoutRequest": payout_request(&currency),
         "Payout": payout(),
@@ -54,14 +55,17 @@ fn pay_request(currency: &Value) -> Value {
         ("deviceId", name),
         ("expiresInSeconds", seconds),
         ("terminal", terminal()),
+        ("topUp", nullable(top_up())),
     ];
     let mut request = closed(object(&required, &optional));
     let both = json!({"payerId": {"type": "string"}, "agreement": {"type": "object"}});
     let asked = json!({"type": "object", "required": ["accountNumber"]});
     let device = json!({"deviceId": {"type": "string"}, "agreement": asked});
+    let top_up = json!({"topUp": {"type": "object"}, "agreement": asked});
     request["not"] = json!({"anyOf": [
         {"required": ["payerId", "agreement"], "properties": both},
         {"required": ["deviceId", "agreement"], "properties": device},
+        {"required": ["topUp", "agreement"], "properties": top_up},
     ]});
     request
 }
@@ -80,9 +84,12 @@ fn terminal() -> Value {
             json!({"type": "string", "minLength": 1, "maxLength": LOCATION_CHARS_MAX, "pattern": FREE}),
         ),
     ];
-    let mut terminal = closed(object(&required, &[]));
-    terminal["type"] = json!(["object", "null"]);
-    terminal
+    nullable(closed(object(&required, &[])))
+}
+
+/// Whose wallet a payment fills.
+fn top_up() -> Value {
+    closed(object(&[("customer", id(64))], &[]))
 }
 
 fn refund_request() -> Value {
@@ -104,7 +111,6 @@ fn payment() -> Value {
         ("amountMinor", amount(1)),
         ("currency", currency()),
         ("status", status()),
-        ("settlementDate", date()),
         ("createdAt", time()),
         ("refundedMinor", amount(0)),
         ("expiresAt", time()),
@@ -120,6 +126,8 @@ fn payment() -> Value {
         ("completedAt", time()),
         ("action", action),
         ("terminalId", id(32)),
+        ("settlementDate", date()),
+        ("topUp", top_up()),
     ];
     object(&required, &optional)
 }
@@ -148,6 +156,12 @@ fn balance() -> Value {
     let line: Vec<_> = [("currency", currency())].into_iter().chain(minor).collect();
     let lines = json!({"type": "array", "items": object(&line, &[])});
     object(&[("merchantId", id(32)), ("balances", lines)], &[])
+}
+
+fn wallet_balance() -> Value {
+    let line = object(&[("currency", currency()), ("availableMinor", amount(0))], &[]);
+    let lines = json!({"type": "array", "items": line});
+    object(&[("customer", id(64)), ("balances", lines)], &[])
 }
 
 fn statement() -> Value {
@@ -233,8 +247,7 @@ fn events() -> Value {
 /// By which a payment is made, in place of `payerId`.
 fn agreement_name() -> Value {
     let [account, owner] = owner();
-    let mut name = closed(object(&[("date", date()), ("number", id(64))], &[account, owner]));
-    name["type"] = json!(["object", "null"]);
+    let mut name = nullable(closed(object(&[("date", date()), ("number", id(64))], &[account, owner])));
     name["dependentRequired"] = json!({"accountNumber": ["accountName"], "accountName": ["accountNumber"]});
     name
 }
@@ -308,6 +321,12 @@ fn object(required: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
 
 fn closed(mut object: Value) -> Value {
     object["additionalProperties"] = false.into();
+    object
+}
+
+/// Null is as good as absent.
+fn nullable(mut object: Value) -> Value {
+    object["type"] = json!(["object", "null"]);
     object
 }
 
