@@ -106,8 +106,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
     };
     let routes = route::choose(&settings.value, (&gateway.breakers, &gateway.rates), &asked);
     if routes.is_empty() {
-        let refusal =
-            Problem::new(Code::NoChannel, "no enabled channel has this merchant, method, currency and limit");
+        let refusal = no_route(&settings.value, &asked);
         return known_or(gateway, caller, &new, refusal).await;
     }
 
@@ -406,6 +405,14 @@ fn validate(
         expires_at: now.saturating_add(request.expires_in()).unwrap_or(Timestamp::MAX),
         terminal: request.terminal.clone(),
     })
+}
+
+fn no_route(settings: &Settings, asked: &route::Asked<'_>) -> Problem {
+    let is_agreed_alone = |channel: &ChannelSettings| channel.client.is_agreed_alone(asked.method);
+    if asked.agreed.is_none() && settings.channels.iter().any(is_agreed_alone) {
+        return Problem::field("agreement", format!("{} is paid by an agreement: name one", asked.method));
+    }
+    Problem::new(Code::NoChannel, "no enabled channel has this merchant, method, currency and limit")
 }
 
 /// What the registry does not admit. Nothing was written.
