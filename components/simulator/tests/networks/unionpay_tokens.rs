@@ -84,7 +84,7 @@ fn code(told: &Fields) -> &str {
 #[test]
 fn a_card_is_opened_by_its_code_paid_by_its_token_and_closed() {
     runtime().block_on(async {
-        let mut merchant = Merchant::new().await;
+        let merchant = Merchant::new().await;
         let time = now();
         let about = ("card00001", time.as_str());
         assert_eq!(code(&merchant.opened(about).await), "34");

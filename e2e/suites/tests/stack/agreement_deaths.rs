@@ -76,6 +76,10 @@ async fn finished(side: &'static Side) -> Result<()> {
     scene.stack.simulator.signal("CONT")?;
     scene.dies(asked, Some(held)).await?;
     scene.stands("told", "Ended").await?;
+    if side.tells_late {
+        // Its notification would be before the death.
+        return side.check(&scene.stack).await;
+    }
     scene.payment_of_the_dead().await
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Side {
     pub(crate) guessed: &'static str,
     /// Does it know an agreement that is not confirmed, and says so?
     pub(crate) knows_unconfirmed: bool,
+    /// Is a payment told of by a notification?
+    pub(crate) tells_late: bool,
 }
 
 pub(crate) const BANK: Side = Side {
@@ -41,6 +43,7 @@ pub(crate) const BANK: Side = Side {
     unknown: "AccountUnknown",
     guessed: "NotConfirmed",
     knows_unconfirmed: true,
+    tells_late: false,
 };
 
 pub(crate) const CARD: Side = Side {
@@ -50,6 +53,7 @@ pub(crate) const CARD: Side = Side {
     unknown: "61",
     guessed: "67",
     knows_unconfirmed: false,
+    tells_late: true,
 };
 
 impl Side {

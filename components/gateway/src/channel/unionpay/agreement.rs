@@ -44,27 +44,30 @@ impl UnionPay {
         }
     }
 
-    /// Deletes a token. Each request has a number of its own, so it may be repeated. None: UnionPay
-    /// does not say that it did.
-    async fn delete(&self, token: &str, trace: Trace) -> Option<()> {
+    /// Deletes a token. Each request has a number of its own, so it may be repeated. None: nobody
+    /// says whether it is deleted.
+    async fn delete(&self, token: &str, trace: Trace) -> Option<bool> {
         let (number, at) = (uuid::Uuid::now_v7().simple().to_string(), now_in_seconds());
         let about = (number.as_str(), at);
         let body = self.answered(self.merchant.delete(about, token), trace).await.ok()?;
         self.merchant.deleted(&body, about)
     }
 
-    /// A token that is there is deleted; where that is not said, or none is known, UnionPay is asked
+    /// A token that is there is deleted; where that is refused, or none is known, UnionPay is asked
     /// whether the card is open.
     async fn close(&self, signed: &Signed<'_>, trace: Trace) -> Standing {
-        if let Kept::Token(token) = &signed.kept
-            && self.delete(token, trace).await.is_some()
-        {
-            return Standing::Ended;
+        let not_yet = || unknown("the token is not deleted yet");
+        if let Kept::Token(token) = &signed.kept {
+            match self.delete(token, trace).await {
+                Some(true) => return Standing::Ended,
+                None => return not_yet(),
+                Some(false) => {}
+            }
         }
         match self.ask_opened(signed, trace).await {
             Standing::Active { token, .. } => match self.delete(&token, trace).await {
-                Some(()) => Standing::Ended,
-                None => unknown("the token is not deleted yet"),
+                Some(true) => Standing::Ended,
+                _ => not_yet(),
             },
             // No code is sent any more; the token of one that is on its way is deleted when it comes.
             Standing::AwaitsCode { .. } | Standing::Declined { .. } => Standing::Ended,

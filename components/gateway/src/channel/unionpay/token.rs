@@ -186,9 +186,13 @@ impl Merchant {
         }
     }
 
-    /// Is the token deleted, by the answer to that? None: it does not say so.
-    pub(super) fn deleted(&self, body: &[u8], about: (&str, Timestamp)) -> Option<()> {
+    /// Is the token deleted, by the answer to that, or was it before? None: it may be.
+    pub(super) fn deleted(&self, body: &[u8], about: (&str, Timestamp)) -> Option<bool> {
         let fields = self.read(body, about).ok().filter(|fields| fields.is("txnType", "74"))?;
-        fields.is("respCode", message::OK).then_some(())
+        match fields.get("respCode")? {
+            message::OK => Some(true),
+            code if codes::NOT_OPENED.contains(&code) || codes::TOKEN_ENDED.contains(&code) => Some(true),
+            code => (codes::of_payment_request(code) == Refused::Declined).then_some(false),
+        }
     }
 }

@@ -180,7 +180,8 @@ fn every_answer_about_a_card_means_one_thing() {
     assert_eq!(found("37", later(21)), "unknown");
 
     let deleted = |code: &str| merchant.deleted(told("74", code, "").as_bytes(), about);
-    assert_eq!((deleted("00"), deleted("77")), (Some(()), None));
+    let all = [("00", Some(true)), ("77", Some(true)), ("80", Some(true)), ("66", Some(false)), ("06", None)];
+    assert!(all.iter().all(|(code, is)| deleted(code) == *is), "{:?}", all.map(|(code, _)| deleted(code)));
     // An answer of another kind, or that nobody signed, says nothing.
     let other = told("79", "00", &data);
     assert_eq!(word(merchant.code_sent(other.as_bytes(), about)), "unknown");
