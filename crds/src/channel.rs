@@ -94,9 +94,12 @@ pub use payout::Payout;
     validation = Rule::new("(self.type != 'Simulator') == has(self.network)")
         .field_path(".network")
         .message("a real network is reached by network; a Simulator has a Service instead"),
-    validation = Rule::new("self.type == 'Simulator' || self.methods.all(m, m.name in (self.type == 'WechatPay' ? ['wechat-native', 'wechat-jsapi'] : self.type == 'Alipay' ? ['alipay-qr'] : self.type == 'BankDirect' ? ['bank-account'] : ['unionpay-qr', 'unionpay-app']))")
+    validation = Rule::new("self.type == 'Simulator' || self.methods.all(m, m.name in (self.type == 'WechatPay' ? ['wechat-native', 'wechat-jsapi'] : self.type == 'Alipay' ? ['alipay-qr'] : self.type == 'BankDirect' ? ['bank-account'] : ['unionpay-qr', 'unionpay-app', 'unionpay-card']))")
         .field_path(".methods")
-        .message("WechatPay has the methods wechat-native and wechat-jsapi, Alipay has alipay-qr, UnionPay has unionpay-qr and unionpay-app, BankDirect has bank-account"),
+        .message("WechatPay has the methods wechat-native and wechat-jsapi, Alipay has alipay-qr, UnionPay has unionpay-qr, unionpay-app and unionpay-card, BankDirect has bank-account"),
+    validation = Rule::new("self.type != 'UnionPay' || !has(self.unionPay) || has(self.unionPay.tokenRequestor) || self.methods.all(m, m.name != 'unionpay-card')")
+        .field_path(".methods")
+        .message("unionpay-card is paid by agreements: give unionPay.tokenRequestor"),
     validation = Rule::new("self.type in ['Simulator', 'BankDirect'] || self.methods.all(m, m.fees.all(f, f.currency == 'CNY'))")
         .field_path(".methods")
         .message("this network takes CNY only"),
@@ -161,7 +164,8 @@ pub struct ChannelSpec {
     pub alipay: Option<Alipay>,
 
     /// UnionPay online, 5.1.0. Methods: `unionpay-qr` (the payer scans a QR code),
-    /// `unionpay-app` (the payer's app is given a transaction number).
+    /// `unionpay-app` (the payer's app is given a transaction number), `unionpay-card` (a card
+    /// whose owner has agreed, by its token).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub union_pay: Option<UnionPay>,
 
@@ -243,7 +247,8 @@ pub struct CredentialsName {
     /// certificates that the network's must lead to, PEM). WechatPay: `merchant.key`,
     /// `apiv3.key` (32 characters), `network.pub`. Alipay: `merchant.key`,
     /// `network.pub`. UnionPay: `merchant.key`, `merchant.crt`, `network-ca.crt` for
-    /// Rsa, `secure.key` for Sha256 and Sm3. BankDirect: `merchant.key` and
+    /// Rsa, `secure.key` for Sha256 and Sm3, and `encrypt.crt` (the certificate that cards are
+    /// encrypted for) with a tokenRequestor. BankDirect: `merchant.key` and
     /// `network.pub` as for a Simulator, the latter with up to four keys, and `client.crt`
     /// and `client.key` where the bank asks for mutual TLS. These four may
     /// have `ca.crt`; without it the public CAs are believed. With a sandbox it is needed.

@@ -201,9 +201,11 @@ fn demo_unionpay() -> Sample {
     let member = json!({
         "merId": "777290058110048",
         "signMethod": "Rsa",
+        "tokenRequestor": "62000000001",
         "credentials": { "name": "unionpay-credentials" },
     });
-    sandbox("demo-unionpay", "UnionPay", ("unionPay", member), &["unionpay-qr", "unionpay-app"])
+    let methods = ["unionpay-qr", "unionpay-app", "unionpay-card"];
+    sandbox("demo-unionpay", "UnionPay", ("unionPay", member), &methods)
 }
 
 fn demo_bankdirect() -> Sample {

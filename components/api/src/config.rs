@@ -150,14 +150,10 @@ impl NetworkConfig {
                 let client = network.client.iter().flat_map(|client| [&client.certificate, &client.key]);
                 [&network.merchant_key, &network.network_key].into_iter().chain(client).collect()
             }
-            Self::UnionPay(network) => match &network.signing {
-                UnionPaySigning::Rsa { merchant_key, merchant_certificate, network_ca } => {
-                    vec![merchant_key, merchant_certificate, network_ca]
-                }
-                UnionPaySigning::Sha256 { secure_key } | UnionPaySigning::Sm3 { secure_key } => {
-                    vec![secure_key]
-                }
-            },
+            Self::UnionPay(network) => {
+                let tokens = network.tokens.iter().map(|tokens| &tokens.encryption_certificate);
+                network.signing.key_files().into_iter().chain(tokens).collect()
+            }
         };
         own.into_iter().chain(self.reach().and_then(|reach| reach.ca.as_ref())).collect()
     }
@@ -236,6 +232,19 @@ pub struct UnionPayNetwork {
     pub reach: Reach,
     pub mer_id: String,
     pub signing: UnionPaySigning,
+    /// Agreements about cards, where the merchant has the token product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<UnionPayTokens>,
+}
+
+/// As whom the merchant asks for tokens, and for whom it encrypts whose card it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnionPayTokens {
+    /// `trId`, which UnionPay gives.
+    pub requestor: String,
+    /// PEM, UnionPay's.
+    pub encryption_certificate: KeyFile,
 }
 
 /// How both sides sign.
@@ -248,6 +257,17 @@ pub enum UnionPaySigning {
     Sha256 { secure_key: KeyFile },
     /// signMethod 12: SM3 with a key that both sides know.
     Sm3 { secure_key: KeyFile },
+}
+
+impl UnionPaySigning {
+    fn key_files(&self) -> Vec<&KeyFile> {
+        match self {
+            Self::Rsa { merchant_key, merchant_certificate, network_ca } => {
+                vec![merchant_key, merchant_certificate, network_ca]
+            }
+            Self::Sha256 { secure_key } | Self::Sm3 { secure_key } => vec![secure_key],
+        }
+    }
 }
 
 /// The core of a bank, by docs/bank-direct.md.

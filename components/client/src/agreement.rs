@@ -28,6 +28,9 @@ pub(crate) struct SignArgs {
     /// Its owner
     #[arg(long)]
     account_name: String,
+    /// Where the owner is sent the one-time code; UnionPay needs it
+    #[arg(long)]
+    phone_number: Option<String>,
     /// What the owner is shown
     #[arg(long)]
     description: Option<String>,
@@ -48,8 +51,10 @@ pub(crate) async fn sign(args: SignArgs) -> Result<(), OrderError> {
         "merchantId": args.merchant, "method": args.method,
         "accountNumber": args.account_number, "accountName": args.account_name,
     });
-    if let Some(description) = args.description {
-        request["description"] = description.into();
+    for (name, value) in [("description", args.description), ("phoneNumber", args.phone_number)] {
+        if let Some(value) = value {
+            request[name] = value.into();
+        }
     }
     let answer: Value = app.send("/v1/agreements", &request).await.context(CallSnafu)?;
     match args.output {

@@ -1,7 +1,9 @@
 //! The life of an agreement: asked for, confirmed by the one-time code that the bank sends the
-//! account's owner, and ended. The account and its owner's name are sent and kept nowhere; a
-//! code is sent and kept nowhere; what the bank gives in their place is sealed.
+//! account's owner, and ended. The account and its owner are sent and kept nowhere, but where the
+//! network is told of them again with the code (`owner`); a code is sent and kept nowhere; what
+//! the bank gives in their place is sealed.
 
+mod owner;
 pub mod payer;
 mod steps;
 
@@ -24,6 +26,16 @@ use crate::state::agreement::AgreementState;
 use crate::store::agreements::{Agreement, CreatedAgreement, NewAgreement, PER_DAY_MAX, Said};
 use crate::store::{self, Store};
 
+impl AgreementRequest {
+    pub(crate) fn routed(&self) -> route::agreement::Asked<'_> {
+        route::agreement::Asked {
+            merchant: self.merchant_id.as_str(),
+            method: &self.method,
+            has_phone: self.owner.phone.is_some(),
+        }
+    }
+}
+
 /// An agreement, and whether this request made it.
 pub struct Agreed {
     pub agreement: Agreement,
@@ -38,8 +50,8 @@ pub async fn sign(
 ) -> Result<Agreed, Problem> {
     let settings = gateway.settings();
     let hash = gateway.data_keys.request_hash(request.hash());
-    let asked = (request.merchant_id.as_str(), request.method.as_str());
-    let channel = match route::agreement::choose(&settings.value, &gateway.breakers, asked, |_| true) {
+    let chosen = route::agreement::choose(&settings.value, &gateway.breakers, request.routed(), |_| true);
+    let channel = match chosen {
         Ok(channel) => channel,
         Err(why) => {
             // What was accepted before stays accepted, whatever the config says now.
@@ -49,9 +61,21 @@ pub async fn sign(
             return same(caller.patience.keep(known).await?.ok_or(refusal)?, &hash);
         }
     };
-    let (new, prepared) = prepare(gateway, channel, caller, (&request, hash))?;
-    let agreement = match caller.patience.keep(|| gateway.store.create_agreement(&new, &caller.nonce)).await?
-    {
+    if owner::is_kept(channel) {
+        // A repetition needs no vault.
+        let number = request.agreement_number.as_str();
+        let known = || gateway.store.find_agreement(caller.app(), request.agreement_date, number);
+        if let Some(known) = caller.patience.keep(known).await? {
+            return same(known, &hash);
+        }
+    }
+    let (mut new, prepared) = prepare(gateway, channel, caller, (&request, hash))?;
+    gateway.keep_owner(&mut new, (channel, &request.owner), caller.patience).await?;
+    let created = caller.patience.keep(|| gateway.store.create_agreement(&new, &caller.nonce)).await?;
+    if !matches!(created, CreatedAgreement::New(_)) {
+        gateway.forget_owner(&new);
+    }
+    let agreement = match created {
         CreatedAgreement::New(agreement) => *agreement,
         CreatedAgreement::Known(agreement) => return same(*agreement, &new.request_hash),
         CreatedAgreement::NonceUsed => return Err(nonce_used()),
@@ -92,8 +116,7 @@ pub(crate) fn prepare(
     let agreements = channel.client.agreements().ok_or_else(|| unsigned("the network has no agreements"))?;
     let prepared = agreements.prepare_sign(&Sign {
         number: &Store::number(agreement_id),
-        account: &request.account_number,
-        holder_name: &request.account_name,
+        owner: &request.owner,
         description: request.description.as_deref().unwrap_or(request.agreement_number.as_str()),
     });
     let prepared = prepared.map_err(|error| unsigned(&error.why))?;
@@ -106,10 +129,11 @@ pub(crate) fn prepare(
         merchant_id: request.merchant_id.to_string(),
         method: request.method.clone(),
         channel: channel.name.clone(),
-        account_masked: masked(&request.account_number),
-        payers: payer::known_as(&gateway.data_keys, &request.account_number),
+        account_masked: masked(&request.owner.account),
+        payers: payer::known_as(&gateway.data_keys, &request.owner.account),
         signed_at: prepared.signed_at,
         created_at: store::now(),
+        owner_kept_at: None,
         order_id: None,
     };
     Ok((new, prepared))

@@ -204,8 +204,12 @@ pub trait Channel: Send + Sync {
     fn agreements(&self) -> Option<&dyn Agreements> {
         None
     }
-    /// Does it take new ones, and payments by them? It is so configured.
-    fn signs(&self) -> bool {
+    /// Does it take new ones for this method, and payments by them? It is so configured.
+    fn signs(&self, _method: &str) -> bool {
+        false
+    }
+    /// Is this method paid by agreements, and in no other way?
+    fn is_agreed_alone(&self, _method: &str) -> bool {
         false
     }
     /// Sends the one-time code that the payer of a payment was sent, once: where the network

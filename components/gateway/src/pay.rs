@@ -107,9 +107,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
     };
     let routes = route::choose(&settings.value, (&gateway.breakers, &gateway.rates), &asked);
     if routes.is_empty() {
-        let and = if asked.top_up { ", and takes top-ups" } else { "" };
-        let detail = format!("no enabled channel has this merchant, method, currency and limit{and}");
-        let refusal = Problem::new(Code::NoChannel, detail);
+        let refusal = no_route(&settings.value, &asked);
         return known_or(gateway, caller, &new, refusal).await;
     }
 
@@ -408,6 +406,16 @@ fn validate(
         terminal: request.terminal.clone(),
         top_up_customer: request.top_up.as_ref().map(ToString::to_string),
     })
+}
+
+fn no_route(settings: &Settings, asked: &route::Asked<'_>) -> Problem {
+    let is_agreed_alone = |channel: &ChannelSettings| channel.client.is_agreed_alone(asked.method);
+    if asked.agreed.is_none() && settings.channels.iter().any(is_agreed_alone) {
+        return Problem::field("agreement", format!("{} is paid by an agreement: name one", asked.method));
+    }
+    let and = if asked.top_up { ", and takes top-ups" } else { "" };
+    let detail = format!("no enabled channel has this merchant, method, currency and limit{and}");
+    Problem::new(Code::NoChannel, detail)
 }
 
 /// What the registry does not admit. Nothing was written.

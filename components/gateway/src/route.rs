@@ -167,13 +167,11 @@ fn candidate(
     asked: &Asked<'_>,
 ) -> Result<Terms, &'static str> {
     open_to(settings, channel, asked.merchant)?;
-    if let Some(agreed) = asked.agreed {
-        if agreed != channel.name {
-            return Err("OtherAgreement");
-        }
-        if !channel.client.signs() {
-            return Err("AgreementsMissing");
-        }
+    match asked.agreed {
+        Some(agreed) if agreed != channel.name => return Err("OtherAgreement"),
+        Some(_) if !channel.client.signs(asked.method) => return Err("AgreementsMissing"),
+        None if channel.client.is_agreed_alone(asked.method) => return Err("AgreementMissing"),
+        _ => {}
     }
     if asked.top_up && !channel.client.takes_top_ups() {
         return Err("TopUpsMissing");

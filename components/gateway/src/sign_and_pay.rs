@@ -12,12 +12,12 @@ use crate::agreement::{self, Coded};
 use crate::api::agreements::{AgreementRequest, PURPOSE_CHARS_MAX};
 use crate::api::problem::{Code, Problem};
 use crate::api::wire::PayRequest;
+use crate::channel::agreement::Owner;
 use crate::confirm::ONE_TIME_CODE;
 use crate::gateway::{Caller, Gateway};
 use crate::outgoing::Times;
 use crate::patience::Patience;
 use crate::pay::{Asked, Paid, nonce_used, refused, same_order};
-use crate::payee::Payee;
 use crate::route;
 use crate::settings::{ChannelSettings, Settings};
 use crate::settle::{self, SettleError};
@@ -33,7 +33,7 @@ const FAILED: &str = "AgreementFailed";
 pub async fn begin(
     gateway: &Arc<Gateway>,
     caller: &Caller,
-    (request, owner): (PayRequest, Payee),
+    (request, owner): (PayRequest, Owner),
     new: NewOrder,
 ) -> Result<Paid, Problem> {
     let (store, patience) = (&gateway.store, caller.patience);
@@ -44,7 +44,7 @@ pub async fn begin(
     }
     let asked = agreement_of(request, owner)?;
     let settings = gateway.settings();
-    let who = (asked.merchant_id.as_str(), asked.method.as_str());
+    let who = asked.routed();
     let no_channel = |why: String| Problem::new(Code::NoChannel, format!("no channel takes it: {why}"));
     let order = new.as_created(Some(new.stored_date));
     let takes =
@@ -68,7 +68,12 @@ pub async fn begin(
     if patience.keep(|| store.asked_about(&signs.payers)).await? >= PER_DAY_MAX {
         return Err(agreement::too_many());
     }
-    match patience.keep(|| store.create_order(&new, &caller.nonce)).await? {
+    gateway.keep_owner(&mut signs, (channel, &asked.owner), patience).await?;
+    let created = patience.keep(|| store.create_order(&new, &caller.nonce)).await?;
+    if !matches!(created, Created::New(..)) {
+        gateway.forget_owner(&signs);
+    }
+    match created {
         Created::New(..) => {}
         Created::Known(order) => return same_order(*order, &new),
         Created::NonceUsed => return Err(nonce_used()),
@@ -86,20 +91,22 @@ pub async fn begin(
             let _ = settle::work_for(gateway, caller, (order_id, span), rest).await;
         }
         // Another request took its name, or too many were asked for about the account.
-        _ => _ = patience.keep(|| store.fail_order(order_id, FAILED)).await?,
+        _ => {
+            gateway.forget_owner(&signs);
+            patience.keep(|| store.fail_order(order_id, FAILED)).await?;
+        }
     }
     Ok(Paid { order: patience.keep(|| store.order(order_id)).await?, is_new: true })
 }
 
-fn agreement_of(request: PayRequest, owner: Payee) -> Result<AgreementRequest, Problem> {
+fn agreement_of(request: PayRequest, owner: Owner) -> Result<AgreementRequest, Problem> {
     let name = request.agreement.ok_or_else(|| Problem::field("agreement", "is required"))?;
     Ok(AgreementRequest {
         agreement_date: name.date,
         agreement_number: name.number,
         merchant_id: request.merchant_id,
         method: request.method,
-        account_number: owner.account,
-        account_name: owner.name,
+        owner,
         // A bank shows less of it than a payment may have.
         description: request.description.filter(|text| text.chars().count() <= PURPOSE_CHARS_MAX),
     })

@@ -25,7 +25,8 @@ const WAIT_MAX: Duration = Duration::from_secs(3);
 pub enum Secret {
     /// Of a payout, or of a refund that is transferred, until its request is signed.
     Payee,
-    /// Of an agreement, until it has ended.
+    /// Of an agreement, until it has ended. Before it holds its owner lies there, where its network
+    /// is told of him again.
     Token,
 }
 

@@ -75,8 +75,8 @@ async fn dispatch(
         "/bank/v1/query" => {
             let asked: body::Number = body::read(content)?;
             asked.check()?;
-            sandbox.book.lapse(&participant, &asked.number).await?;
             let key = Key::order(NetworkName::BankDirect, &participant, &asked.number);
+            sandbox.book.lapse(&key).await?;
             Ok(Answer::entry(&sandbox.book.find(&key).await?.payment).into())
         }
         "/bank/v1/close" => {
@@ -164,7 +164,8 @@ async fn enter_with(
         Before::ServerError => return Err(Answer::internal().into()),
     }
     let place = sandbox.place().ok_or_else(Answer::busy)?;
-    let entry = Entry { participant, number, asked, amount_minor, details, decided };
+    let network = NetworkName::BankDirect;
+    let entry = Entry { network, participant, number, asked, amount_minor, details, decided };
     let taken = sandbox.book.enter(entry).await?;
     drop(place);
     if taken.differs {

@@ -51,6 +51,13 @@ pub fn union_query() -> String {
     format!("44240{:016}", unique())
 }
 
+/// A UnionPay token: 19 digits that nobody guesses.
+#[must_use]
+pub fn union_token() -> String {
+    const DIGITS: u128 = 100_000_000_000_000_000;
+    format!("62{:017}", uuid::Uuid::new_v4().as_u128().rem_euclid(DIGITS))
+}
+
 /// Letters and digits that nobody guesses.
 #[must_use]
 pub fn random() -> String {

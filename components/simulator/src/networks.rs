@@ -10,11 +10,11 @@ use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use snafu::{OptionExt, ResultExt, Snafu};
 
 pub use self::file::{
-    AlipayFile, AlipayMerchantFile, BankFile, File, ParticipantFile, UnionFile, UnionMerchantFile,
-    WechatFile, WechatMerchantFile,
+    AlipayFile, AlipayMerchantFile, BankFile, File, ParticipantFile, UnionEncryptionFile, UnionFile,
+    UnionMerchantFile, WechatFile, WechatMerchantFile,
 };
 use crate::bank::keys::{BankKey, ParticipantKey};
-use crate::rsa::{Certified, RsaError, SigningKey, VerifyingKey};
+use crate::rsa::{Certified, DecryptingKey, RsaError, SigningKey, VerifyingKey};
 
 #[derive(Debug, Snafu)]
 pub enum NetworksError {
@@ -72,12 +72,21 @@ pub struct Union {
     pub key: SigningKey,
     /// The certificate as answers carry it.
     pub certificate: String,
+    pub encryption: Option<UnionEncryption>,
     pub merchants: HashMap<String, UnionMerchant>,
+}
+
+/// What merchants encrypt for.
+pub struct UnionEncryption {
+    pub key: DecryptingKey,
+    /// `encryptCertId`
+    pub certificate_id: String,
 }
 
 pub struct UnionMerchant {
     pub keys: HashMap<String, VerifyingKey>,
     pub secure_key: Option<String>,
+    pub token_requestor: Option<String>,
 }
 
 impl Networks {
@@ -153,11 +162,24 @@ fn union(folder: &Path, file: UnionFile) -> Result<Union, NetworksError> {
             let certified = Certified::from_pem(pem.as_bytes(), &what).context(KeySnafu)?;
             keys.insert(certified.serial_decimal(), certified.key);
         }
-        merchants.insert(listed.mer_id, UnionMerchant { keys, secure_key: listed.secure_key });
+        merchants.insert(
+            listed.mer_id,
+            UnionMerchant { keys, secure_key: listed.secure_key, token_requestor: listed.token_requestor },
+        );
     }
     let certificate = read(folder, &file.certificate_file)?;
     let what = file.certificate_file.display().to_string();
     Certified::from_pem(&certificate, &what).context(KeySnafu)?;
     let certificate = String::from_utf8_lossy(&certificate).trim_end().to_owned();
-    Ok(Union { key: signing(folder, &file.private_key_file)?, certificate, merchants })
+    let encryption = file.encryption.map(|file| encryption(folder, &file)).transpose()?;
+    Ok(Union { key: signing(folder, &file.private_key_file)?, certificate, encryption, merchants })
+}
+
+fn encryption(folder: &Path, file: &UnionEncryptionFile) -> Result<UnionEncryption, NetworksError> {
+    let what = |path: &Path| path.display().to_string();
+    let pem = read(folder, &file.private_key_file)?;
+    let key = DecryptingKey::from_pem(&pem, &what(&file.private_key_file)).context(KeySnafu)?;
+    let pem = read(folder, &file.certificate_file)?;
+    let certified = Certified::from_pem(&pem, &what(&file.certificate_file)).context(KeySnafu)?;
+    Ok(UnionEncryption { key, certificate_id: certified.serial_decimal() })
 }

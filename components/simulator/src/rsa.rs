@@ -2,6 +2,7 @@
 //! are parsed once.
 
 use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{Pkcs1PrivateDecryptingKey, PrivateDecryptingKey};
 use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -36,6 +37,27 @@ impl SigningKey {
         let mut signature = vec![0; self.0.public_modulus_len()];
         self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut signature).ok()?;
         Some(STANDARD.encode(signature))
+    }
+}
+
+/// A key that decrypts (PKCS#1 v1.5). It has no Debug: it is a secret.
+pub struct DecryptingKey(Pkcs1PrivateDecryptingKey);
+
+impl DecryptingKey {
+    pub fn from_pem(pem: &[u8], what: &str) -> Result<Self, RsaError> {
+        let unusable = PrivateSnafu { what };
+        let der = PrivatePkcs8KeyDer::from_pem_slice(pem).ok().context(unusable)?;
+        let key = PrivateDecryptingKey::from_pkcs8(der.secret_pkcs8_der()).ok().context(unusable)?;
+        Ok(Self(Pkcs1PrivateDecryptingKey::new(key).ok().context(unusable)?))
+    }
+
+    /// The text that stands in base64 behind its encryption.
+    #[must_use]
+    pub fn decrypt(&self, text: &str) -> Option<String> {
+        let encrypted = STANDARD.decode(text).ok()?;
+        let mut plain = vec![0; self.0.min_output_size()];
+        let plain = self.0.decrypt(&encrypted, &mut plain).ok()?;
+        String::from_utf8(plain.to_vec()).ok()
     }
 }
 

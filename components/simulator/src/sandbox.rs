@@ -93,6 +93,19 @@ pub fn after(amount_minor: i64) -> After {
     }
 }
 
+/// The last four digits of a text that ends with them: they ask for faults as an amount's do.
+#[must_use]
+pub fn digits(text: &str) -> i64 {
+    let start = text.len().saturating_sub(4);
+    text.get(start..).and_then(|end| end.parse().ok()).unwrap_or(0)
+}
+
+/// Is it the one-time code that was sent? Whoever has no telephone knows it.
+#[must_use]
+pub fn is_right_code(code: &str) -> bool {
+    code.starts_with("80")
+}
+
 impl Sandbox {
     #[must_use]
     pub fn new(

@@ -1,5 +1,5 @@
 //! UnionPay's online gateway, version 5.1.0: QR and app orders, queries,
-//! refunds and undoing. Requests are forms; answers are `name=value` joined by
+//! refunds and undoing; cards that are opened, and paid by their tokens. Requests are forms; answers are `name=value` joined by
 //! `&` and not escaped, as the network's kits (ACPSample) read them.
 //! Source: <https://open.unionpay.com/tjweb/acproduct/APIList>.
 
@@ -9,7 +9,9 @@ pub mod notice;
 mod order;
 mod query;
 mod refund;
+mod secret;
 mod signature;
+mod token;
 
 #[cfg(test)]
 #[path = "unionpay/tests.rs"]
@@ -89,6 +91,11 @@ async fn handle(sandbox: Arc<Sandbox>, request: Request<Body>, address: Address)
 async fn dispatch(sandbox: &Arc<Sandbox>, message: &Message, address: Address) -> Result<Outcome, Refused> {
     match (address, message.text("txnType"), message.text("txnSubType")) {
         (Address::Back, "01", "07") => order::make(sandbox, message, order::Kind::Qr).await,
+        (Address::Back, "01", "01") => order::make(sandbox, message, order::Kind::Token).await,
+        (Address::Back, "77", "00") => token::send_code(sandbox, message).await,
+        (Address::Back, "79", "00") => token::open(sandbox, message).await,
+        (Address::Back, "78", "02") => token::opened(sandbox, message).await,
+        (Address::Back, "74", "01") => token::delete(sandbox, message).await,
         (Address::App, "01", "01") => order::make(sandbox, message, order::Kind::App).await,
         (Address::Back, "04", "00") => refund::make(sandbox, message, refund::Kind::Refund).await,
         (Address::Back, "31", "00") => refund::make(sandbox, message, refund::Kind::Undo).await,

@@ -105,6 +105,11 @@ pub struct BankDirect {
 /// A merchant of UnionPay online.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(oldSelf.tokenRequestor) || (has(self.tokenRequestor) && self.tokenRequestor == oldSelf.tokenRequestor)")
+        .field_path(".tokenRequestor")
+        .message("tokenRequestor is immutable, as tokens are its own: make another Channel")
+)]
 pub struct UnionPay {
     /// The merchant number, 15 letters and digits. Immutable.
     #[schemars(length(min = 15, max = 15), regex(pattern = "^[0-9A-Za-z]+$"))]
@@ -113,6 +118,13 @@ pub struct UnionPay {
     /// How both sides sign.
     #[serde(default)]
     pub sign_method: UnionPaySignMethod,
+    /// As whom the merchant asks UnionPay for tokens (`trId`), 1 to 11 digits. With it cards are
+    /// agreed on: an owner agrees once, by a one-time code, and is debited without one from then on
+    /// (method `unionpay-card`); the Secret holds `encrypt.crt`. Immutable once it is given, as
+    /// tokens are its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 11), regex(pattern = "^[0-9]+$"))]
+    pub token_requestor: Option<String>,
     /// The keys to speak with the network.
     pub credentials: CredentialsName,
 }

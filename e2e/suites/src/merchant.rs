@@ -104,11 +104,12 @@ impl App {
         self.call("query-payout", &format!("{}/ca.crt", self.folder), &of)
     }
 
-    /// Asks a bank for an agreement about an account that it does not know.
-    pub fn sign(&self, agreement: &str) -> Result<Value, String> {
+    /// Asks for an agreement about an account that the network does not know.
+    pub fn sign(&self, method: &str, agreement: &str) -> Result<Value, String> {
         let of = ["--agreement-date", PAYOUT_DATE, "--agreement-number", agreement, "--merchant", "M1"];
         let by = ["--account-number", "6222020200112239001", "--account-name", "Li Hua"];
-        self.call("sign", &format!("{}/ca.crt", self.folder), &[&of[..], &by].concat())
+        let more = ["--phone-number", "13800138000", "--method", method];
+        self.call("sign", &format!("{}/ca.crt", self.folder), &[&of[..], &by, &more].concat())
     }
 
     fn call(&self, verb: &str, ca: &str, args: &[&str]) -> Result<Value, String> {

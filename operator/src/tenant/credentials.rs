@@ -87,7 +87,7 @@ pub fn needs(spec: &ChannelSpec) -> Option<Needs<'_>> {
         ChannelType::Alipay => ("alipay", &spec.alipay.as_ref()?.credentials.name, vec![RSA_KEY, RSA_PUBLIC]),
         ChannelType::UnionPay => {
             let union_pay = spec.union_pay.as_ref()?;
-            let files = match union_pay.sign_method {
+            let mut files = match union_pay.sign_method {
                 UnionPaySignMethod::Rsa => vec![
                     RSA_KEY,
                     file("merchant.crt", "crt", "a certificate (PEM)", is_bundle),
@@ -97,6 +97,10 @@ pub fn needs(spec: &ChannelSpec) -> Option<Needs<'_>> {
                     vec![file("secure.key", "secret", "a key of 8 to 128 printable characters", is_secret)]
                 }
             };
+            if union_pay.token_requestor.is_some() {
+                let what = "a certificate of an RSA key of 2048 bits or more (PEM)";
+                files.push(file("encrypt.crt", "encrypt", what, is_rsa_certificate));
+            }
             ("unionPay", &union_pay.credentials.name, files)
         }
         ChannelType::BankDirect => {
@@ -155,6 +159,13 @@ fn is_rsa_private_key(pem: &[u8]) -> bool {
 fn is_rsa_public_key(pem: &[u8]) -> bool {
     let Ok(der) = SubjectPublicKeyInfoDer::from_pem_slice(pem) else { return false };
     pem.len() <= BYTES_MAX && ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &*der).is_ok()
+}
+
+fn is_rsa_certificate(pem: &[u8]) -> bool {
+    let Ok(der) = CertificateDer::from_pem_slice(pem) else { return false };
+    let Ok((_, parsed)) = X509Certificate::from_der(&der) else { return false };
+    let key = parsed.public_key().raw;
+    pem.len() <= BYTES_MAX && ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key).is_ok()
 }
 
 /// A line end after it is no part of a key that somebody wrote into a file.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::channel::agreement::{Agreements, PreparedSign, Standing, WrongCode};
+use crate::channel::agreement::{Agreements, Kept, PreparedSign, Signed, Standing, WrongCode};
 use crate::gateway::Gateway;
 use crate::message::Subject;
 use crate::outgoing::Times;
@@ -31,6 +31,11 @@ pub enum Coded {
 /// What its messages are about.
 fn about(agreement: &Agreement) -> (Subject, &str) {
     (Subject::Agreement(agreement.agreement_id), &agreement.channel)
+}
+
+/// What its network is told of it.
+fn signed<'a>(number: &'a str, agreement: &Agreement, kept: Kept) -> Signed<'a> {
+    Signed { number, signed_at: agreement.signed_at, kept }
 }
 
 fn agreements<'a>(settings: &'a Settings, channel: &str) -> Result<&'a dyn Agreements, SettleError> {
@@ -69,13 +74,14 @@ impl Gateway {
         let (bank, number) =
             (agreements(&settings.value, &agreement.channel)?, Store::number(agreement.agreement_id));
         let waits = self.shares.waits();
-        let confirming = bank.confirm(&number, code, trace);
+        let signed = signed(&number, agreement, self.kept_of(agreement, bank, patience).await?);
+        let confirming = bank.confirm(&signed, code, trace);
         let standing = match self.keeping(about(agreement), confirming).await {
             Err(WrongCode) => return Ok(Coded::Wrong),
             Ok(Standing::Unknown { why }) => {
                 tracing::info!(why, "not known what became of a code");
                 let is_news = |said: &Standing| self.is_news(agreement, said);
-                self.asking(about(agreement), bank.ask(&number, trace), is_news).await
+                self.asking(about(agreement), bank.ask(&signed, trace), is_news).await
             }
             Ok(said) => said,
         };
@@ -108,7 +114,9 @@ impl Gateway {
             return self.take_standing(&agreement, Standing::Ended, (trace, patience)).await;
         }
         let waits = self.shares.waits();
-        let ending = agreements(&settings.value, &agreement.channel)?.unsign(&number, trace);
+        let bank = agreements(&settings.value, &agreement.channel)?;
+        let signed = signed(&number, &agreement, self.kept_of(&agreement, bank, patience).await?);
+        let ending = bank.unsign(&signed, trace);
         let is_news = |said: &Standing| self.is_news(&agreement, said);
         let standing = self.asking(about(&agreement), ending, is_news).await;
         drop(waits);
@@ -122,7 +130,8 @@ impl Gateway {
         }
         let (settings, number) = (self.settings(), Store::number(agreement.agreement_id));
         let bank = agreements(&settings.value, &agreement.channel)?;
-        let asking = bank.ask(&number, times.0);
+        let signed = signed(&number, &agreement, Kept::Nothing);
+        let asking = bank.ask(&signed, times.0);
         let is_news = |said: &Standing| self.is_news(&agreement, said);
         let standing = match self.asking(about(&agreement), asking, is_news).await {
             // That the query was not sent says nothing.
@@ -198,9 +207,13 @@ impl Gateway {
         let (to, said) = if over { (AgreementState::Ended, Said::default()) } else { (to, said) };
         if !patience.keep(|| store.move_agreement(id, to, &said)).await? {
             patience.keep(|| store.postpone(Table::Agreements, id)).await?;
+            if let Standing::Active { token, .. } = standing {
+                self.end_late(agreement, token, (trace, patience)).await?;
+            }
             return Ok(patience.keep(|| store.withdraw_agreement(id)).await?);
         }
-        if to.is_final() {
+        // What is kept of its owner has no token in its place where a former release looks for that.
+        if to.is_final() || matches!(said.token, Token::Here(_)) {
             self.forget(Secret::Token, id);
         }
         let Some(order_id) = agreement.order_id else { return Ok(()) };
@@ -209,6 +222,28 @@ impl Gateway {
             _ => None,
         };
         self.follow_agreement((agreement, order_id), (to, token), (trace, patience)).await
+    }
+
+    /// A code was taken after the agreement was over: a network that knows of no end before it
+    /// holds is told now.
+    async fn end_late(
+        &self,
+        agreement: &Agreement,
+        token: String,
+        (trace, patience): Times,
+    ) -> Result<(), SettleError> {
+        let id = agreement.agreement_id;
+        let now = patience.keep(|| self.store.agreement(id)).await?;
+        let settings = self.settings();
+        let bank = agreements(&settings.value, &agreement.channel)?;
+        if now.status.is_final() && bank.needs_owner() {
+            let number = Store::number(id);
+            let signed = signed(&number, agreement, Kept::Token(token));
+            let standing = self.keeping(about(agreement), bank.unsign(&signed, trace)).await;
+            tracing::info!(%id, ended = standing == Standing::Ended, "a code was taken after the end");
+            self.forget(Secret::Token, id);
+        }
+        Ok(())
     }
 
     /// Where the token is found from now on.

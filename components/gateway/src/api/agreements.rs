@@ -22,9 +22,9 @@ use super::payouts::{NAME_CHARS_MAX, check_account};
 use super::problem::{Code, Problem};
 use super::signed::verified;
 use super::wire::hash;
+use crate::channel::agreement::Owner;
 use crate::gateway::{Caller, Gateway};
 use crate::pay::nonce_used;
-use crate::payee::Payee;
 use crate::state::agreement::AgreementState;
 use crate::store::agreements::Agreement;
 use crate::store::nonces::Seen;
@@ -34,12 +34,31 @@ pub const PURPOSE_CHARS_MAX: usize = 128;
 pub(super) const CODE_LENGTH: std::ops::RangeInclusive<usize> = 4..=16;
 
 /// Whose account it is about.
-pub(super) const OWNER: [&str; 2] = ["accountNumber", "accountName"];
+pub(super) const OWNER: [&str; 3] = ["accountNumber", "accountName", "phoneNumber"];
+/// As UnionPay has them: `13800138000`, `+86-13800138000`.
+pub const PHONE: &str = "^[+]?([0-9]{1,4}-)?[0-9]{5,15}$";
 
-pub(super) fn owner(fields: &mut Fields) -> Result<Payee, Problem> {
+pub(super) fn owner(fields: &mut Fields) -> Result<Owner, Problem> {
     let account = fields.text("accountNumber")?;
     check_account("accountNumber", &account)?;
-    Ok(Payee { account, name: fields.free_text("accountName", NAME_CHARS_MAX)? })
+    let name = fields.free_text("accountName", NAME_CHARS_MAX)?;
+    let phone = fields.optional_text("phoneNumber")?;
+    if phone.as_deref().is_some_and(|phone| !is_phone(phone)) {
+        return Err(Problem::field("phoneNumber", "must be like 13800138000 or +86-13800138000"));
+    }
+    Ok(Owner { account, name, phone })
+}
+
+/// What [`PHONE`] says.
+fn is_phone(text: &str) -> bool {
+    let are_digits = |text: &str, length: std::ops::RangeInclusive<usize>| {
+        length.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let text = text.strip_prefix('+').unwrap_or(text);
+    match text.split_once('-') {
+        Some((country, number)) => are_digits(country, 1..=4) && are_digits(number, 5..=15),
+        None => are_digits(text, 5..=15),
+    }
 }
 
 /// An agreement as an app asks for it. It has no Debug.
@@ -49,22 +68,19 @@ pub struct AgreementRequest {
     pub agreement_number: AgreementNumber,
     pub merchant_id: MerchantId,
     pub method: String,
-    pub account_number: String,
-    pub account_name: String,
+    pub owner: Owner,
     pub description: Option<String>,
 }
 
 impl AgreementRequest {
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         let mut fields = Fields::parse(body)?;
-        let Payee { account: account_number, name: account_name } = owner(&mut fields)?;
         let request = Self {
+            owner: owner(&mut fields)?,
             agreement_date: fields.date("agreementDate")?,
             agreement_number: fields.id("agreementNumber")?,
             merchant_id: fields.id("merchantId")?,
             method: fields.text("method")?,
-            account_number,
-            account_name,
             description: fields.optional_free_text("description", PURPOSE_CHARS_MAX)?,
         };
         payplane_api::id::check("method", &request.method, 32)
@@ -76,17 +92,14 @@ impl AgreementRequest {
     /// Tells requests apart by what they ask for, not by how it was written.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        hash(&[
-            "agreement",
-            &self.agreement_date.to_string(),
-            self.agreement_number.as_str(),
-            self.merchant_id.as_str(),
-            &self.method,
-            &self.account_number,
-            &self.account_name,
-            if self.description.is_some() { "1" } else { "0" },
-            self.description.as_deref().unwrap_or_default(),
-        ])
+        let date = self.agreement_date.to_string();
+        let (owner, about) = (&self.owner, self.description.as_deref().unwrap_or_default());
+        let mut all = vec!["agreement", &date, self.agreement_number.as_str(), self.merchant_id.as_str()];
+        all.extend([self.method.as_str(), &owner.account, &owner.name]);
+        all.extend([if self.description.is_some() { "1" } else { "0" }, about]);
+        // Only where it is given: an older request hashes as it did.
+        all.extend(owner.phone.iter().flat_map(|phone| ["phoneNumber", phone.as_str()]));
+        hash(&all)
     }
 }
 
@@ -247,6 +260,11 @@ mod tests {
             ("11-24", "11-31", "agreementDate"),
             ("\"accountName\":\"Li\",", "", "accountName"),
             ("{", "{\"payerId\":\"x\",", "payerId"),
+            ("{", "{\"phoneNumber\":13800138000,", "phoneNumber"),
+            ("{", "{\"phoneNumber\":\"1380 0138000\",", "phoneNumber"),
+            ("{", "{\"phoneNumber\":\"-13800138000\",", "phoneNumber"),
+            ("{", "{\"phoneNumber\":\"86-138-00138000\",", "phoneNumber"),
+            ("{", "{\"phoneNumber\":\"\",", "phoneNumber"),
         ] {
             let bad = BODY.replacen(from, to, 1);
             assert_eq!(parse(&bad).err().and_then(|problem| problem.field).as_deref(), Some(field), "{bad}");
@@ -265,6 +283,7 @@ mod tests {
             ("Li", "Lin"),
             ("rent", "power"),
             (",\"description\":\"rent\"", ""),
+            ("{", "{\"phoneNumber\":\"+86-13800138000\","),
         ] {
             let other = parse(&BODY.replacen(from, to, 1)).ok().map(|request| request.hash());
             assert!(other.is_some() && other != first, "{to}");

@@ -17,6 +17,7 @@ use super::payouts::{PAYEE, payee};
 use super::problem::Problem;
 use super::terminals;
 use crate::agreement::payer::PREFIX;
+use crate::channel::agreement::Owner;
 use crate::payee::Payee;
 use crate::state::{OrderState, OutgoingState};
 use crate::store::orders::Order;
@@ -58,7 +59,7 @@ pub struct AgreementName {
     pub date: Date,
     pub number: AgreementNumber,
     /// Whose account it is about, where it is asked for with the payment.
-    pub owner: Option<Payee>,
+    pub owner: Option<Owner>,
 }
 
 /// Whose account it is, no log tells.
@@ -145,6 +146,8 @@ impl PayRequest {
         parts.extend(agreement.iter().flat_map(|(date, number)| ["agreement", date, number]));
         let owner = self.agreement.as_ref().and_then(|name| name.owner.as_ref());
         parts.extend(owner.iter().flat_map(|owner| ["owner", &owner.account, &owner.name]));
+        let phone = owner.and_then(|owner| owner.phone.as_deref());
+        parts.extend(phone.iter().flat_map(|phone| ["phoneNumber", phone]));
         parts.extend(self.device_id.iter().flat_map(|device| ["deviceId", device]));
         parts.extend(seconds.iter().flat_map(|seconds| ["expiresInSeconds", seconds]));
         if let Some(claim) = &self.terminal {
@@ -380,13 +383,15 @@ mod tests {
         let first = PayRequest::parse(good.as_bytes()).unwrap();
         assert!(!format!("{first:?}").contains("6222"), "{first:?}");
         assert_ne!(first.hash(), PayRequest::parse(BODY.as_bytes()).unwrap().hash());
-        for (from, to) in [("6222", "6223"), ("\"Li\"", "\"Lin\"")] {
+        let phone = ("\"Li\"", "\"Li\",\"phoneNumber\":\"13800138000\"");
+        for (from, to) in [("6222", "6223"), ("\"Li\"", "\"Lin\""), phone] {
             let other = PayRequest::parse(good.replacen(from, to, 1).as_bytes()).unwrap();
             assert_ne!(other.hash(), first.hash(), "{to}");
         }
         for (bad, field) in [
             (owned("\"accountNumber\":\"6222\""), "agreement.accountName"),
             (owned("\"accountName\":\"Li\""), "agreement.accountNumber"),
+            (owned("\"phoneNumber\":\"13800138000\""), "agreement.accountNumber"),
             (owned("\"accountNumber\":\"62 22\",\"accountName\":\"Li\""), "agreement.accountNumber"),
             (good.replacen('{', "{\"deviceId\":\"d\",", 1), "deviceId"),
         ] {

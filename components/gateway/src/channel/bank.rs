@@ -294,7 +294,7 @@ impl Channel for BankDirect {
         Some(self)
     }
 
-    fn signs(&self) -> bool {
+    fn signs(&self, _method: &str) -> bool {
         self.agreements
     }
 

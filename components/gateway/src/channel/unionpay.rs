@@ -1,9 +1,11 @@
 //! UnionPay online (全渠道), 5.1.0, as a merchant of its own: a QR code that the payer scans,
-//! and UnionPay's app. open.unionpay.com has its documents, the rules come from them and
+//! UnionPay's app, and cards whose owners have agreed. open.unionpay.com has its documents, the rules come from them and
 //! from its SDK (ACPSample, AcpSDK); which rule stands in which is noted in docs/channels.md.
 
+mod agreement;
 mod certificate;
 mod codes;
+mod encrypt;
 mod ending;
 mod fields;
 mod message;
@@ -11,6 +13,7 @@ mod notification;
 mod request;
 mod sign;
 mod time;
+mod token;
 #[cfg(test)]
 mod trials;
 
@@ -30,10 +33,13 @@ use payplane_common::trace::Trace;
 use reqwest::Method;
 
 use self::certificate::{MERCHANT_CERTIFICATE, NETWORK_CA, NetworkCa, certificate_id};
+use self::encrypt::{ENCRYPTION_CERTIFICATE, Encryption};
 use self::ending::{closed, found};
 use self::message::Looked;
-use self::request::{Merchant, in_cny, service};
+use self::request::{Merchant, TOKEN, in_cny, service};
 use self::sign::{Hash, SECURE_KEY, Signer};
+use self::token::Tokens;
+use super::agreement::Agreements;
 use super::connection::{Connection, Silence};
 use super::credentials::{SetupError, parse, roots};
 use super::endpoint::DeniedNetworks;
@@ -61,8 +67,13 @@ impl UnionPay {
         let signer = signer(config, folder)?;
         let (mer_id, notify_url) = (config.mer_id.clone(), config.reach.notify_url.clone());
         let roots = roots(folder, config.reach.ca.as_ref())?;
+        let tokens = config.tokens.as_ref().map(|tokens| -> Result<_, SetupError> {
+            let file = &tokens.encryption_certificate;
+            let encryption = parse(folder, file, ENCRYPTION_CERTIFICATE, Encryption::from_pem)?;
+            Ok(Tokens { requestor: tokens.requestor.clone(), encryption })
+        });
         Ok(Self {
-            merchant: Merchant { mer_id, notify_url, signer },
+            merchant: Merchant { mer_id, notify_url, signer, tokens: tokens.transpose()? },
             connection: Connection::new(&config.reach.endpoint, roots, denied)?,
         })
     }
@@ -192,6 +203,18 @@ impl Channel for UnionPay {
 
     fn takes_top_ups(&self) -> bool {
         true
+    }
+
+    fn agreements(&self) -> Option<&dyn Agreements> {
+        self.merchant.tokens.is_some().then_some(self as &dyn Agreements)
+    }
+
+    fn signs(&self, method: &str) -> bool {
+        self.merchant.tokens.is_some() && method == TOKEN.method
+    }
+
+    fn is_agreed_alone(&self, method: &str) -> bool {
+        method == TOKEN.method
     }
 
     fn read_notification(&self, _headers: &HeaderMap, body: &[u8]) -> Result<Notification, Unproven> {

@@ -7,18 +7,28 @@ use payplane_api::config::MethodConfig;
 
 use super::open_to;
 use crate::breaker::Breakers;
+use crate::channel::agreement::Agreements;
 use crate::settings::{ChannelSettings, Settings};
+
+/// An agreement, as far as the choice is about it.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub merchant: &'a str,
+    pub method: &'a str,
+    /// Is the owner's phone number known?
+    pub has_phone: bool,
+}
 
 /// The channel; why there is none, where there is none.
 pub fn choose<'a>(
     settings: &'a Settings,
     breakers: &Breakers,
-    (merchant, method): (&str, &str),
+    asked: Asked<'_>,
     fits: impl Fn(&ChannelSettings) -> bool,
 ) -> Result<&'a ChannelSettings, String> {
     let (mut fit, mut against) = (Vec::new(), BTreeSet::new());
     for channel in &settings.channels {
-        match rules(settings, channel, (merchant, method)) {
+        match rules(settings, channel, asked) {
             Ok(_) if !fits(channel) => _ = against.insert("PaymentUnfit"),
             Ok(rules) => fit.push((breakers.rests(&channel.name), rules.priority, channel)),
             Err(why) => _ = against.insert(why),
@@ -31,12 +41,15 @@ pub fn choose<'a>(
 fn rules<'a>(
     settings: &Settings,
     channel: &'a ChannelSettings,
-    (merchant, method): (&str, &str),
+    Asked { merchant, method, has_phone }: Asked<'_>,
 ) -> Result<&'a MethodConfig, &'static str> {
     open_to(settings, channel, merchant)?;
     let rules = channel.method(method).ok_or("MethodMissing")?;
-    if !channel.client.signs() {
+    if !channel.client.signs(method) {
         return Err("AgreementsMissing");
+    }
+    if !has_phone && channel.client.agreements().is_some_and(Agreements::needs_owner) {
+        return Err("PhoneNumberMissing");
     }
     Ok(rules)
 }

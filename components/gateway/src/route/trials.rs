@@ -46,8 +46,11 @@ impl Channel for Nobody {
     fn takes_top_ups(&self) -> bool {
         self.0
     }
-    fn signs(&self) -> bool {
+    fn signs(&self, _: &str) -> bool {
         self.0
+    }
+    fn is_agreed_alone(&self, method: &str) -> bool {
+        method == "agreed"
     }
 }
 

@@ -96,6 +96,8 @@ pub struct NewAgreement {
     pub payers: Vec<String>,
     pub signed_at: Timestamp,
     pub created_at: Timestamp,
+    /// Since when its owner is kept, where he is.
+    pub owner_kept_at: Option<Timestamp>,
     /// The order that is asked for with it.
     pub order_id: Option<Uuid>,
 }
@@ -183,6 +185,9 @@ impl Store {
             &LEASE_SECONDS,
             &new.order_id,
         ];
+        if let Some(kept_at) = new.owner_kept_at {
+            soon_after(&transaction, kept_at).await?;
+        }
         let created = match optional(&transaction, what, &sql, params).await? {
             Some(row) => CreatedAgreement::New(Box::new(Agreement::read(&row)?)),
             None => match find(&transaction, &new.app_id, new.agreement_date, &new.agreement_number).await? {

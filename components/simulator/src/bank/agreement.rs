@@ -9,14 +9,13 @@ use serde::Deserialize;
 use super::answer::{Answer, Refused};
 use super::body::{self, check, is_account, is_notify_url, is_number, is_text};
 use super::{Outcome, enter_with};
-use crate::book::Asked;
 use crate::book::agreements::{CONFIRM, Confirmed, ONE_TIME_CODE};
+use crate::book::{Asked, Key, NetworkName};
 use crate::details::Details;
 use crate::message::State;
 use crate::payer;
-use crate::sandbox::{Before, Sandbox, after, before};
+use crate::sandbox::{Before, Sandbox, after, before, digits, is_right_code};
 
-const RIGHT: &str = "80";
 /// An agreement that is for this is not ended when that is asked for the first time.
 const UNSIGN_LOST: &str = "9003";
 /// This one is, and nobody is told.
@@ -37,12 +36,6 @@ struct Sign {
 struct Confirm {
     number: String,
     code: String,
-}
-
-/// The last four digits of a text that ends with them.
-fn digits(text: &str) -> i64 {
-    let start = text.len().saturating_sub(4);
-    text.get(start..).and_then(|end| end.parse().ok()).unwrap_or(0)
 }
 
 pub(super) async fn sign(
@@ -87,8 +80,9 @@ pub(super) async fn confirm(
         Before::ServerError => return Err(Answer::internal().into()),
         Before::Go | Before::Decline => {}
     }
-    let is_right = confirm.code.starts_with(RIGHT);
-    let answer = match sandbox.book.confirm(participant, &confirm.number, is_right).await? {
+    let is_right = is_right_code(&confirm.code);
+    let key = Key::order(NetworkName::BankDirect, participant, &confirm.number);
+    let answer = match sandbox.book.confirm(&key, is_right).await? {
         Confirmed::Wrong => Answer::wrong_code(),
         Confirmed::Told(payment, is_ended) => {
             let answer = Answer::entry(&payment);
@@ -108,7 +102,8 @@ pub(super) async fn unsign(
 ) -> Result<Outcome, Refused> {
     let asked: body::Number = body::read(content)?;
     asked.check()?;
-    let (what_for, times) = sandbox.book.asked_again(participant, &asked.number);
+    let key = Key::order(NetworkName::BankDirect, participant, &asked.number);
+    let (what_for, times) = sandbox.book.asked_again(&key, "description");
     let is_lost = |fault: &str| times == 1 && what_for.ends_with(fault);
     if is_lost(UNSIGN_LOST) {
         return Ok(Outcome::Silence);

@@ -1,5 +1,5 @@
 //! Entries of a bank: payments and refunds that it decides at once or later, and stores
-//! whatever it decides.
+//! whatever it decides. UnionPay enters agreements so.
 
 use jiff::Timestamp;
 use snafu::{ResultExt, ensure};
@@ -13,6 +13,7 @@ use crate::message::State;
 /// An entry as it comes.
 #[derive(Clone, Debug)]
 pub struct Entry {
+    pub network: NetworkName,
     pub participant: String,
     pub number: String,
     pub asked: Asked,
@@ -25,7 +26,7 @@ pub struct Entry {
 
 impl Entry {
     fn key(&self) -> Key {
-        Key::order(NetworkName::BankDirect, &self.participant, &self.number)
+        Key::order(self.network, &self.participant, &self.number)
     }
 }
 
@@ -45,7 +46,7 @@ impl Book {
                 ensure!(pages.payments.len() < PAYMENTS_MAX, FullSnafu);
                 let (state, code) = pages.decide(&entry);
                 let payment = Payment {
-                    network: NetworkName::BankDirect,
+                    network: entry.network,
                     merchant_id: entry.participant,
                     number: entry.number,
                     asked: entry.asked,
@@ -69,6 +70,7 @@ impl Book {
     /// and a refund, stays as it is.
     pub async fn close_entry(&self, participant: &str, number: &str) -> Result<Payment, BookError> {
         let closed = self.enter(Entry {
+            network: NetworkName::BankDirect,
             participant: participant.to_owned(),
             number: number.to_owned(),
             asked: Asked::Close,
@@ -93,9 +95,10 @@ impl Pages {
     fn decide(&self, entry: &Entry) -> (State, Option<&'static str>) {
         let declined = |code| (State::Declined, Some(code));
         let Asked::Refund { original_number } = &entry.asked else {
-            return self.token_refused(&entry.participant, &entry.details).map_or(entry.decided, declined);
+            let refused = self.token_refused(entry.network, &entry.participant, &entry.details);
+            return refused.map_or(entry.decided, declined);
         };
-        let original = Key::order(NetworkName::BankDirect, &entry.participant, original_number);
+        let original = Key::order(entry.network, &entry.participant, original_number);
         let Some(payment) = self.payments.get(&original) else { return declined("OriginalNotFound") };
         let Asked::Pay { currency, .. } = &payment.asked else { return declined("OriginalNotFound") };
         if payment.state != State::Succeeded {

@@ -110,7 +110,8 @@ impl Book {
     ) -> Result<Option<Payment>, BookError> {
         let over = {
             let pages = self.pages();
-            pages.payments.get(key).and_then(|known| pages.token_refused(&key.merchant_id, &known.details))
+            let known = pages.payments.get(key);
+            known.and_then(|known| pages.token_refused(key.network, &key.merchant_id, &known.details))
         };
         if let Some(code) = over.filter(|_| key.network == NetworkName::BankDirect) {
             // By an agreement that ended meanwhile.

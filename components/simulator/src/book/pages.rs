@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::agreements::TOKEN;
 use super::payment::{Asked, Key, NetworkName, Payment};
 use crate::details::Details;
 use crate::message::State;
@@ -61,7 +62,7 @@ pub(super) struct Pages {
     pub(super) payments: HashMap<Arc<Key>, Payment>,
     /// What was refunded of each original, in minor units, declined ones left out.
     pub(super) refunded: HashMap<Key, i64>,
-    /// By the networks' own numbers, which have at most 28 digits.
+    /// By the networks' own numbers, which have at most 28 digits, and by UnionPay's tokens.
     pub(super) ids: HashMap<(NetworkName, u128), Arc<Key>>,
 }
 
@@ -77,6 +78,10 @@ impl Pages {
         match event {
             Event::Taken(payment) => self.take(payment),
             Event::Completed(change) => {
+                let token = change.details.get(TOKEN).and_then(|token| token.parse().ok());
+                if let (Some(token), Some((key, _))) = (token, self.payments.get_key_value(&change.key)) {
+                    self.ids.insert((change.key.network, token), key.clone());
+                }
                 if let Some(payment) = self.payments.get_mut(&change.key) {
                     payment.state = State::Succeeded;
                     payment.code = None;

@@ -11,8 +11,8 @@ use snafu::ResultExt;
 use super::certificates::{Wanted, authority, certificate, key, secret, serial};
 use super::{Folders, InitError, MerchantsSnafu, key as p256_key, put};
 use crate::networks::{
-    AlipayFile, AlipayMerchantFile, BankFile, File, ParticipantFile, UnionFile, UnionMerchantFile,
-    WechatFile, WechatMerchantFile,
+    AlipayFile, AlipayMerchantFile, BankFile, File, ParticipantFile, UnionEncryptionFile, UnionFile,
+    UnionMerchantFile, WechatFile, WechatMerchantFile,
 };
 
 /// Serial numbers have lengths that their networks' numbers have.
@@ -34,6 +34,9 @@ pub struct NetworkIds {
     /// Its number at UnionPay
     #[arg(long, default_value = "777290058110048")]
     pub unionpay_mer_id: String,
+    /// As whom it asks UnionPay for tokens
+    #[arg(long, default_value = "62000000001")]
+    pub unionpay_token_requestor: String,
     /// Its participant id at the bank
     #[arg(long, default_value = "10002")]
     pub bank_participant_id: String,
@@ -46,6 +49,7 @@ impl Default for NetworkIds {
             wechat_appid: "wxd678efh567hg6787".to_owned(),
             alipay_app_id: "2021000000000001".to_owned(),
             unionpay_mer_id: "777290058110048".to_owned(),
+            unionpay_token_requestor: "62000000001".to_owned(),
             bank_participant_id: "10002".to_owned(),
         }
     }
@@ -151,6 +155,11 @@ fn union(folders: &Folders, ids: &NetworkIds, ca_pem: &str) -> Result<UnionFile,
     let name = "041@Z2017-11-1@00040000:SIGN@00000001";
     let wanted = Wanted { name, ca: None, ..wanted };
     certificate(&network.join("unionpay.crt"), &network_key, &wanted, issued)?;
+    let encryption_key = key(&network.join("unionpay-encrypt.key"))?;
+    let wanted = Wanted { name: "041@Z2017-11-1@00040000:ENC@00000002", ..wanted };
+    let encryption_pem =
+        certificate(&network.join("unionpay-encrypt.crt"), &encryption_key, &wanted, issued)?;
+    put(&folder.join("encrypt.crt"), encryption_pem.as_bytes(), 0o644)?;
     let merchant_key = key(&folder.join("merchant.key"))?;
     let wanted = Wanted { name: &ids.unionpay_mer_id, ..wanted };
     let merchant_pem = certificate(&folder.join("merchant.crt"), &merchant_key, &wanted, issued)?;
@@ -158,15 +167,21 @@ fn union(folders: &Folders, ids: &NetworkIds, ca_pem: &str) -> Result<UnionFile,
     put(&folder.join("network-ca.crt"), format!("{root_pem}{middle_pem}").as_bytes(), 0o644)?;
     put(&folder.join("ca.crt"), ca_pem.as_bytes(), 0o644)?;
     let cert_id = serial(&merchant_pem).map(|certified| certified.serial_decimal()).unwrap_or_default();
-    put_ids(&folder, &json!({"merId": ids.unionpay_mer_id, "certId": cert_id}))?;
+    let requestor = &ids.unionpay_token_requestor;
+    put_ids(&folder, &json!({"merId": ids.unionpay_mer_id, "certId": cert_id, "tokenRequestor": requestor}))?;
     let merchant = UnionMerchantFile {
         mer_id: ids.unionpay_mer_id.clone(),
         certificates: vec![merchant_pem],
         secure_key: Some(secure_key),
+        token_requestor: Some(requestor.clone()),
     };
     Ok(UnionFile {
         private_key_file: PathBuf::from("unionpay.key"),
         certificate_file: PathBuf::from("unionpay.crt"),
+        encryption: Some(UnionEncryptionFile {
+            private_key_file: PathBuf::from("unionpay-encrypt.key"),
+            certificate_file: PathBuf::from("unionpay-encrypt.crt"),
+        }),
         merchants: vec![merchant],
     })
 }

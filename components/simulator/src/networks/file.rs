@@ -57,7 +57,17 @@ pub struct AlipayMerchantFile {
 pub struct UnionFile {
     pub private_key_file: PathBuf,
     pub certificate_file: PathBuf,
+    /// Its certificate is what merchants encrypt for; without it nobody has tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<UnionEncryptionFile>,
     pub merchants: Vec<UnionMerchantFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UnionEncryptionFile {
+    pub private_key_file: PathBuf,
+    pub certificate_file: PathBuf,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +79,9 @@ pub struct UnionMerchantFile {
     /// For signMethod 11 and 12; without it they are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secure_key: Option<String>,
+    /// `trId`, of a merchant that has tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_requestor: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

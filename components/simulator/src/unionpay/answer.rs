@@ -43,6 +43,10 @@ impl Refused {
         Self("10", format!("报文格式错误:{field}"))
     }
 
+    pub(super) fn not_opened() -> Self {
+        Self::new("77", "银行卡未开通认证支付")
+    }
+
     pub(super) fn busy() -> Self {
         Self::new("06", "系统繁忙，请稍后再试")
     }

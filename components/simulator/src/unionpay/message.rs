@@ -57,7 +57,7 @@ impl Message {
             ("version", self.text("version") == "5.1.0"),
             ("encoding", self.text("encoding").eq_ignore_ascii_case("utf-8")),
             ("accessType", self.text("accessType") == "0"),
-            ("bizType", matches!(self.text("bizType"), "000000" | "000201")),
+            ("bizType", matches!(self.text("bizType"), "000000" | "000201" | "000902")),
             ("orderId", is_order_id(self.text("orderId"))),
             ("txnTime", beijing::read_compact(self.text("txnTime")).is_some()),
             (
@@ -91,7 +91,7 @@ impl Message {
     }
 }
 
-fn check(fields: &[(&str, bool)]) -> Result<(), Refused> {
+pub(super) fn check(fields: &[(&str, bool)]) -> Result<(), Refused> {
     match fields.iter().find(|(_, good)| !good) {
         Some((name, _)) => Err(Refused::format(name)),
         None => Ok(()),

@@ -1,4 +1,5 @@
-//! Orders: a QR code for the payer's wallet, or a transaction number for an app.
+//! Orders: a QR code for the payer's wallet, a transaction number for an app, or a card that was
+//! opened, by its token.
 
 use std::sync::Arc;
 
@@ -7,7 +8,9 @@ use jiff::Timestamp;
 use super::Outcome;
 use super::answer::{Answer, Refused};
 use super::message::Message;
+use super::token;
 use crate::book::NetworkName;
+use crate::book::agreements::PAYER;
 use crate::book::orders::Order;
 use crate::details::Details;
 use crate::sandbox::{Before, EXPIRES, Sandbox, after, before};
@@ -17,6 +20,18 @@ use crate::{beijing, ids, payer};
 pub(super) enum Kind {
     Qr,
     App,
+    Token,
+}
+
+impl Kind {
+    /// `bizType`, and the method in the record.
+    fn business(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Qr => ("000000", "qr"),
+            Self::App => ("000201", "app"),
+            Self::Token => ("000902", "token"),
+        }
+    }
 }
 
 /// What is kept of a message for notifications and queries.
@@ -41,7 +56,7 @@ pub(super) fn kept(message: &Message) -> Details {
 pub(super) async fn make(sandbox: &Arc<Sandbox>, message: &Message, kind: Kind) -> Result<Outcome, Refused> {
     let amount = message.verify_money()?;
     message.require(&["currencyCode"])?;
-    let business = if kind == Kind::Qr { "000000" } else { "000201" };
+    let (business, method) = kind.business();
     if message.text("bizType") != business {
         return Err(Refused::format("bizType"));
     }
@@ -52,6 +67,7 @@ pub(super) async fn make(sandbox: &Arc<Sandbox>, message: &Message, kind: Kind) 
     if expires.is_some_and(|until| until <= Timestamp::now()) {
         return Err(Refused::new("39", "交易不在受理时间范围内"));
     }
+    let token = if kind == Kind::Token { Some(token::named(sandbox, message)?) } else { None };
     match before(amount) {
         Before::Go => {}
         Before::Silence => return Ok(Outcome::Silence),
@@ -69,9 +85,9 @@ pub(super) async fn make(sandbox: &Arc<Sandbox>, message: &Message, kind: Kind) 
         network: NetworkName::UnionPay,
         merchant: message.text("merId").to_owned(),
         number: message.text("orderId").to_owned(),
-        method: if kind == Kind::Qr { "qr" } else { "app" },
+        method,
         amount_minor: amount,
-        asked: kept(message),
+        asked: kept(message).with_some(PAYER, token.as_deref()),
         made,
     };
     let taken = sandbox.book.order(order).await?;
@@ -82,6 +98,7 @@ pub(super) async fn make(sandbox: &Arc<Sandbox>, message: &Message, kind: Kind) 
     let answer = match kind {
         Kind::Qr => answer.with("qrCode", &format!("https://qr.95516.com/00010000/{id}")),
         Kind::App => answer.with("tn", taken.payment.details.text("tn")),
+        Kind::Token => answer.with("queryId", &id),
     };
     payer::expect_payment(sandbox, taken.payment);
     Ok(Outcome::Answer(answer, after(amount)))

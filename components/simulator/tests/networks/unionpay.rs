@@ -10,6 +10,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::stage::{Key, Stage, WAIT, fields, form, joined, read_form, runtime, verifies_der};
 
+#[path = "unionpay_tokens.rs"]
+mod tokens;
+
 const MERCHANT: &str = "777290058110048";
 
 type Fields = BTreeMap<String, String>;
@@ -33,13 +36,21 @@ fn now() -> String {
     jiff::Timestamp::now().to_zoned(zone).strftime("%Y%m%d%H%M%S").to_string()
 }
 
-/// The network's answer as its kits split it: nothing in it is escaped.
+/// The network's answer as its kits split it: nothing in it is escaped, and an `&` in braces
+/// belongs to its value.
 fn split(text: &str) -> Fields {
-    let pair = |pair: &str| {
+    let mut pieces: Vec<String> = vec![];
+    for piece in text.split('&') {
+        match pieces.last_mut().filter(|last| last.contains('{') && !last.ends_with('}')) {
+            Some(open) => *open = format!("{open}&{piece}"),
+            None => pieces.push(piece.to_owned()),
+        }
+    }
+    let pair = |pair: &String| {
         let (name, value) = pair.split_once('=').unwrap();
         (name.to_owned(), value.to_owned())
     };
-    text.split('&').map(pair).collect()
+    pieces.iter().map(pair).collect()
 }
 
 impl Merchant {

@@ -117,7 +117,8 @@ fn each_network_is_paid_notifies_and_refunds() {
         let number = format!("first-{name}-{}", env::seed());
         let made = first.pay_as(payer_of(methods[0]), &number, amount).expect("taken");
         assert_eq!(ended(&first, &made, Duration::from_secs(40))["status"], "Succeeded");
-        for method in methods {
+        // A card is paid by an agreement (s03_payouts).
+        for method in methods.into_iter().filter(|method| *method != "unionpay-card") {
             paid_and_refunded(&app, method);
         }
         let taken =

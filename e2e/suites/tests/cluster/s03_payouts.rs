@@ -90,7 +90,7 @@ fn payouts_go_by_what_the_channels_say() {
 }
 
 #[test]
-fn agreements_are_signed_where_the_bank_has_them() {
+fn agreements_are_signed_where_the_network_has_them() {
     if !env::cluster() {
         return;
     }
@@ -98,16 +98,27 @@ fn agreements_are_signed_where_the_bank_has_them() {
     let name = "bank-agreed";
     apply("demo-bankdirect", "bankDirect", "bankdirect", name);
     tenant::await_condition(&["pch", name, "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
-    let signed = app.sign(&format!("yes-{}", env::seed())).expect("it is asked for");
-    assert_eq!(
-        (&signed["status"], &signed["failureCode"], &signed["channel"]),
-        (&json!("Failed"), &json!("AccountUnknown"), &json!(name)),
-        "the bank says so, and nothing is open: {signed}"
-    );
+    declined(&app, (name, "bank-account"), "AccountUnknown");
     let none = json!({"spec": {"bankDirect": {"agreements": false}}});
     kubectl::patch(&["pch", name, "-n", NAMESPACE], &none).expect("patched");
     tenant::await_condition(&["pch", name, "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
-    let refused = app.sign(&format!("no-{}", env::seed())).expect_err("the bank has none");
+    let refused = app.sign("bank-account", &format!("no-{}", env::seed())).expect_err("the bank has none");
     assert!(refused.contains("NoChannel") && refused.contains("AgreementsMissing"), "{refused}");
     let _ = kubectl::ok(&["delete", "pch", name, "-n", NAMESPACE, "--timeout=60s"]);
+
+    let name = "cards-agreed";
+    apply("demo-unionpay", "unionPay", "unionpay", name);
+    tenant::await_condition(&["pch", name, "-n", NAMESPACE], "Ready", "True", Duration::from_secs(60));
+    declined(&app, (name, "unionpay-card"), "61");
+    let _ = kubectl::ok(&["delete", "pch", name, "-n", NAMESPACE, "--timeout=60s"]);
+}
+
+/// The network says so, and nothing is open.
+fn declined(app: &App, (channel, method): (&str, &str), code: &str) {
+    let signed = app.sign(method, &format!("{channel}-{}", env::seed())).expect("it is asked for");
+    assert_eq!(
+        (&signed["status"], &signed["failureCode"], &signed["channel"]),
+        (&json!("Failed"), &json!(code), &json!(channel)),
+        "{signed}"
+    );
 }

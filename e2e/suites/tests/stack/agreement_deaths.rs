@@ -8,49 +8,59 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::agreement_stage::{
-    ACCOUNT, Answer, CODE, account, active, agreement, at_bank, by_agreement, confirm, end, pay, sign,
-    status, until,
+    ACCOUNT, Answer, BANK, CARD, CODE, Side, account, agreement, at_bank, confirm, end, pay, status, until,
 };
 use crate::harness::{Stack, ended};
 use crate::networks::SOON;
-use crate::payout_stage::bank;
 
 const STEP_MAX: Duration = Duration::from_secs(20);
 
 struct Scene {
+    side: &'static Side,
     stack: Stack,
     owner: Client,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_gateway_left_of_an_agreement_is_finished() -> Result<()> {
-    let stack = bank().await?;
+    finished(&BANK).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_gateway_left_of_a_card_is_finished() -> Result<()> {
+    finished(&CARD).await
+}
+
+async fn finished(side: &'static Side) -> Result<()> {
+    let stack = side.stack().await?;
     let owner = stack.postgres.connect("postgres").await?;
-    let mut scene = Scene { stack, owner };
+    let mut scene = Scene { side, stack, owner };
 
     // Asked for with an effect, and not answered.
-    let asked = scene.of_the_first(|app| async move { sign(&app, "unanswered", &account("9004")).await })?;
+    let asked =
+        scene.of_the_first(|app| async move { side.sign(&app, "unanswered", &account("9004")).await })?;
     scene.until_it("unanswered", "status = 'Processing'").await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     scene.dies(asked, None).await?;
     scene.stands("unanswered", "AwaitingCode").await?;
 
     // Answered, and the answer not stored.
-    let asked = scene.of_the_first(|app| async move { sign(&app, "answered", &account("9007")).await })?;
+    let asked =
+        scene.of_the_first(|app| async move { side.sign(&app, "answered", &account("9007")).await })?;
     scene.until_it("answered", "status = 'Processing'").await?;
     let held = scene.holds("answered").await?;
     scene.dies(asked, Some(held)).await?;
     scene.stands("answered", "AwaitingCode").await?;
 
     // The code was taken, and that not stored.
-    sign(&scene.stack.app_of(1, 1)?, "confirmed", ACCOUNT).await?;
+    side.sign(&scene.stack.app_of(1, 1)?, "confirmed", ACCOUNT).await?;
     let held = scene.holds("confirmed").await?;
     let asked = scene.of_the_first(|app| async move { confirm(&app, "confirmed", CODE).await })?;
     scene.dies(asked, Some(held)).await?;
     scene.stands("confirmed", "Active").await?;
 
     // Its end was asked for, and the bank not told; told, and that not stored.
-    active(&scene.stack.app_of(1, 1)?, "ending").await?;
+    side.active(&scene.stack.app_of(1, 1)?, "ending").await?;
     scene.stack.simulator.signal("STOP")?;
     let asked = scene.of_the_first(|app| async move { end(&app, "ending").await })?;
     scene.until_it("ending", "status = 'Ending'").await?;
@@ -58,7 +68,7 @@ async fn what_a_dead_gateway_left_of_an_agreement_is_finished() -> Result<()> {
     scene.stack.simulator.signal("CONT")?;
     scene.stands("ending", "Ended").await?;
 
-    active(&scene.stack.app_of(1, 1)?, "told").await?;
+    side.active(&scene.stack.app_of(1, 1)?, "told").await?;
     scene.stack.simulator.signal("STOP")?;
     let asked = scene.of_the_first(|app| async move { end(&app, "told").await })?;
     scene.until_it("told", "status = 'Ending'").await?;
@@ -66,6 +76,10 @@ async fn what_a_dead_gateway_left_of_an_agreement_is_finished() -> Result<()> {
     scene.stack.simulator.signal("CONT")?;
     scene.dies(asked, Some(held)).await?;
     scene.stands("told", "Ended").await?;
+    if side.tells_late {
+        // Its notification would be before the death.
+        return side.check(&scene.stack).await;
+    }
     scene.payment_of_the_dead().await
 }
 
@@ -132,9 +146,9 @@ impl Scene {
     /// of that.
     async fn payment_of_the_dead(&mut self) -> Result<()> {
         let app = self.stack.app_of(1, 1)?;
-        active(&app, "paying").await?;
+        self.side.active(&app, "paying").await?;
         // It is paid at once, and that is answered a second later.
-        let payment = by_agreement("dead", 19_007, "paying");
+        let payment = self.side.by_agreement("dead", 19_007, "paying");
         let asked = self.of_the_first(|app| async move { pay(&app, &payment).await })?;
         self.until("SELECT count(*) FROM gateway.attempts WHERE status = 'Sending'", 1).await?;
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -157,6 +171,6 @@ impl Scene {
         let (_, by_token) = at_bank(&self.stack, &over).await?;
         ensure!(by_token.len() == 1 && by_token[0]["state"] == "Succeeded", "{by_token:?}");
         self.stack.gateways[0].restart().await?;
-        self.stack.check_channel("bankdirect", "BankDirect").await
+        self.side.check(&self.stack).await
     }
 }

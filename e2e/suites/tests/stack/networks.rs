@@ -113,6 +113,13 @@ impl Network {
                 network["signing"] = json!({"method": method, "secureKey": key("secure.key")?});
             }
         }
+        // By agreements, so not among the methods that the contract pays by.
+        let mut methods = self.methods.to_vec();
+        if self.record == "UnionPay" {
+            let requestor = network["tokenRequestor"].clone();
+            network["tokens"] = json!({"requestor": requestor, "encryptionCertificate": key("encrypt.crt")?});
+            methods.push("unionpay-card");
+        }
         if self.record == "WechatPay" {
             network["apiV3Key"] = key("apiv3.key")?;
         }
@@ -120,7 +127,7 @@ impl Network {
             json!({"name": name, "priority": 1, "limits": [],
                 "fees": [{"currency": "CNY", "basisPoints": 38, "fixedMinor": 0}]})
         };
-        let methods: Vec<_> = self.methods.iter().map(method).collect();
+        let methods: Vec<_> = methods.iter().map(method).collect();
         let mut channel = json!({"name": self.name, "enabled": true, "methods": methods, "network": network});
         if self.record == "BankDirect" {
             channel["network"]["agreements"] = true.into();

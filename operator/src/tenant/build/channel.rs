@@ -3,7 +3,7 @@
 use payplane_api::config::{
     AlipayNetwork, AllowanceConfig, BankDirectNetwork, ChannelConfig, ClientIdentity, FeeConfig, FeeRule,
     KeyFile, LimitConfig, MethodConfig, NetworkConfig, PayoutConfig, QuotaConfig, Reach, SimulatorNetwork,
-    UnionPayNetwork, UnionPaySigning, WechatPayNetwork,
+    UnionPayNetwork, UnionPaySigning, UnionPayTokens, WechatPayNetwork,
 };
 use payplane_api::currency::Currency;
 use payplane_api::money::AMOUNT_MINOR_MAX;
@@ -170,10 +170,19 @@ fn union_pay(spec: &ChannelSpec, files: &[(String, Vec<u8>)]) -> Option<UnionPay
         UnionPaySignMethod::Sha256 => UnionPaySigning::Sha256 { secure_key: key(files, ".secret")? },
         UnionPaySignMethod::Sm3 => UnionPaySigning::Sm3 { secure_key: key(files, ".secret")? },
     };
+    let tokens = union_pay.token_requestor.as_ref().map(|requestor| {
+        let encryption_certificate = key(files, ".encrypt")?;
+        Some(UnionPayTokens { requestor: requestor.clone(), encryption_certificate })
+    });
     Some(UnionPayNetwork {
         reach: reach(spec, Some(UNION_PAY), files)?,
         mer_id: union_pay.mer_id.clone(),
         signing,
+        // A certificate that is missing is no network without tokens.
+        tokens: match tokens {
+            Some(tokens) => Some(tokens?),
+            None => None,
+        },
     })
 }
 

@@ -4,7 +4,7 @@ use payplane_api::money::AMOUNT_MINOR_MAX;
 use serde_json::{Map, Value, json};
 
 use crate::api::accounts::ACCOUNTS;
-use crate::api::agreements::{CODE_LENGTH, PURPOSE_CHARS_MAX};
+use crate::api::agreements::{CODE_LENGTH, PHONE, PURPOSE_CHARS_MAX};
 use crate::api::payouts::{NAME_CHARS_MAX, PAYEE, PAYEE_LENGTH_MAX};
 use crate::api::problem::Code;
 use crate::api::terminals::{ACCOUNT_LENGTH_MAX, ACQUIRER_LENGTH_MAX, LOCATION_CHARS_MAX, SERIAL_LENGTH_MAX};
@@ -246,9 +246,11 @@ fn events() -> Value {
 
 /// By which a payment is made, in place of `payerId`.
 fn agreement_name() -> Value {
-    let [account, owner] = owner();
-    let mut name = nullable(closed(object(&[("date", date()), ("number", id(64))], &[account, owner])));
-    name["dependentRequired"] = json!({"accountNumber": ["accountName"], "accountName": ["accountNumber"]});
+    let (owner, phone) = (owner(), phone());
+    let optional = owner.into_iter().chain([phone]).collect::<Vec<_>>();
+    let mut name = nullable(closed(object(&[("date", date()), ("number", id(64))], &optional)));
+    name["dependentRequired"] = json!({"accountNumber": ["accountName"], "accountName": ["accountNumber"],
+        "phoneNumber": ["accountNumber"]});
     name
 }
 
@@ -257,6 +259,11 @@ fn owner() -> [(&'static str, Value); 2] {
     let account = json!({"type": "string", "pattern": format!("^[!-~]{{1,{PAYEE_LENGTH_MAX}}}$")});
     let name = json!({"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX, "pattern": FREE});
     [("accountNumber", account), ("accountName", name)]
+}
+
+/// Where he is sent the code, for networks that have to be told.
+fn phone() -> (&'static str, Value) {
+    ("phoneNumber", json!({"type": ["string", "null"], "pattern": PHONE}))
 }
 
 fn agreement_request() -> Value {
@@ -271,7 +278,7 @@ fn agreement_request() -> Value {
         account,
         owner,
     ];
-    closed(object(&required, &[("description", purpose)]))
+    closed(object(&required, &[("description", purpose), phone()]))
 }
 
 fn agreement() -> Value {

@@ -7,7 +7,7 @@ use payplane_common::trace::Trace;
 
 use super::message::{self, ConfirmBody, Entry, SignBody};
 use super::{BankDirect, QUERY, STORED_MAX, Silence, Verified, WINDOW, codes, shown};
-use crate::channel::agreement::{Agreements, PreparedSign, Sign, Standing, WrongCode};
+use crate::channel::agreement::{Agreements, PreparedSign, Sign, Signed, Standing, WrongCode};
 use crate::channel::{Outcome, PrepareError, Sent};
 
 pub(super) const SIGN: &str = "/bank/v1/sign";
@@ -68,8 +68,8 @@ impl Agreements for BankDirect {
     fn prepare_sign(&self, sign: &Sign<'_>) -> Result<PreparedSign, PrepareError> {
         let body = SignBody {
             number: sign.number,
-            account: sign.account,
-            holder_name: sign.holder_name,
+            account: &sign.owner.account,
+            holder_name: &sign.owner.name,
             description: shown(sign.description),
             notify_url: &self.notify_url,
         };
@@ -99,7 +99,8 @@ impl Agreements for BankDirect {
         .boxed()
     }
 
-    fn ask<'a>(&'a self, number: &'a str, trace: Trace) -> BoxFuture<'a, Standing> {
+    fn ask<'a>(&'a self, signed: &'a Signed<'_>, trace: Trace) -> BoxFuture<'a, Standing> {
+        let number = signed.number;
         async move {
             match BankDirect::ask(self, QUERY, number, trace).await {
                 Ok(Verified { status: 200, body, .. }) => standing(number, &body),
@@ -117,10 +118,11 @@ impl Agreements for BankDirect {
 
     fn confirm<'a>(
         &'a self,
-        number: &'a str,
+        signed: &'a Signed<'_>,
         code: &'a str,
         trace: Trace,
     ) -> BoxFuture<'a, Result<Standing, WrongCode>> {
+        let number = signed.number;
         async move {
             Ok(match self.send_code((number, code), trace).await? {
                 Ok(body) => standing(number, &body),
@@ -130,7 +132,8 @@ impl Agreements for BankDirect {
         .boxed()
     }
 
-    fn unsign<'a>(&'a self, number: &'a str, trace: Trace) -> BoxFuture<'a, Standing> {
+    fn unsign<'a>(&'a self, signed: &'a Signed<'_>, trace: Trace) -> BoxFuture<'a, Standing> {
+        let number = signed.number;
         async move {
             match BankDirect::ask(self, UNSIGN, number, trace).await {
                 Ok(Verified { status: 200, body, .. }) => standing(number, &body),

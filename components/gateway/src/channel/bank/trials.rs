@@ -10,7 +10,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::channel::agreement::{Sign, Standing};
+use crate::channel::agreement::{Owner, Sign, Standing};
 use crate::channel::notification::About;
 
 const NUMBER: &str = "01936f7e8f2b7c3a9d412f6a5b7c8d9e";
@@ -302,8 +302,9 @@ fn standing(entry: &Value) -> String {
 fn an_agreement_is_asked_for_with_whose_account_it_is() {
     let rig = rig();
     let agreements = rig.channel.agreements().unwrap();
-    assert!(rig.channel.signs());
-    let sign = Sign { number: NUMBER, account: "6222", holder_name: "\u{674e}", description: "rent" };
+    assert!(rig.channel.signs(ACCOUNT));
+    let owner = Owner { account: "6222".into(), name: "\u{674e}".into(), phone: Some("1380".into()) };
+    let sign = Sign { number: NUMBER, owner: &owner, description: "rent" };
     let Ok(prepared) = agreements.prepare_sign(&sign) else { panic!("it can be signed") };
     let said: Value = serde_json::from_slice(prepared.request.body().unwrap().as_bytes().unwrap()).unwrap();
     let notify_url = "https://pay.example/v1/channels/bank/notifications";

@@ -133,12 +133,17 @@ impl SignatureVerificationAlgorithm for RsaSha1 {
     }
 }
 
+/// A certificate's key, and its serial number: decimal, as UnionPay has them.
+pub(super) fn key_and_id(pem: &[u8]) -> Option<(Vec<u8>, String)> {
+    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    let (_, parsed) = X509Certificate::from_der(&der).ok()?;
+    Some((parsed.public_key().raw.to_vec(), parsed.tbs_certificate.serial.to_string()))
+}
+
 /// `certId`: the serial number of the merchant's certificate, decimal. None where it is
 /// not the certificate of the merchant's key.
 pub(super) fn certificate_id(pem: &[u8], key: &SigningKey) -> Option<String> {
-    let der = CertificateDer::from_pem_slice(pem).ok()?;
-    let (_, parsed) = X509Certificate::from_der(&der).ok()?;
-    let public = VerifyingKey::from_spki(parsed.public_key().raw)?;
-    let is_pair = public.verifies(b"pair", &key.sign(b"pair")?);
-    is_pair.then(|| parsed.tbs_certificate.serial.to_string())
+    let (public, id) = key_and_id(pem)?;
+    let is_pair = VerifyingKey::from_spki(&public)?.verifies(b"pair", &key.sign(b"pair")?);
+    is_pair.then_some(id)
 }

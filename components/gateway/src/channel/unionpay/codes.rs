@@ -47,6 +47,15 @@ const PAYER: &[&str] = &[
     "80", "81", "82", "85", "86", "87", "88", "89", "90", "91",
 ];
 
+/// The one-time code is not the one that was sent.
+pub(super) const WRONG_CODE: &str = "71";
+
+/// The card is not open: by this order (34), or not any more (77).
+pub(super) const NOT_OPENED: &[&str] = &["34", "77"];
+
+/// A payment's token is none (77) or none any more (80): its card was closed elsewhere.
+pub(super) const TOKEN_ENDED: &[&str] = &["77", "80"];
+
 // In none of the lists, so Unknown wherever they come: 12 (the number was known before), 37
 // (asked too often), 42 (the money was taken, too late; UnionPay gives it back), 74 and 75
 // (the money was taken), 14, 41 and 98 (of files), 99 (any error), and all that is new.

@@ -12,7 +12,9 @@ use crate::channel::{Details, Kind, Outcome, Sent, record, storable};
 pub(super) const PAYMENT: &str = "01";
 pub(super) const REFUND: &str = "04";
 pub(super) const QUERY: &str = "00";
-const OK: &str = "00";
+pub(super) const OK: &str = "00";
+/// What a payment's agreement is ended by.
+const AGREEMENT_ENDED: &str = "AgreementEnded";
 const AMOUNT_DIGITS_MAX: usize = 12;
 
 /// What a query says.
@@ -25,7 +27,7 @@ pub(super) enum Looked {
 
 impl Merchant {
     /// Reads an answer. It is believed where UnionPay signed it, and is about what was asked.
-    fn read<'a>(&self, body: &'a [u8], about: (&str, Timestamp)) -> Result<Fields<'a>, String> {
+    pub(super) fn read<'a>(&self, body: &'a [u8], about: (&str, Timestamp)) -> Result<Fields<'a>, String> {
         let text = std::str::from_utf8(body).map_err(|_| "an answer that is not text".to_owned())?;
         let now = Timestamp::now();
         // Answers are sent as they are; one that is form-encoded after all verifies as that.
@@ -46,12 +48,19 @@ impl Merchant {
             Ok(_) => return unknown("an answer of another kind"),
             Err(why) => return Outcome::Unknown { why },
         };
-        match (fields.get("respCode"), fields.get(service.result)) {
-            (Some(OK), Some(result)) => {
-                let action: Value = json!({"type": service.action, service.result: result});
-                Outcome::Processing { network_id: None, action: Some(action) }
+        match (fields.get("respCode"), service.action) {
+            (Some(OK), Some((name, action))) => match fields.get(name) {
+                Some(result) => {
+                    let action: Value = json!({"type": action, name: result});
+                    Outcome::Processing { network_id: None, action: Some(action) }
+                }
+                None => unknown("an order without what the payer needs"),
+            },
+            // Only accepted.
+            (Some(OK), None) => Outcome::Processing { network_id: query_id(&fields), action: None },
+            (Some(code), None) if codes::TOKEN_ENDED.contains(&code) => {
+                Outcome::Declined { code: AGREEMENT_ENDED.to_owned(), network_id: None }
             }
-            (Some(OK), None) => unknown("an order without what the payer needs"),
             (code, _) => refused(code, codes::of_payment_request),
         }
     }

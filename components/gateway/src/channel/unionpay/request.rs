@@ -8,6 +8,7 @@ use payplane_api::money::Money;
 use super::message::{PAYMENT, QUERY, REFUND};
 use super::sign::Signer;
 use super::time;
+use super::token::Tokens;
 use crate::channel::{Pay, PrepareError, Repay, Sent};
 
 const CURRENCY: &str = "CNY";
@@ -21,9 +22,9 @@ pub(super) struct Service {
     pub path: &'static str,
     pub sub_type: &'static str,
     pub biz_type: &'static str,
-    /// Where an answer has what the payer needs, and what an app calls it.
-    pub result: &'static str,
-    pub action: &'static str,
+    /// Where an answer has what the payer needs, and what an app calls it; none where he has
+    /// agreed before.
+    pub action: Option<(&'static str, &'static str)>,
 }
 
 /// The payer scans a code (产品: 二维码支付, 申请二维码).
@@ -32,8 +33,7 @@ const QR: Service = Service {
     path: "/gateway/api/backTransReq.do",
     sub_type: "07",
     biz_type: "000000",
-    result: "qrCode",
-    action: "QrCode",
+    action: Some(("qrCode", "QrCode")),
 };
 
 /// An app calls UnionPay's (产品: 手机控件支付).
@@ -42,12 +42,20 @@ const APP: Service = Service {
     path: "/gateway/api/appTransReq.do",
     sub_type: "01",
     biz_type: "000201",
-    result: "tn",
-    action: "UnionPayApp",
+    action: Some(("tn", "UnionPayApp")),
+};
+
+/// A card that was opened is debited (产品: 无跳转token, 消费).
+pub(super) const TOKEN: Service = Service {
+    method: "unionpay-card",
+    path: "/gateway/api/backTransReq.do",
+    sub_type: "01",
+    biz_type: "000902",
+    action: None,
 };
 
 pub(super) fn service(method: &str) -> Option<&'static Service> {
-    [&QR, &APP].into_iter().find(|service| service.method == method)
+    [&QR, &APP, &TOKEN].into_iter().find(|service| service.method == method)
 }
 
 /// A merchant of UnionPay's: what it signs, and what it believes.
@@ -55,12 +63,14 @@ pub(super) struct Merchant {
     pub mer_id: String,
     pub notify_url: String,
     pub signer: Signer,
+    /// Where it has agreements.
+    pub tokens: Option<Tokens>,
 }
 
-type Common<'a> = (&'static str, &'static str, &'static str, &'a str, Timestamp);
+pub(super) type Common<'a> = (&'static str, &'static str, &'static str, &'a str, Timestamp);
 
 impl Merchant {
-    fn sign<'f, const N: usize>(
+    pub(super) fn sign<'f, const N: usize>(
         &'f self,
         (txn_type, sub_type, biz_type, number, at): Common<'f>,
         more: [(&'static str, Cow<'f, str>); N],
@@ -88,6 +98,11 @@ impl Merchant {
     ) -> Result<String, PrepareError> {
         let is_app = service.method == APP.method;
         let description = if is_app { shown(pay.description) } else { String::new() };
+        let token = match (service.method == TOKEN.method, pay.payer) {
+            (false, _) => String::new(),
+            (true, Some(token)) => self.tokens()?.named(token),
+            (true, None) => return Err(PrepareError { why: "the payment names no token".to_owned() }),
+        };
         let common = (PAYMENT, service.sub_type, service.biz_type, pay.number, at);
         self.sign(
             common,
@@ -99,6 +114,7 @@ impl Merchant {
                 ("payTimeout", time::in_china(pay.expires_at).into()),
                 ("backUrl", self.notify_url.as_str().into()),
                 ("orderDesc", description.into()),
+                ("tokenPayData", token.into()),
             ],
         )
     }

@@ -8,6 +8,7 @@ mod notifications;
 mod setup;
 mod signatures;
 mod times;
+mod tokens;
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -102,7 +103,12 @@ fn signed_by_between(params: &CertificateParams) -> String {
 static CERTIFICATE: LazyLock<String> = LazyLock::new(|| signed_by_between(&named(NETWORK_NAME, false)));
 
 fn merchant_with(signer: Signer) -> Merchant {
-    Merchant { mer_id: MER_ID.into(), notify_url: "https://pay.example/v1/n?a=b+c%20d".into(), signer }
+    Merchant {
+        mer_id: MER_ID.into(),
+        notify_url: "https://pay.example/v1/n?a=b+c%20d".into(),
+        signer,
+        tokens: None,
+    }
 }
 
 fn by_digest(digest: Hash) -> Merchant {

@@ -11,7 +11,8 @@ fn signing(name: &str, change: &Value) -> ChannelSettings {
 fn who_has_none_is_left_out_and_says_so() {
     let chosen = |channels: Vec<ChannelSettings>, method: &str| {
         let settings = settings(channels);
-        let chosen = agreement::choose(&settings, &Breakers::default(), ("M1", method), |_| true);
+        let asked = agreement::Asked { merchant: "M1", method, has_phone: false };
+        let chosen = agreement::choose(&settings, &Breakers::default(), asked, |_| true);
         chosen.map(|channel| channel.name.clone())
     };
     let all =
@@ -31,4 +32,12 @@ fn a_payment_by_an_agreement_goes_over_its_channel_alone() {
         let asked = Asked { agreed: Some(agreed), ..asked(1, 10_000) };
         assert_eq!(names(&chosen(all(), &asked)), routes, "{agreed}");
     }
+}
+
+#[test]
+fn a_method_that_is_agreed_on_takes_no_other_payment() {
+    let all = || vec![signing("one", &json!({"name": "agreed"}))];
+    let by = |agreed| Asked { agreed, method: "agreed", ..asked(1, 10_000) };
+    assert_eq!(names(&chosen(all(), &by(Some("one")))), ["one"]);
+    assert!(chosen(all(), &by(None)).is_empty());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use futures_util::future::try_join3;
+use futures_util::future::try_join4;
 use payplane_client::call::App;
 use payplane_client::message::PayRequest;
 use payplane_client::message::PaymentStatus::{Processing, Succeeded};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::verdict::Verdict;
 use super::{SOON, call};
+use crate::agreement_stage::{CARD, account, end, paid, status, until};
 use crate::harness::{DATE, Stack, ended, refund};
 use crate::networks::{NETWORKS, Network};
 
@@ -30,6 +31,9 @@ pub(super) struct Stage {
 }
 
 const UNIONPAY_CALLS: &[&str] = &["unionpay 01/07", "unionpay 01/01", "unionpay 00/00", "unionpay 04/00"];
+/// Cards are agreed on over the first of its channels.
+const CARDS: &str = "UnionPay 01";
+const CARD_CALLS: &[&str] = &["unionpay 77/00", "unionpay 79/00", "unionpay 78/02", "unionpay 74/01"];
 
 pub(super) fn stages() -> [Stage; 6] {
     let [wechat, alipay, unionpay, bank] = NETWORKS;
@@ -93,6 +97,7 @@ impl Stage {
             ensure!(untold.status == Succeeded, "{}: {untold:?}", self.judged);
             Ok(())
         };
+        let agreed = async { if self.judged == CARDS { agree(app).await } else { Ok(()) } };
         // Never paid: closed.
         let unpaid = async {
             let unpaid = self.network.order("unpaid", self.above_minor + 19_008);
@@ -102,7 +107,7 @@ impl Stage {
             app.close(DATE, &unpaid.order_number).await?;
             Ok(())
         };
-        try_join3(paid, untold, unpaid).await.map(|_| ())
+        try_join4(paid, untold, agreed, unpaid).await.map(|_| ())
     }
 
     async fn pay_by_every_method(&self, app: &App) -> Result<()> {
@@ -144,7 +149,8 @@ impl Stage {
         let (judged, min) = (self.judged, self.notifications_min);
         let told = counts.get(&format!("{judged} notification")).copied().unwrap_or_default();
         ensure!(told >= min, "{judged}: {told} notifications, of {min}");
-        for call in self.calls {
+        let cards = if judged == CARDS { CARD_CALLS } else { &[] };
+        for call in self.calls.iter().chain(cards) {
             let heard = verdicts.iter().any(|verdict| {
                 verdict.network == judged
                     && verdict.part == "reply"
@@ -154,4 +160,16 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// Opens a card, pays by it and closes it; of another one the answer is lost, so it is asked for.
+async fn agree(app: &App) -> Result<()> {
+    CARD.active(app, "card").await?;
+    CARD.sign(app, "lost", &account("9004")).await?;
+    until(app, "lost", "AwaitingCode", SOON).await?;
+    let paid = paid(app, &CARD.by_agreement("by-card", 12_800, "card")).await?;
+    ensure!(status(&paid) == "Succeeded", "{paid}");
+    let ended = end(app, "card").await?;
+    ensure!(status(&ended) == "Ended", "{ended}");
+    Ok(())
 }

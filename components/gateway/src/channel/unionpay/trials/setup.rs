@@ -35,7 +35,7 @@ impl Folder {
             ca: None,
             notify_url: "https://pay.example/v1/channels/u/notifications".into(),
         };
-        let config = UnionPayNetwork { reach, mer_id: MER_ID.into(), signing };
+        let config = UnionPayNetwork { reach, mer_id: MER_ID.into(), signing, tokens: None };
         UnionPay::new(&config, &self.0, Arc::new(DeniedNetworks::parse(&[]).unwrap())).ok()
     }
 }
