@@ -38,6 +38,9 @@ async fn life(side: &Side) -> Result<()> {
     assert_eq!((status(&signed), &signed["accountNumber"]), ("AwaitingCode", &json!("****0018")));
     assert_eq!(side.sign(&app, "a1", ACCOUNT).await?, signed, "the same again");
     assert_eq!(code(side.sign(&app, "a1", &account("0026")).await), "OrderConflict");
+    // Its owner is kept where he is named again with the code, and lies sealed alone.
+    kept(&stack, i64::from(!side.knows_unconfirmed)).await?;
+    nowhere(&stack, &[ACCOUNT, HOLDER, PHONE]).await?;
     let early = side.by_agreement("early", 10_000, "a1");
     assert_eq!(code(pay(&app, &early).await), "AgreementNotActive");
 
@@ -53,10 +56,14 @@ async fn life(side: &Side) -> Result<()> {
     let paid = paid(&app, &first).await?;
     assert_eq!((status(&paid), &paid["channel"]), ("Succeeded", &json!(side.network.name)));
     refused(&stack, side).await?;
+    if side.network.record == "UnionPay" {
+        refused_by_cards(&app, side).await?;
+    }
 
     let ended = end(&app, "a1").await?;
     assert_eq!(status(&ended), "Ended");
     assert_eq!(end(&app, "a1").await?, ended, "to end twice is to end");
+    kept(&stack, 0).await?;
     assert_eq!(confirm(&app, "a1", CODE).await?, ended);
     assert_eq!(code(pay(&app, &early).await), "AgreementNotActive");
     assert_eq!(pay(&app, &first).await?, paid, "what was accepted stays accepted");
@@ -76,6 +83,33 @@ async fn told(stack: &Stack, kinds: &[&str]) -> Result<()> {
         let sql = format!("SELECT count(*) FROM gateway.outbox WHERE kind = '{kind}'");
         ensure!(stack.count(&sql).await? == 1, "{kind}");
     }
+    Ok(())
+}
+
+/// So many of an agreement's owners and tokens are kept, at once or a moment later.
+async fn kept(stack: &Stack, wanted: i64) -> Result<()> {
+    let sql = "SELECT count(*) FROM vault.secrets WHERE kind = 'Token'";
+    for _ in 0..100 {
+        if stack.count(sql).await? == wanted {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    anyhow::bail!("{} are kept, not {wanted}", stack.count(sql).await?)
+}
+
+/// A card is paid by its agreement alone, and agreed on by a code alone.
+async fn refused_by_cards(app: &payplane_client::call::App, side: &Side) -> Result<()> {
+    let mut asked = side.request("refused", ACCOUNT);
+    asked["phoneNumber"] = Value::Null;
+    let refused: Answer = app.send("/v1/agreements", &asked).await;
+    let why = refused.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    ensure!(why.contains("NoChannel") && why.contains("PhoneNumberMissing"), "{refused:?}");
+    let mut payment = side.by_agreement("refused", 10_000, "a1");
+    payment["agreement"] = Value::Null;
+    assert_eq!(code(pay(app, &payment).await), "InvalidField");
+    payment["payerId"] = "6235240000020837057".into();
+    assert_eq!(code(pay(app, &payment).await), "InvalidField", "nobody names a token himself");
     Ok(())
 }
 
@@ -187,6 +221,8 @@ async fn never_guessed(side: &'static Side) -> Result<()> {
     }
     let open = "SELECT count(*) FROM gateway.agreements WHERE status NOT IN ('Active', 'Ended', 'Failed')";
     assert_eq!(stack.count(open).await?, 0);
+    let active = "SELECT count(*) FROM gateway.agreements WHERE status = 'Active'";
+    kept(&stack, stack.count(active).await?).await?;
     // Codes can be guessed, and strangers be sent messages, so often a day and account.
     let mut asked = 0;
     let refused = loop {
