@@ -409,7 +409,9 @@ fn validate(
 }
 
 fn no_route(settings: &Settings, asked: &route::Asked<'_>) -> Problem {
-    let is_agreed_alone = |channel: &ChannelSettings| channel.client.is_agreed_alone(asked.method);
+    let is_agreed_alone = |channel: &ChannelSettings| {
+        channel.client.is_agreed_alone(asked.method) && channel.client.signs(asked.method)
+    };
     if asked.agreed.is_none() && settings.channels.iter().any(is_agreed_alone) {
         return Problem::field("agreement", format!("{} is paid by an agreement: name one", asked.method));
     }

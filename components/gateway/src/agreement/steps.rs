@@ -20,6 +20,8 @@ use crate::vault::Secret;
 
 /// An agreement that ends waits in steps of this for payments that are on their way.
 const WAIT: Duration = Duration::from_millis(50);
+/// What a network does not say to have ended it is told again after this.
+const UNSIGN_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a one-time code came to.
 pub enum Coded {
@@ -130,7 +132,13 @@ impl Gateway {
         }
         let (settings, number) = (self.settings(), Store::number(agreement.agreement_id));
         let bank = agreements(&settings.value, &agreement.channel)?;
-        let signed = signed(&number, &agreement, Kept::Nothing);
+        let kept = self.kept_of(&agreement, bank, times.1).await?;
+        if let Kept::Token(token) = kept {
+            // It was given, and whoever was to say so died before.
+            let standing = Standing::Active { network_id: number, token };
+            return self.take_standing(&agreement, standing, times).await;
+        }
+        let signed = signed(&number, &agreement, kept);
         let asking = bank.ask(&signed, times.0);
         let is_news = |said: &Standing| self.is_news(&agreement, said);
         let standing = match self.asking(about(&agreement), asking, is_news).await {
@@ -176,7 +184,7 @@ impl Gateway {
                 (AgreementState::AwaitingCode, Said { network_id: network_id.as_deref(), ..Said::default() })
             }
             Standing::Active { network_id, token: plain } => {
-                let token = self.keep_token(id, plain, patience).await?;
+                let token = self.keep_token(agreement, plain, patience).await?;
                 (AgreementState::Active, Said { network_id: Some(network_id), token, failure_code: None })
             }
             Standing::Declined { code } => {
@@ -212,8 +220,7 @@ impl Gateway {
             }
             return Ok(patience.keep(|| store.withdraw_agreement(id)).await?);
         }
-        // What is kept of its owner has no token in its place where a former release looks for that.
-        if to.is_final() || matches!(said.token, Token::Here(_)) {
+        if to.is_final() {
             self.forget(Secret::Token, id);
         }
         let Some(order_id) = agreement.order_id else { return Ok(()) };
@@ -224,8 +231,8 @@ impl Gateway {
         self.follow_agreement((agreement, order_id), (to, token), (trace, patience)).await
     }
 
-    /// A code was taken after the agreement was over: a network that knows of no end before it
-    /// holds is told now.
+    /// A code was taken while the agreement ended, or after: a network that knows of no end before
+    /// it holds is told now, as whoever ends it may have been told that it never held.
     async fn end_late(
         &self,
         agreement: &Agreement,
@@ -236,19 +243,38 @@ impl Gateway {
         let now = patience.keep(|| self.store.agreement(id)).await?;
         let settings = self.settings();
         let bank = agreements(&settings.value, &agreement.channel)?;
-        if now.status.is_final() && bank.needs_owner() {
-            let number = Store::number(id);
-            let signed = signed(&number, agreement, Kept::Token(token));
-            let standing = self.keeping(about(agreement), bank.unsign(&signed, trace)).await;
-            tracing::info!(%id, ended = standing == Standing::Ended, "a code was taken after the end");
+        if !bank.needs_owner() || !(now.status.is_final() || now.status == AgreementState::Ending) {
+            return Ok(());
+        }
+        let number = Store::number(id);
+        let signed = signed(&number, agreement, Kept::Token(token));
+        while self.keeping(about(agreement), bank.unsign(&signed, trace)).await != Standing::Ended {
+            if !patience.outlasts(UNSIGN_AGAIN) {
+                tracing::error!(%id, channel = agreement.channel,
+                    "a code was taken after an agreement's end, and the network does not say that it ended: tell it");
+                break;
+            }
+            tokio::time::sleep(UNSIGN_AGAIN).await;
+        }
+        if now.status.is_final() {
             self.forget(Secret::Token, id);
         }
         Ok(())
     }
 
     /// Where the token is found from now on.
-    async fn keep_token(&self, id: Uuid, plain: &str, patience: Patience) -> Result<Token, StoreError> {
-        if patience.keep(|| self.store.has_former_release()).await? {
+    async fn keep_token(
+        &self,
+        agreement: &Agreement,
+        plain: &str,
+        patience: Patience,
+    ) -> Result<Token, StoreError> {
+        let id = agreement.agreement_id;
+        // Where the owner was kept the token takes his place, which a release before the vault
+        // has no use for: it pays over no such network.
+        let takes_place =
+            agreements(&self.settings().value, &agreement.channel).is_ok_and(|bank| bank.needs_owner());
+        if !takes_place && patience.keep(|| self.store.has_former_release()).await? {
             // It looks for tokens nowhere else.
             let sealed = self.data_keys.seal(&Secret::Token.whose(id), plain.as_bytes());
             return Ok(Token::Here(sealed.ok_or(StoreError::Unsealed)?));

@@ -207,7 +207,7 @@ impl Store {
                 next_check_at = NULL
              FROM gateway.orders o WHERE s.attempt_id = $1 AND s.status = 'Repaid' AND o.order_id = s.order_id
              RETURNING s.order_id, s.reason, s.amount_minor, s.currency, o.app_id, o.order_date, o.order_number,
-                o.merchant_id";
+                o.merchant_id, o.top_up_customer";
         let Some(row) = optional(&transaction, what, sql, &[&attempt_id, &transaction_id]).await? else {
             return Ok(());
         };
@@ -344,7 +344,7 @@ pub(super) async fn insert<C: GenericClient>(
 /// Whom to tell that a surplus was given back, of which order, and what.
 fn event(row: &Row) -> Result<(String, Uuid, serde_json::Value), tokio_postgres::Error> {
     let order_id: Uuid = row.try_get("order_id")?;
-    let payload = json!({
+    let mut payload = json!({
         "orderId": order_id,
         "appId": row.try_get::<_, String>("app_id")?,
         "orderDate": row.try_get::<_, Date>("order_date")?,
@@ -354,6 +354,9 @@ fn event(row: &Row) -> Result<(String, Uuid, serde_json::Value), tokio_postgres:
         "currency": row.try_get::<_, String>("currency")?,
         "reason": row.try_get::<_, String>("reason")?,
     });
+    if let Some(customer) = row.try_get::<_, Option<String>>("top_up_customer")? {
+        payload["topUp"] = json!({"customer": customer});
+    }
     Ok((row.try_get("app_id")?, order_id, payload))
 }
 

@@ -106,6 +106,9 @@ async fn another_amount(stack: &Stack, app: &App) -> Result<()> {
     let end = filled(app, &top_up(&NETWORKS[2], "other", 19_014, "u-other")?).await?;
     ensure!(end.failure_code.as_deref() == Some("OtherAmount"), "{end:?}");
     stack.until("SELECT count(*) FROM gateway.surpluses WHERE status = 'Refunded'", 1).await?;
+    let told = "SELECT count(*) FROM gateway.outbox WHERE kind = 'payment.returned'
+         AND payload->'topUp'->>'customer' = 'u-other'";
+    ensure!(stack.count(told).await? == 1, "whose wallet it was for");
     ensure!((stack.wallet("u-other").await?, stack.balance("suspense:long").await?) == (0, 0));
     ensure!(code(app.read("/v1/wallets/u-other/balance").await) == "NotFound", "nothing was filled");
     stack.check_channel(NETWORKS[2].name, NETWORKS[2].record).await

@@ -60,7 +60,7 @@ pub(super) const TOKEN_ENDED: &[&str] = &["77", "80"];
 // (asked too often), 42 (the money was taken, too late; UnionPay gives it back), 74 and 75
 // (the money was taken), 14, 41 and 98 (of files), 99 (any error), and all that is new.
 
-/// A verified answer to a new order that is not 00.
+/// A verified answer that is not 00 to an order that its payer has to pay.
 pub(super) fn of_payment_request(code: &str) -> Refused {
     match code {
         code if NOT_TAKEN.contains(&code) || CLOSED_OR_BUSY.contains(&code) => Refused::NotTaken,
@@ -70,16 +70,19 @@ pub(super) fn of_payment_request(code: &str) -> Refused {
     }
 }
 
-/// A verified answer to a refund that is not 00. Money moves at once, so an error of the
-/// platform (01, 02, 06) is none of the refund until a query says so.
-pub(super) fn of_refund_request(code: &str) -> Refused {
+/// A verified answer that is not 00 to what takes effect at once: a card is debited or opened, money
+/// goes back. An error of the platform (01, 02, 06) is none of that until a query says so.
+pub(super) fn of_direct_request(code: &str) -> Refused {
     match code {
         code if NOT_TAKEN.contains(&code) => Refused::NotTaken,
-        code if BUSINESS.contains(&code) || ORIGINAL.contains(&code) || PAYER.contains(&code) => {
-            Refused::Declined
-        }
+        code if BUSINESS.contains(&code) || PAYER.contains(&code) => Refused::Declined,
         _ => Refused::Unknown,
     }
+}
+
+/// Such an answer to a refund.
+pub(super) fn of_refund_request(code: &str) -> Refused {
+    if ORIGINAL.contains(&code) { Refused::Declined } else { of_direct_request(code) }
 }
 
 /// What was asked for, in a query's answer or a notification. A6 is a success with a defect

@@ -18,6 +18,11 @@ pub(super) struct Encryption {
     pub certificate_id: String,
 }
 
+/// Else it would be read as two.
+pub(super) fn is_one_field(text: &str) -> bool {
+    !text.contains(['&', '=', '{', '}', '[', ']'])
+}
+
 impl Encryption {
     pub(super) fn from_pem(pem: &[u8]) -> Option<Self> {
         let (key, certificate_id) = key_and_id(pem)?;
@@ -36,7 +41,7 @@ impl Encryption {
     /// beside. None where a text would be read as another field.
     pub(super) fn customer(&self, phone: &str, beside: &[(&str, &str)]) -> Option<String> {
         let mut texts = beside.iter().map(|(_, text)| *text).chain([phone]);
-        if texts.any(|text| text.contains(['&', '=', '{', '}', '[', ']'])) {
+        if !texts.all(is_one_field) {
             return None;
         }
         let encrypted = self.encrypt(&join([("phoneNo", phone)].into_iter()))?;

@@ -61,7 +61,8 @@ impl Merchant {
             (Some(code), None) if codes::TOKEN_ENDED.contains(&code) => {
                 Outcome::Declined { code: AGREEMENT_ENDED.to_owned(), network_id: None }
             }
-            (code, _) => refused(code, codes::of_payment_request),
+            (code, None) => refused(code, codes::of_direct_request),
+            (code, Some(_)) => refused(code, codes::of_payment_request),
         }
     }
 

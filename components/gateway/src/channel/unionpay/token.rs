@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::codes::{self, Refused};
-use super::encrypt::Encryption;
+use super::encrypt::{Encryption, is_one_field};
 use super::fields::Fields;
 use super::message;
 use super::request::{Merchant, TOKEN};
@@ -63,9 +63,13 @@ impl Merchant {
         let phone = owner.phone.as_deref().ok_or_else(|| failed("phoneNumber is missing"))?;
         let account = tokens.encryption.encrypt(&owner.account);
         let account = account.ok_or_else(|| failed("accountNumber is longer than UnionPay reads"))?;
+        // Before there is a code, too: no code could open it.
+        if !is_one_field(&owner.name) {
+            return Err(failed("accountName has one of & = { } [ ]"));
+        }
         let beside = code.iter().flat_map(|code| [("customerNm", owner.name.as_str()), ("smsCode", *code)]);
         let customer = tokens.encryption.customer(phone, &beside.collect::<Vec<_>>());
-        let customer = customer.ok_or_else(|| failed("accountName has one of & = { } [ ]"))?;
+        let customer = customer.ok_or_else(|| failed("phoneNumber or code cannot be sent"))?;
         self.sign(
             (sub_type.0, sub_type.1, BIZ_TYPE, number, at),
             [
@@ -157,7 +161,7 @@ impl Merchant {
                 self.active(&fields, about.0).unwrap_or_else(|| unknown("an opening without a token"))
             }
             Some(codes::WRONG_CODE) => return Err(WrongCode),
-            Some(code) if codes::of_payment_request(code) == Refused::Declined => {
+            Some(code) if codes::of_direct_request(code) == Refused::Declined => {
                 Standing::Declined { code: storable(code) }
             }
             code => unknown(format!("answer {code:?}")),
