@@ -83,6 +83,10 @@ pub enum Standing {
     },
 }
 
+pub(super) fn unknown(why: impl Into<String>) -> Standing {
+    Standing::Unknown { why: why.into() }
+}
+
 /// The network says that the one-time code is not the one that it sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongCode;

@@ -7,16 +7,12 @@ use payplane_common::trace::Trace;
 
 use super::message::{self, ConfirmBody, Entry, SignBody};
 use super::{BankDirect, QUERY, STORED_MAX, Silence, Verified, WINDOW, codes, shown};
-use crate::channel::agreement::{Agreements, PreparedSign, Sign, Signed, Standing, WrongCode};
+use crate::channel::agreement::{Agreements, PreparedSign, Sign, Signed, Standing, WrongCode, unknown};
 use crate::channel::{Outcome, PrepareError, Sent};
 
 pub(super) const SIGN: &str = "/bank/v1/sign";
 pub(super) const CONFIRM: &str = "/bank/v1/confirm";
 pub(super) const UNSIGN: &str = "/bank/v1/unsign";
-
-fn unknown(why: impl Into<String>) -> Standing {
-    Standing::Unknown { why: why.into() }
-}
 
 /// What an answer says of the agreement with a number.
 pub(super) fn standing(number: &str, body: &[u8]) -> Standing {

@@ -8,12 +8,8 @@ use payplane_common::trace::Trace;
 
 use super::{BACK_PATH, UnionPay, now_in_seconds, token};
 use crate::channel::PrepareError;
-use crate::channel::agreement::{Agreements, Kept, PreparedSign, Sign, Signed, Standing, WrongCode};
+use crate::channel::agreement::{Agreements, Kept, PreparedSign, Sign, Signed, Standing, WrongCode, unknown};
 use crate::channel::connection::Silence;
-
-fn unknown(why: impl Into<String>) -> Standing {
-    Standing::Unknown { why: why.into() }
-}
 
 impl UnionPay {
     /// The answer to a request; why there is none, where there is none.

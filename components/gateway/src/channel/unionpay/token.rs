@@ -8,7 +8,7 @@ use super::encrypt::{Encryption, is_one_field};
 use super::fields::Fields;
 use super::message;
 use super::request::{Merchant, TOKEN};
-use crate::channel::agreement::{Owner, Standing, WrongCode};
+use crate::channel::agreement::{Owner, Standing, WrongCode, unknown};
 use crate::channel::{PrepareError, storable};
 
 /// How long a code is sent on. UnionPay takes none for so long.
@@ -39,10 +39,6 @@ pub(super) fn takes_code(signed_at: Timestamp) -> bool {
 /// From here on no code that was sent is on its way.
 pub(super) fn closed_at(signed_at: Timestamp) -> Timestamp {
     signed_at.saturating_add(CODE_MAX.saturating_add(MARGIN)).unwrap_or(Timestamp::MAX)
-}
-
-fn unknown(why: impl Into<String>) -> Standing {
-    Standing::Unknown { why: why.into() }
 }
 
 impl Merchant {
