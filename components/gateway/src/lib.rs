@@ -31,6 +31,7 @@ pub mod patience;
 pub mod pay;
 pub mod payee;
 pub mod payout;
+mod pressure;
 pub mod rates;
 pub mod refund;
 pub mod resolve;

@@ -3,6 +3,7 @@
 //! order, publish. A crash after any of them is taken up by `resolve`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use payplane_api::money::Money;
@@ -121,6 +122,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
 
     // 3. Create the order, with the request's nonce. Of equal requests one is
     // first; every other gets its order, in the state of that moment.
+    let asked_at = Instant::now();
     let (order, terms) =
         match caller.patience.keep(|| gateway.store.create_order(&new, &caller.nonce)).await? {
             Created::New(order, terms) => (*order, terms),
@@ -130,6 +132,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
                 return Err(refused(why, (&new.app_id, &new.merchant_id), new.terminal.as_ref()));
             }
         };
+    gateway.shares.note_stored(asked_at.elapsed(), Instant::now());
     let order_id = order.order_id;
     tracing::info!(%order_id, "order created");
 
@@ -141,7 +144,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
     let rest = async move { work.carry_out(&settings, order, &asked, &routes, (trace, patience)).await };
     let order = match settle::work_for(gateway, caller, (order_id, span), rest).await {
         Some(order) => {
-            gateway.shares.note_done(std::time::Instant::now());
+            gateway.shares.note_done(Instant::now());
             order
         }
         // The caller is told the state that is stored.

@@ -8,11 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::counts::Counts;
+use crate::pressure::{APP_MAX, Pressure};
 
-/// Requests of a replica that are worked on, beside those that wait for others.
-const BUSY_MAX: usize = 256;
-/// Of one app.
-const APP_MAX: usize = 160;
 /// Work gets done where some was done so long ago.
 const LATELY: Duration = Duration::from_millis(250);
 /// So long those who came while nothing got done are worked off.
@@ -24,7 +21,6 @@ const FEW_AT_ONCE: Duration = Duration::from_secs(1);
 /// For so long twice as many are worked on before others are refused: a short pause is no
 /// overload. It is over once there are so few again.
 const CROWDED_MAX: Duration = Duration::from_millis(300);
-const CALM: usize = APP_MAX / 2;
 
 /// Verified requests that are worked on.
 #[derive(Clone, Default)]
@@ -39,6 +35,7 @@ struct Shared {
 #[derive(Default)]
 struct Held {
     requests: Counts,
+    pressure: Pressure,
     done_at: Option<Instant>,
     /// Until then nobody is refused.
     worked_off_at: Option<Instant>,
@@ -69,9 +66,11 @@ impl Shares {
     #[must_use]
     pub fn take(&self, app: &str, is_bounded: bool, now: Instant) -> Option<Share> {
         let mut held = self.held();
+        let usual = held.pressure.most();
         let is_taken = if is_bounded {
-            held.requests.take(app, self.most(1))
-                || (held.is_crowded_lately(now) && held.requests.take(app, self.most(2)))
+            held.requests.take(app, self.most(usual))
+                || (held.is_crowded_lately(now)
+                    && held.requests.take(app, self.most(usual.saturating_mul(2))))
         } else {
             held.requests.take(app, (usize::MAX, usize::MAX))
         };
@@ -85,13 +84,22 @@ impl Shares {
     pub fn is_full(&self, app: &str, now: Instant) -> bool {
         let held = self.held();
         let for_long = |since| now.saturating_duration_since(since) >= CROWDED_MAX;
-        held.crowded_since.is_some_and(for_long) && !held.requests.has_room(app, self.most(1))
+        held.crowded_since.is_some_and(for_long)
+            && !held.requests.has_room(app, self.most(held.pressure.most()))
     }
 
-    fn most(&self, times: usize) -> (usize, usize) {
+    /// Of all, and of one app, so many beside those who wait for others.
+    fn most(&self, of_app: usize) -> (usize, usize) {
         let waiting = self.0.waiting.load(Ordering::Relaxed);
-        let most = |of: usize| waiting.saturating_add(of.saturating_mul(times));
-        (most(BUSY_MAX), most(APP_MAX))
+        let of_all = of_app.saturating_mul(8).div_ceil(5);
+        (waiting.saturating_add(of_all), waiting.saturating_add(of_app))
+    }
+
+    /// What was to be done first for a payment took so long.
+    pub fn note_stored(&self, took: Duration, now: Instant) {
+        let mut held = self.held();
+        let is_calm = held.crowded_since.is_none();
+        held.pressure.note(took, is_calm, now);
     }
 
     /// A request came. Whether it may be refused: work gets done, and too many come for it.
@@ -154,7 +162,7 @@ impl Drop for Share {
         let waiting = self.shares.0.waiting.load(Ordering::Relaxed);
         let mut held = self.shares.held();
         held.requests.give_back(&self.app);
-        if held.requests.all().saturating_sub(waiting) < CALM {
+        if held.requests.all().saturating_sub(waiting) < held.pressure.most().div_ceil(2) {
             held.crowded_since = None;
         }
     }
@@ -163,6 +171,9 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BUSY_MAX: usize = 256;
+    const CALM: usize = APP_MAX / 2;
 
     /// More than few have come just now.
     fn crowded(now: Instant) -> Shares {

@@ -33,6 +33,7 @@ pub(crate) struct WritesEarly {
 }
 
 const DIRTY: &str = "/proc/sys/vm/dirty_background_bytes";
+const AUTOGROUP: &str = "/proc/sys/kernel/sched_autogroup_enabled";
 /// One of the two holds, the other is 0.
 const DIRTY_SHARE: &str = "/proc/sys/vm/dirty_background_ratio";
 const DIRTY_BYTES: &str = "33554432";
@@ -45,6 +46,10 @@ impl WritesEarly {
             if by_share { (DIRTY_SHARE, std::fs::read_to_string(DIRTY_SHARE)?) } else { (DIRTY, bytes) };
         std::fs::write(DIRTY, DIRTY_BYTES).context("vm.dirty_background_bytes is root's to set")?;
         say(&format!("kernel: vm.dirty_background_bytes = {DIRTY_BYTES}"));
+        // Where it is 1, each session of PostgreSQL has as large a share of the cores as all
+        // processes that the benchmark started.
+        let grouped = std::fs::read_to_string(AUTOGROUP).unwrap_or_default();
+        say(&format!("kernel: sched_autogroup_enabled = {}", grouped.trim()));
         Ok(Self { before })
     }
 }

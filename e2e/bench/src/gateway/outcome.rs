@@ -15,6 +15,8 @@ use crate::report::{figure, precise, say};
 const NOTIFIED_US: u64 = 5_000_000;
 /// Within which the slowest of a hundred is answered.
 pub(super) const P99_MS: f64 = 200.0;
+/// Seconds that are told of.
+const SLOWEST: usize = 8;
 /// What stands for an answer that never came, in microseconds.
 const NEVER: u64 = 60_000_000;
 
@@ -31,6 +33,8 @@ pub(super) struct Outcome {
     /// By how much the client itself was late.
     pub(super) sending_us: Histogram<u64>,
     pub(super) notify_us: Histogram<u64>,
+    /// `accepted_us` by the second in which a payment was to be sent.
+    by_second: Vec<Histogram<u64>>,
 }
 
 impl Outcome {
@@ -48,6 +52,7 @@ impl Outcome {
             refusal_us,
             sending_us,
             notify_us,
+            by_second: vec![],
         };
         for (n, slot) in run.slots.iter().enumerate() {
             let (due, is_posted) = (run.due_us(n), posted.contains_key(&number(&run.name, n)));
@@ -65,10 +70,26 @@ impl Outcome {
                 continue;
             }
             all.accepted_us.saturating_record(since(slot.succeeded_us()));
+            let second = usize::try_from(due / 1_000_000)?;
+            while all.by_second.len() <= second {
+                all.by_second.push(histogram()?);
+            }
+            all.by_second[second].saturating_record(since(slot.succeeded_us()));
             let complete = slot.succeeded_us().is_some() && slot.notified_us().is_some() && is_posted;
             all.completed += u64::from(complete);
         }
         Ok(all)
+    }
+
+    /// Those seconds in which the slowest were, to be laid beside logs.
+    fn print_slowest(&self, what: &str) {
+        let p99 = |of: &Histogram<u64>| pace::ms(of, 0.99).round();
+        let mut seconds: Vec<_> = self.by_second.iter().map(p99).enumerate().collect();
+        seconds.sort_by(|one, other| other.1.total_cmp(&one.1));
+        seconds.truncate(SLOWEST);
+        seconds.sort_by_key(|(second, _)| *second);
+        let told = seconds.iter().map(|(second, ms)| format!("{second} s: {ms} ms"));
+        say(&format!("{what}: slowest by second, p99: {}", told.collect::<Vec<_>>().join(", ")));
     }
 
     /// Neither completed nor refused.
@@ -101,6 +122,7 @@ impl Outcome {
             self.failed(),
             run.words()
         ));
+        self.print_slowest(what);
         for (name, of) in [
             ("latency", &self.accepted_us),
             ("refusal", &self.refusal_us),
