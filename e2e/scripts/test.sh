@@ -26,11 +26,10 @@ joined() {
   rm -f "$said"
 }
 tests --lib -- --test-threads=2
-# These and the stack's wait most of their time, each for servers and a database of its own.
-beside tests --test migrate -- --test-threads=2
-tests --test ledger -- --test-threads=3
-joined
+# The stack's wait most of their time, each for servers and a database of its own.
 beside tests --test stack -- --test-threads=3
+tests --test migrate -- --test-threads=2
+tests --test ledger -- --test-threads=3
 tests --test docs --test objects --test charts --test parameters --test crd_rules --test policies --test network --test networks --test load --test policy \
   --test teardown -- --test-threads=1
 joined
