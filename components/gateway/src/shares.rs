@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use crate::counts::Counts;
 use crate::pressure::{APP_MAX, Pressure};
 
+/// Places beside those of one app, however few these are at that moment.
+const OTHERS_MIN: usize = 96;
 /// Work gets done where some was done so long ago.
 const LATELY: Duration = Duration::from_millis(250);
 /// So long those who came while nothing got done are worked off.
@@ -91,8 +93,8 @@ impl Shares {
     /// Of all, and of one app, so many beside those who wait for others.
     fn most(&self, of_app: usize) -> (usize, usize) {
         let waiting = self.0.waiting.load(Ordering::Relaxed);
-        let of_all = of_app.saturating_mul(8).div_ceil(5);
-        (waiting.saturating_add(of_all), waiting.saturating_add(of_app))
+        let of_app = waiting.saturating_add(of_app);
+        (of_app.saturating_add(OTHERS_MIN), of_app)
     }
 
     /// What was to be done first for a payment took so long.
@@ -172,7 +174,7 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
-    const BUSY_MAX: usize = 256;
+    const BUSY_MAX: usize = APP_MAX + OTHERS_MIN;
     const CALM: usize = APP_MAX / 2;
 
     /// More than few have come just now.
