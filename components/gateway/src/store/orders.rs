@@ -317,7 +317,9 @@ impl Store {
             surpluses::insert(&transaction, paid, said, paid.paid_minor).await?;
         }
         let sql = format!(
-            "UPDATE gateway.orders SET status = 'Failed', failure_code = $2, completed_at = now(),
+            "WITH unproven AS (UPDATE gateway.step_ups SET status = 'Failed', ended_at = now()
+                WHERE order_id = $1 AND status IN ('Asked', 'Sending', 'AwaitingCode'))
+             UPDATE gateway.orders SET status = 'Failed', failure_code = $2, completed_at = now(),
                 next_check_at = NULL, routing = $3 WHERE order_id = $1 RETURNING {COLUMNS}"
         );
         let order = Order::read(&one(&transaction, what, &sql, &[&order_id, &code, &routing]).await?)?;
