@@ -42,7 +42,7 @@ pub fn called(
     settings: &Settings,
 ) -> Result<(), Refused> {
     let refused = |detail: String| Err(Refused::new(Reason::EndpointRefused, detail));
-    if !tenant.spec.network.as_ref().is_some_and(|network| !network.egress_cidrs.is_empty()) {
+    if tenant.spec.network.as_ref().is_none_or(|network| network.egress_cidrs.is_empty()) {
         return refused(format!("{member}: the tenant's spec.network.egressCidrs let nothing through."));
     }
     let host = url.strip_prefix("https://").unwrap_or_default();

@@ -22,7 +22,7 @@ fn a_block_is_stricter_than_any_proof_and_a_shadow_says_nothing() {
     assert_eq!(says(std::slice::from_ref(&proof)), Verdict::StepUp(OnError::Block), "left out, it is Block");
     assert_eq!(says(&[proof.clone(), block.clone()]), Verdict::Block);
     let (mild, held) = (on_error(&proof, OnError::Allow), on_error(&proof, OnError::Hold));
-    assert_eq!(says(&[mild.clone()]), Verdict::StepUp(OnError::Allow));
+    assert_eq!(says(std::slice::from_ref(&mild)), Verdict::StepUp(OnError::Allow));
     assert_eq!(says(&[mild.clone(), named(held, "held")]), Verdict::StepUp(OnError::Hold));
     assert_eq!(says(&[mild, named(proof.clone(), "strict")]), Verdict::StepUp(OnError::Block));
     let shadow = RiskPolicyConfig { mode: RiskMode::Shadow, ..proof };
