@@ -169,8 +169,8 @@ impl Gateway {
                 payer: agreement.payer.clone(),
             }),
             terms,
-            // By the code that made the agreement, just now.
-            is_proven: true,
+            // By the code that made the agreement, just now; a bank may want none.
+            is_proven: agreement.status == AgreementState::AwaitingCode,
         };
         let routes = self.routes(&settings.value, &order, Some(&agreement.channel));
         self.carry_out(&settings, order, &asked, &routes, (trace, patience)).await?;

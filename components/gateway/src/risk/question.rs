@@ -102,8 +102,10 @@ pub struct Question {
 pub struct Known {
     /// Orders that were assessed before: an attempt of theirs has begun.
     pub begun: HashSet<Uuid>,
-    /// Orders whose payers have proven themselves, or need not any more.
+    /// Orders whose payers have proven themselves.
     pub proven: HashSet<Uuid>,
+    /// Orders that go on without a proof, where no stricter policy wants one.
+    pub allowed: HashSet<Uuid>,
     pub listed: HashSet<(String, String, Key)>,
     /// Since when merchants are there.
     pub approved: HashMap<String, Timestamp>,

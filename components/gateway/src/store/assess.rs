@@ -18,6 +18,7 @@ use super::outbox::publish;
 use super::{Params, ReadSnafu, StoreError, execute, rows};
 use crate::risk::question::{Hit, Key, Known};
 use crate::risk::window::Slices;
+use crate::step_up::FAILED;
 
 const WHAT: &str = "assess risk";
 /// The code of a payment that a policy blocked. Which one, the app is not told.
@@ -31,6 +32,8 @@ type Matched<'a> = (&'a Begin, Vec<Hit>);
 pub(super) struct Judged<'a> {
     pub passed: Vec<Matched<'a>>,
     pub blocked: Vec<Matched<'a>>,
+    /// They go on without a proof, and a stricter policy wants one by now.
+    pub unproven: Vec<Matched<'a>>,
     /// Their payers are to prove themselves first.
     pub asked: Vec<(Matched<'a>, OnError)>,
 }
@@ -38,14 +41,16 @@ pub(super) struct Judged<'a> {
 impl Judged<'_> {
     /// Adds it to what began. What a proven payment matched was told when its proof was asked for.
     pub(super) fn tell(self, known: &Known, begun: &mut Vec<(Uuid, Begun)>) {
-        let new = self.passed.into_iter().filter(|(begin, _)| !known.proven.contains(&begin.order_id));
+        let is_new = |id| !known.proven.contains(id) && !known.allowed.contains(id);
+        let new = self.passed.into_iter().filter(|(begin, _)| is_new(&begin.order_id));
         let mut seen: HashMap<_, _> = new.map(|(begin, hits)| (begin.attempt_id, hits)).collect();
         for (attempt_id, begun) in begun.iter_mut() {
             if let Begun::Attempt(hits) = begun {
                 *hits = seen.remove(attempt_id).unwrap_or_default();
             }
         }
-        let blocked = self.blocked.into_iter().map(|(begin, hits)| (begin.attempt_id, Begun::Blocked(hits)));
+        let failed = self.blocked.into_iter().chain(self.unproven);
+        let blocked = failed.map(|(begin, hits)| (begin.attempt_id, Begun::Blocked(hits)));
         begun.extend(blocked);
         let asked = self.asked.into_iter();
         begun.extend(asked.map(|((begin, hits), on)| (begin.attempt_id, Begun::StepUp(hits, on))));
@@ -91,7 +96,10 @@ pub(super) async fn read<C: GenericClient>(client: &C, held: &[&Begin]) -> Resul
             approved_of
         ),
     )?;
-    known.proven.extend(proven);
+    for (order_id, is_proven) in proven {
+        let those = if is_proven { &mut known.proven } else { &mut known.allowed };
+        those.insert(order_id);
+    }
     for row in &begun {
         known.begun.insert(row.try_get(0).context(ReadSnafu)?);
     }
@@ -106,15 +114,16 @@ pub(super) async fn read<C: GenericClient>(client: &C, held: &[&Begin]) -> Resul
     Ok(known)
 }
 
-/// Those whose payers have proven themselves, or need not.
-async fn proven<C: GenericClient>(client: &C, orders: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+/// Those that go on: whose payers have proven themselves, and those that need not.
+async fn proven<C: GenericClient>(client: &C, orders: &[Uuid]) -> Result<Vec<(Uuid, bool)>, StoreError> {
     if orders.is_empty() {
         return Ok(vec![]);
     }
-    let sql = "SELECT order_id FROM gateway.step_ups
+    let sql = "SELECT order_id, status = 'Confirmed' FROM gateway.step_ups
          WHERE order_id = ANY ($1) AND status IN ('Confirmed', 'Allowed')";
     let found = rows(client, WHAT, sql, &[&orders]).await?;
-    found.iter().map(|row| row.try_get(0).context(ReadSnafu)).collect()
+    let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    found.iter().map(read).collect::<Result<_, _>>().context(ReadSnafu)
 }
 
 /// Makes windows that are not there yet and locks all of them, in one order for everybody.
@@ -177,22 +186,26 @@ pub(super) fn count(begin: &Begin, hits: &[Hit], known: &mut Known) {
 pub(super) async fn write<C: GenericClient>(
     client: &C,
     known: &Known,
-    Judged { passed, blocked, asked }: &Judged<'_>,
+    Judged { passed, blocked, unproven, asked }: &Judged<'_>,
 ) -> Result<bool, StoreError> {
     store_windows(client, known).await?;
-    let matched = passed.iter().chain(blocked).chain(asked.iter().map(|(matched, _)| matched));
+    let failed = blocked.iter().chain(unproven);
+    let matched = passed.iter().chain(failed).chain(asked.iter().map(|(matched, _)| matched));
     journal(client, matched).await?;
     ask_for_proof(client, asked).await?;
-    let orders: BTreeSet<Uuid> = blocked.iter().map(|(begin, _)| begin.order_id).collect();
+    let unproven: Vec<_> = unproven.iter().map(|(begin, _)| begin.order_id).collect();
+    let orders = blocked.iter().map(|(begin, _)| begin.order_id).chain(unproven.iter().copied());
+    let orders: BTreeSet<Uuid> = orders.collect();
     if orders.is_empty() {
         return Ok(false);
     }
     let sql = format!(
-        "UPDATE gateway.orders SET status = 'Failed', failure_code = $2, completed_at = now(), next_check_at = NULL
+        "UPDATE gateway.orders SET status = 'Failed', completed_at = now(), next_check_at = NULL,
+            failure_code = CASE WHEN order_id = ANY ($3) THEN $4 ELSE $2 END
          WHERE order_id = ANY ($1) AND status = 'Processing' RETURNING {COLUMNS}"
     );
     let orders: Vec<_> = orders.into_iter().collect();
-    let failed = by_id(&rows(client, WHAT, &sql, &[&orders, &BLOCKED]).await?)?;
+    let failed = by_id(&rows(client, WHAT, &sql, &[&orders, &BLOCKED, &unproven, &FAILED]).await?)?;
     let events: Vec<_> = failed.iter().map(|(_, order)| event("payment.failed", order)).collect();
     let told = try_join_all(events.iter().map(|event| publish(client, event))).await?;
     Ok(told.contains(&true))

@@ -95,8 +95,19 @@ impl Store {
                     continue;
                 }
                 Verdict::StepUp(on_error) if !begin.is_proven && !known.proven.contains(&begin.order_id) => {
-                    judged.asked.push(((begin, hits), on_error));
-                    continue;
+                    let is_allowed = known.allowed.contains(&begin.order_id);
+                    match (is_allowed, on_error) {
+                        (true, OnError::Allow) => {}
+                        // Nobody asks a second time.
+                        (true, OnError::Hold | OnError::Block) => {
+                            judged.unproven.push((begin, hits));
+                            continue;
+                        }
+                        (false, _) => {
+                            judged.asked.push(((begin, hits), on_error));
+                            continue;
+                        }
+                    }
                 }
                 Verdict::StepUp(_) | Verdict::Pass => {}
             }

@@ -15,7 +15,7 @@ use crate::agreement_stage::{confirm_payment, status};
 use crate::code_sender::{AWAY, CANNOT, CodeSender, FREE, SILENT, TAKES, proof, stack_that_asks};
 use crate::harness::{Stack, code, ended, payment};
 use crate::networks::SOON;
-use crate::risk::in_force;
+use crate::risk::{in_force, policy};
 use crate::risk_step_ups::{awaits_code, large, seen};
 
 /// It was not sent, and says why.
@@ -113,6 +113,18 @@ async fn goes_on(stack: &mut Stack, sender: &CodeSender, app: &App) -> Result<()
     in_force(stack, json!([proof("Allow"), strict])).await?;
     sender.answers(AWAY);
     unsent(stack, &app.pay(&large("strict")).await?, "SenderAway").await?;
+
+    // What goes on without a proof is not rid of a stricter policy that wants one by then.
+    let rule = json!({"per": "Payer", "windowSeconds": 3_600, "paymentsMax": 1});
+    let mut often = policy("often", "Velocity", &rule);
+    (often["action"], often["onError"]) = (json!("StepUp"), json!("Block"));
+    in_force(stack, json!([proof("Allow"), often])).await?;
+    sender.answers(SILENT);
+    let (one, two) = (large("beside-1"), large("beside-2"));
+    let (one, two) = tokio::join!(app.pay(&one), app.pay(&two));
+    let mut ends = [one?, two?].map(|paid| (paid.status == Succeeded, paid.failure_code));
+    ends.sort();
+    assert_eq!(ends, [(false, Some("StepUpFailed".to_owned())), (true, None)]);
     sender.answers(TAKES);
     Ok(())
 }
