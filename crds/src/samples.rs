@@ -93,7 +93,7 @@ fn production() -> Sample {
                     "egressCidrs": ["203.0.113.0/24"],
                     "ingressFrom": { "namespaces": ["shop"], "cidrs": ["192.0.2.0/24"] },
                 },
-                "risk": { "policies": [
+                "risk": { "stepUp": { "url": "https://codes.bank.example/payplane" }, "policies": [
                     { "name": "payer-hour", "type": "Velocity", "velocity": { "per": "Payer", "windowSeconds": 3600,
                         "paymentsMax": 20, "amounts": [{ "currency": "CNY", "amountMinorMax": 5_000_000 }] } },
                     { "name": "large", "type": "Amount", "amount": { "currency": "CNY", "amountMinorMax": 20_000_000 } },
@@ -104,6 +104,8 @@ fn production() -> Sample {
                         "amountsPerDay": [{ "currency": "CNY", "amountMinorMax": 10_000_000 }] } },
                     { "name": "parts", "type": "SplitOrder", "mode": "Shadow", "splitOrder": { "windowSeconds": 600,
                         "paymentsMin": 3, "currency": "CNY", "amountMinorMax": 1_000_000 } },
+                    { "name": "proven", "type": "Amount", "action": "StepUp", "onError": "Hold",
+                        "amount": { "currency": "CNY", "amountMinorMax": 5_000_000 } },
                 ]},
                 "deletionPolicy": "Retain",
             }),

@@ -12,6 +12,7 @@ pub mod parameters;
 mod placement;
 mod risk;
 mod status;
+mod step_up;
 
 pub use access::Access;
 pub use calendar::Calendar;
@@ -24,6 +25,7 @@ pub use risk::{
     RiskSubject, SplitOrder, TimeOfDay, Velocity,
 };
 pub use status::*;
+pub use step_up::{RiskOnError, RiskStepUp};
 
 /// A payment stack of one business line or partner bank: a namespace with its
 /// own gateway, ledger, database, certificates and books.

@@ -87,6 +87,8 @@ pub struct GatewayConfig {
     pub channels: Vec<ChannelConfig>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub risk: Vec<RiskPolicyConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_up: Option<StepUpConfig>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

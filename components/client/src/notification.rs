@@ -79,6 +79,18 @@ impl Verifier {
         body: &[u8],
         now: Timestamp,
     ) -> Result<Notification, NotificationError> {
+        self.check(url, headers, body, now)?;
+        serde_json::from_slice(body).map_err(|source| NotificationError::Body { source })
+    }
+
+    /// Did the tenant sign this body, for this address, a moment ago?
+    pub fn check(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<(), NotificationError> {
         let url = reqwest::Url::parse(url).ok().context(AddressSnafu { url })?;
         let content_digest = header(headers, "content-digest")?;
         let expected = format!("sha-256=:{}:", STANDARD.encode(digest(&SHA256, body)));
@@ -106,8 +118,7 @@ impl Verifier {
         let signature = signature.and_then(|text| STANDARD.decode(text).ok());
         let signature = signature.context(HeaderSnafu { name: "signature" })?;
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-        key.verify(text.as_bytes(), &signature).ok().context(SignatureSnafu)?;
-        serde_json::from_slice(body).map_err(|source| NotificationError::Body { source })
+        key.verify(text.as_bytes(), &signature).ok().context(SignatureSnafu)
     }
 }
 

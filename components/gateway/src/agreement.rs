@@ -194,6 +194,6 @@ pub(crate) fn too_many() -> Problem {
 /// The refusal of a code that the bank did not send.
 #[must_use]
 pub fn wrong_code() -> Problem {
-    let detail = "the bank says so: ask the payer for it again; after a few wrong ones it declines";
+    let detail = "another one was sent: ask the payer for it again; after a few wrong ones it is declined";
     Problem { field: Some("code".to_owned()), ..Problem::new(Code::WrongCode, detail) }
 }

@@ -1,5 +1,6 @@
 //! Step-up: the bank sent the payer of a payment a one-time code, and takes the money once it
-//! is brought. The code is sent once and kept nowhere.
+//! is brought. The code is sent once and kept nowhere. (Codes that risk policies ask for are taken
+//! in `step_up`: of their orders nothing was sent.)
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ use crate::surplus;
 pub(crate) const ONE_TIME_CODE: &str = "OneTimeCode";
 
 /// What a code came to.
-enum Coded {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coded {
     Taken,
     Wrong,
     /// Nobody waits for one.
@@ -75,6 +77,13 @@ fn queried(found: Found, asked: Money) -> Result<Ending, Outcome> {
 }
 
 impl Gateway {
+    /// Was there a code to bring before anything was sent?
+    async fn has_taken_a_code(&self, order: &Order, patience: Patience) -> Result<bool, SettleError> {
+        let (store, id) = (&self.store, order.order_id);
+        Ok(patience.keep(|| store.agreement_of(id)).await?.is_some()
+            || patience.keep(|| store.step_up(id)).await?.is_some())
+    }
+
     async fn confirm_payment(
         &self,
         order: Order,
@@ -83,10 +92,18 @@ impl Gateway {
     ) -> Result<Coded, SettleError> {
         let attempt = patience.keep(|| self.store.latest_attempt(order.order_id)).await?;
         let attempt = match attempt {
-            Some(attempt) if awaits_code(&attempt) => attempt,
+            Some(attempt) if awaits_code(&attempt) => {
+                if self.is_code_again(order.order_id, code, patience).await? {
+                    return Ok(Coded::Taken);
+                }
+                attempt
+            }
             // It came to its end meanwhile: the order is about to.
             Some(ended) if ended.status.is_final() => return Ok(Coded::Taken),
             None => {
+                if let Some(coded) = self.confirm_step_up(&order, code, (trace, patience)).await? {
+                    return Ok(coded);
+                }
                 return Ok(match self.confirm_signing(&order, code, (trace, patience)).await? {
                     Some(agreement::Coded::Taken) => Coded::Taken,
                     Some(agreement::Coded::Wrong) => Coded::Wrong,
@@ -96,9 +113,7 @@ impl Gateway {
             // The bank may have sent a code only after it had answered.
             Some(open) if open.status == AttemptState::Processing && open.action.is_none() => open,
             // Its code has been taken: what it confirmed is on its way.
-            _ if patience.keep(|| self.store.agreement_of(order.order_id)).await?.is_some() => {
-                return Ok(Coded::Taken);
-            }
+            _ if self.has_taken_a_code(&order, patience).await? => return Ok(Coded::Taken),
             _ => return Ok(Coded::NotAwaited),
         };
         if patience.keep(|| self.store.has_lost_its_agreement(attempt.attempt_id)).await? {
@@ -111,9 +126,7 @@ impl Gateway {
             match queried(channel.client.query(&sent, trace).await, sent.amount) {
                 Err(Outcome::Processing { action: Some(action), .. }) if action["type"] == ONE_TIME_CODE => {}
                 // The code of what was asked for with it was taken before.
-                _ if patience.keep(|| self.store.agreement_of(order.order_id)).await?.is_some() => {
-                    return Ok(Coded::Taken);
-                }
+                _ if self.has_taken_a_code(&order, patience).await? => return Ok(Coded::Taken),
                 _ => return Ok(Coded::NotAwaited),
             }
         }

@@ -14,6 +14,7 @@ use crate::breaker::Breakers;
 use crate::data_key::DataKeys;
 use crate::keys::KeyCache;
 use crate::metrics::Metrics;
+use crate::notify::sign::FollowedKey;
 use crate::patience::Patience;
 use crate::rates::Rates;
 use crate::settings::Settings;
@@ -44,6 +45,10 @@ pub struct Gateway {
     pub shares: Shares,
     /// The same for notifications of networks: anybody may send to that address.
     pub network_places: Arc<Semaphore>,
+    /// One-time codes that are being sent.
+    pub code_places: Semaphore,
+    /// Signs what is sent to apps, and to the sender of codes.
+    pub notify_key: FollowedKey,
     /// Apps that read the books at the same time.
     pub book_reads: Semaphore,
 }

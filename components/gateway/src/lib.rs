@@ -43,6 +43,7 @@ pub mod shares;
 pub mod sign_and_pay;
 pub mod signature;
 pub mod state;
+pub mod step_up;
 pub mod store;
 pub mod stream;
 pub mod surplus;
@@ -74,7 +75,7 @@ use tokio_util::task::TaskTracker;
 use crate::books::{Books, BooksError};
 use crate::data_key::{DataKeyError, DataKeys};
 use crate::gateway::Gateway;
-use crate::notify::sign::{NotifyKey, NotifyKeyError};
+use crate::notify::sign::{FollowedKey, NotifyKey, NotifyKeyError};
 use crate::settings::Settings;
 
 const DATABASE_CONNECTIONS: usize = 16;
@@ -82,6 +83,8 @@ const DATABASE_CONNECTIONS: usize = 16;
 const VAULT_CONNECTIONS: usize = 2;
 /// Notifications of networks that are worked on at once; a network sends again what is refused.
 const NETWORK_PLACES: usize = 256;
+/// Codes that are being sent at once: a sender who is slow keeps no more waiting.
+const CODE_PLACES: usize = 64;
 const BOOK_READS: usize = 16;
 /// How long readiness asks the database.
 const READY_MAX: Duration = Duration::from_secs(2);
@@ -154,7 +157,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let following = tokio::spawn(settings.clone().follow());
     let notify_key = NotifyKey::load(&args.notify_key).context(NotifySnafu)?;
     let mut registry = Registry::default();
-    let gateway = Arc::new(prepare(&args, settings, &mut registry)?);
+    let gateway = Arc::new(prepare(&args, settings, FollowedKey::new(notify_key), &mut registry)?);
 
     let identity = Some(args.tls.clone());
     let app = Files { identity: identity.clone(), trust: None };
@@ -173,7 +176,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let ready = move || is_ready(ready.clone(), met.clone()).boxed();
     let health = health::serve(health_listener, registry, &shutdown, ready, axum::Router::new());
     let resolver = resolve::run(gateway.clone(), shutdown.clone());
-    let notifier = notify::run(gateway.clone(), notify_key, shutdown.clone());
+    let notifier = notify::run(gateway.clone(), shutdown.clone());
     let asker = breaker::run(gateway.clone(), shutdown.clone());
     let keeper = vault::keeper::run(gateway.clone(), shutdown.clone());
     let placer = stream::run(gateway.clone(), shutdown.clone());
@@ -188,7 +191,12 @@ pub async fn run(args: Args) -> Result<(), Error> {
     Ok(())
 }
 
-fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) -> Result<Gateway, Error> {
+fn prepare(
+    args: &Args,
+    settings: Arc<Live<Settings>>,
+    notify_key: FollowedKey,
+    registry: &mut Registry,
+) -> Result<Gateway, Error> {
     let current = settings.current();
     let config = &current.value.config;
     let login = |config: &DatabaseConfig, tls: &str, (application, size)| -> Result<_, DatabaseError> {
@@ -225,6 +233,8 @@ fn prepare(args: &Args, settings: Arc<Live<Settings>>, registry: &mut Registry) 
         places: Arc::new(Semaphore::new(args.in_flight_max)),
         shares: shares::Shares::default(),
         network_places: Arc::new(Semaphore::new(NETWORK_PLACES)),
+        code_places: Semaphore::new(CODE_PLACES),
+        notify_key,
         book_reads: Semaphore::new(BOOK_READS),
     })
 }

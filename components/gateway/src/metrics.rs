@@ -48,6 +48,12 @@ pub struct Verdict {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SteppedUp {
+    /// `Sent`, `NotSent`, `Wrong`, `Confirmed`, `Allowed` or `Failed`.
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SealedBy {
     pub key: String,
 }
@@ -62,6 +68,7 @@ pub struct Metrics {
     pub attempts: Family<Outcome, Counter>,
     pub channel_rests: Family<Name, Gauge>,
     pub risk_verdicts: Family<Verdict, Counter>,
+    pub step_ups: Family<SteppedUp, Counter>,
     pub network_notifications: Family<Notified, Counter>,
     pub in_flight: Gauge,
     pub orders_open: Gauge,
@@ -110,6 +117,7 @@ impl Metrics {
             attempts: Family::default(),
             channel_rests: Family::default(),
             risk_verdicts: Family::default(),
+            step_ups: Family::default(),
             network_notifications: Family::default(),
             in_flight: Gauge::default(),
             orders_open: Gauge::default(),
@@ -151,6 +159,11 @@ impl Metrics {
             "risk_verdicts",
             "Payments that risk policies matched, by policy, mode and verdict",
             metrics.risk_verdicts.clone(),
+        );
+        registry.register(
+            "step_ups",
+            "One-time codes that risk policies asked for, and what came of them",
+            metrics.step_ups.clone(),
         );
         registry.register(
             "network_notifications",

@@ -7,7 +7,7 @@ mod handed;
 pub mod schedule;
 pub mod sign;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -44,13 +44,12 @@ const GATHER: Duration = Duration::from_millis(10);
 const CHORES_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs until the process closes, and what it has begun has ended.
-pub async fn run(gateway: Arc<Gateway>, key: NotifyKey, shutdown: Shutdown) {
+pub async fn run(gateway: Arc<Gateway>, shutdown: Shutdown) {
     let mut works = Works::new(WORK_MAX, APP_MAX);
     let (taken, waiting) = mpsc::channel(NOTED_MAX);
     let noting = tokio::spawn(note(gateway.clone(), waiting));
     let failures = Arc::new(Semaphore::new(FAILED_MAX));
-    let key = Arc::new(RwLock::new(Arc::new(key)));
-    let sender = Sender { gateway: gateway.clone(), key, endpoints: Arc::default(), taken, failures };
+    let sender = Sender { gateway: gateway.clone(), endpoints: Arc::default(), taken, failures };
     let handed = tokio::spawn(handed::run(sender.clone(), shutdown.clone()));
     let mut chores_at = Instant::now();
     while !shutdown.closing.is_cancelled() {
@@ -60,7 +59,7 @@ pub async fn run(gateway: Arc<Gateway>, key: NotifyKey, shutdown: Shutdown) {
             false
         });
         if chores_at <= Instant::now() {
-            sender.follow_key();
+            gateway.notify_key.follow();
             chores(&gateway).await;
             chores_at = Instant::now().checked_add(CHORES_EVERY).unwrap_or(chores_at);
         }
@@ -107,24 +106,12 @@ async fn note(gateway: Arc<Gateway>, mut waiting: mpsc::Receiver<(Delivery, Trie
 #[derive(Clone)]
 struct Sender {
     gateway: Arc<Gateway>,
-    key: Arc<RwLock<Arc<NotifyKey>>>,
     endpoints: Arc<Endpoints>,
     taken: mpsc::Sender<(Delivery, Tried)>,
     failures: Arc<Semaphore>,
 }
 
 impl Sender {
-    fn key(&self) -> Arc<NotifyKey> {
-        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Signs with a newer key from now on, where there is one.
-    fn follow_key(&self) {
-        if let Some(newer) = self.key().newer() {
-            *self.key.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
-        }
-    }
-
     /// Takes what is due, as far as there is room. True: there may be more.
     async fn take(&self, works: &mut Works) -> Result<bool, StoreError> {
         let most = i64::try_from(works.room().min(TAKEN_MAX)).unwrap_or_default();
@@ -176,7 +163,8 @@ impl Sender {
     async fn post(&self, delivery: &Delivery, at: Timestamp) -> Result<u16, String> {
         let denied = self.gateway.settings().value.denied.clone();
         let url = endpoint::parse(&delivery.to.url, &denied)?;
-        let (headers, body) = message(&self.key(), &url, delivery, at).ok_or("it cannot be signed")?;
+        let (headers, body) =
+            message(&self.gateway.notify_key.now(), &url, delivery, at).ok_or("it cannot be signed")?;
         self.endpoints.post(&delivery.app_id, &delivery.to, &denied, (url, headers, body)).await
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use payplane_api::config::OnError;
 use payplane_api::money::Money;
 use payplane_common::config::Loaded;
 use payplane_common::trace::Trace;
@@ -54,6 +55,8 @@ pub(crate) struct Asked {
     pub device: Option<String>,
     pub agreed: Option<ByAgreement>,
     pub terms: Option<InForce>,
+    /// He has just brought the code of the agreement that it is made by.
+    pub is_proven: bool,
 }
 
 impl Asked {
@@ -71,13 +74,15 @@ impl Asked {
 }
 
 /// What came of one channel's turn.
-enum Called {
+pub(crate) enum Called {
     Ended(Attempt),
     /// Its agreement is to end, or the order has ended.
     Over,
     LimitReached(Reached),
-    /// By a risk policy: the order has failed.
-    Blocked,
+    /// By a risk policy: the order has failed, or waits for its payer.
+    Stored,
+    /// By a risk policy: its payer is to be asked first.
+    StepUp(OnError),
     /// It could not even begin.
     NotBegun,
 }
@@ -140,7 +145,7 @@ pub async fn pay(gateway: &Arc<Gateway>, caller: &Caller, mut request: PayReques
     let (work, trace, patience) = (gateway.clone(), caller.trace, caller.patience);
     let span = tracing::info_span!("payment", %order_id);
     let PayRequest { amount, payer_id: payer, device_id: device, .. } = request;
-    let asked = Asked { amount, payer, device, agreed, terms };
+    let asked = Asked { amount, payer, device, agreed, terms, is_proven: false };
     let rest = async move { work.carry_out(&settings, order, &asked, &routes, (trace, patience)).await };
     let order = match settle::work_for(gateway, caller, (order_id, span), rest).await {
         Some(order) => {
@@ -176,7 +181,7 @@ impl Gateway {
                 break;
             }
             let (decision, times) = (asked.govern(decision.after(&reached), &order), (trace, patience));
-            match self.call_channel(&settings.value, (&order, asked, &question), &decision, times).await? {
+            match self.turn(&settings.value, (&order, asked, &question), &decision, times).await? {
                 Called::NotBegun => {}
                 Called::Over => is_over = true,
                 Called::LimitReached(limit) => {
@@ -186,7 +191,9 @@ impl Gateway {
                         break;
                     }
                 }
-                Called::Blocked => return Ok(patience.keep(|| self.store.order(order.order_id)).await?),
+                Called::Stored | Called::StepUp(_) => {
+                    return Ok(patience.keep(|| self.store.order(order.order_id)).await?);
+                }
                 Called::Ended(ended) => {
                     question = None;
                     attempts = attempts.saturating_add(1);
@@ -217,7 +224,7 @@ impl Gateway {
     }
 
     /// One attempt: signed, then committed, then sent, then its outcome stored.
-    async fn call_channel(
+    pub(crate) async fn call_channel(
         &self,
         settings: &Settings,
         (order, asked, question): (&Order, &Asked, &Option<Arc<Question>>),
@@ -252,13 +259,18 @@ impl Gateway {
             agreement_id: agreed.as_ref().map(|agreed| agreed.agreement_id),
             limits: self.limits_on(&channel.name, (order, asked), prepared.signed_at),
             risk: question.clone(),
+            is_proven: asked.is_proven,
         };
         match patience.keep(|| self.store.begin_attempt(&begin)).await? {
             Some(Begun::Attempt(hits)) => self.note_hits(&hits),
             Some(Begun::LimitReached(limit)) => return Ok(Called::LimitReached(limit)),
             Some(Begun::Blocked(hits)) => {
                 self.note_hits(&hits);
-                return Ok(Called::Blocked);
+                return Ok(Called::Stored);
+            }
+            Some(Begun::StepUp(hits, on_error)) => {
+                self.note_hits(&hits);
+                return Ok(Called::StepUp(on_error));
             }
             None => return Ok(Called::Over),
         }

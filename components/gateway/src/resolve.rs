@@ -116,7 +116,11 @@ fn log(id: Uuid, done: Result<(), SettleError>) {
 async fn resolve_order(gateway: &Gateway, order: Order) -> Result<(), SettleError> {
     let trace = Trace::new();
     let Some(attempt) = gateway.store.latest_attempt(order.order_id).await? else {
-        return gateway.resolve_unsent(order, Patience::of(PATIENCE)).await;
+        let times = (trace, Patience::of(PATIENCE));
+        return match gateway.store.step_up(order.order_id).await? {
+            Some(row) => gateway.resolve_step_up((order, row), times).await,
+            None => gateway.resolve_unsent(order, times.1).await,
+        };
     };
     let attempt = if attempt.status.is_final() {
         attempt

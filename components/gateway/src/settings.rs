@@ -20,6 +20,7 @@ use crate::channel::endpoint::DeniedNetworks;
 use crate::channel::simulator::Simulator;
 use crate::channel::unionpay::UnionPay;
 use crate::channel::wechat::WechatPay;
+use crate::step_up::sender::{CodeSender, Webhook};
 
 const CHANNELS_MAX: usize = 256;
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub channels: Vec<ChannelSettings>,
     /// Neither networks nor apps' endpoints lie there.
     pub denied: Arc<DeniedNetworks>,
+    /// Who brings one-time codes to payers.
+    pub code_sender: Option<Arc<dyn CodeSender>>,
     pub config: GatewayConfig,
 }
 
@@ -61,6 +64,10 @@ impl Settings {
         let calendar = Calendar::new(&config.calendar).map_err(|e| chain(&e))?;
         let denied = Arc::new(DeniedNetworks::parse(&config.denied_cidrs)?);
         crate::risk::check(&config.risk)?;
+        let code_sender = match &config.step_up {
+            Some(given) => Some(Webhook::new(given, &denied).map_err(|why| format!("stepUp: {why}"))?),
+            None => None,
+        };
         if config.channels.len() > CHANNELS_MAX {
             return Err(format!("more than {CHANNELS_MAX} channels"));
         }
@@ -81,6 +88,7 @@ impl Settings {
             calendar,
             channels,
             denied,
+            code_sender: code_sender.map(|sender| Arc::new(sender) as Arc<dyn CodeSender>),
             config,
         })
     }

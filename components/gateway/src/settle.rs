@@ -43,6 +43,8 @@ pub enum SettleError {
     Channel { why: String },
     #[snafu(display("the payee of {id} cannot be had: {lost:?}"))]
     Payee { id: Uuid, lost: Lost },
+    #[snafu(display("who pays {id} cannot be had: {lost:?}"))]
+    Payer { id: Uuid, lost: Lost },
     #[snafu(display("{id} holds an amount that cannot be read"))]
     Amount { id: Uuid },
 }
@@ -223,7 +225,10 @@ pub fn log_unfinished(error: &SettleError, id: Uuid) {
     let text = chain(error);
     let needs_person = match error {
         SettleError::Owed { source } => !matches!(source, BooksError::Away { .. } | BooksError::Stale { .. }),
-        SettleError::OldConfig { .. } | SettleError::Channel { .. } | SettleError::Payee { .. } => false,
+        SettleError::OldConfig { .. }
+        | SettleError::Channel { .. }
+        | SettleError::Payee { .. }
+        | SettleError::Payer { .. } => false,
         SettleError::Store { source } => !source.is_transient(),
         SettleError::Amount { .. } => true,
     };

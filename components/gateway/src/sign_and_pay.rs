@@ -48,7 +48,7 @@ pub async fn begin(
     let no_channel = |why: String| Problem::new(Code::NoChannel, format!("no channel takes it: {why}"));
     let order = new.as_created(Some(new.stored_date));
     let takes =
-        |channel: &ChannelSettings| !gateway.routes(&settings.value, &order, &channel.name).is_empty();
+        |channel: &ChannelSettings| !gateway.routes(&settings.value, &order, Some(&channel.name)).is_empty();
     let channel =
         route::agreement::choose(&settings.value, &gateway.breakers, who, takes).map_err(no_channel)?;
     let taken = || store.find_agreement(&new.app_id, asked.agreement_date, asked.agreement_number.as_str());
@@ -169,14 +169,21 @@ impl Gateway {
                 payer: agreement.payer.clone(),
             }),
             terms,
+            // By the code that made the agreement, just now; a bank may want none.
+            is_proven: agreement.status == AgreementState::AwaitingCode,
         };
-        let routes = self.routes(&settings.value, &order, &agreement.channel);
+        let routes = self.routes(&settings.value, &order, Some(&agreement.channel));
         self.carry_out(&settings, order, &asked, &routes, (trace, patience)).await?;
         Ok(())
     }
 
-    /// The ways of a payment by an agreement of this channel.
-    fn routes(&self, settings: &Settings, order: &Order, channel: &str) -> Vec<route::Decision> {
+    /// The ways of an order that is there, by an agreement of this channel or without one.
+    pub(crate) fn routes(
+        &self,
+        settings: &Settings,
+        order: &Order,
+        agreed: Option<&str>,
+    ) -> Vec<route::Decision> {
         let Ok(amount) = settle::amount(order) else { return vec![] };
         let asked = route::Asked {
             order_id: order.order_id,
@@ -184,7 +191,7 @@ impl Gateway {
             method: &order.method,
             amount,
             on: order.stored_date,
-            agreed: Some(channel),
+            agreed,
             top_up: order.is_top_up(),
         };
         route::choose(settings, (&self.breakers, &self.rates), &asked)

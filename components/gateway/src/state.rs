@@ -138,6 +138,7 @@ states!(
 pub mod agreement;
 pub mod decision;
 pub mod registry;
+pub mod step_up;
 
 /// From one state to another, and what causes it.
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +162,7 @@ impl OrderState {
                 when(
                     Processing,
                     Failed,
-                    "every attempt ended without an effect, risk blocked it, or it was closed",
+                    "every attempt ended without an effect, risk blocked it, its payer proved nothing, or it was closed",
                 ),
             ]
         }

@@ -31,6 +31,7 @@ pub mod registry;
 pub mod risk_lists;
 pub mod sealed;
 pub mod standing;
+pub mod step_ups;
 pub mod stream;
 mod succeed;
 pub mod surpluses;

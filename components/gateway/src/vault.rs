@@ -28,6 +28,8 @@ pub enum Secret {
     /// Of an agreement, until it has ended. Before it holds its owner lies there, where its network
     /// is told of him again.
     Token,
+    /// Of an order that waits for its payer's code, until it goes on or ends.
+    Payer,
 }
 
 /// Why a secret cannot be had.
@@ -42,13 +44,14 @@ pub enum Lost {
 }
 
 impl Secret {
-    pub const ALL: [Self; 2] = [Self::Payee, Self::Token];
+    pub const ALL: [Self; 3] = [Self::Payee, Self::Token, Self::Payer];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Payee => "Payee",
             Self::Token => "Token",
+            Self::Payer => "Payer",
         }
     }
 
@@ -58,6 +61,7 @@ impl Secret {
         match self {
             Self::Payee => format!("payout/{owner}"),
             Self::Token => format!("agreement/{owner}"),
+            Self::Payer => format!("order/{owner}"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use payplane_gateway::state::agreement::AgreementState;
 use payplane_gateway::state::decision::{ContradictionState, DecisionState};
 use payplane_gateway::state::registry::RegistryState;
+use payplane_gateway::state::step_up::StepUpState;
 use payplane_gateway::state::{
     AttemptState, DeliveryState, OrderState, OutgoingState, SurplusState, Transition,
 };
@@ -30,6 +31,7 @@ fn the_documented_states_are_those_of_the_code() {
         table("refund or payout", OutgoingState::transitions()),
         table("surplus", SurplusState::transitions()),
         table("agreement", AgreementState::transitions()),
+        table("step-up", StepUpState::transitions()),
         table("decision", DecisionState::transitions()),
         table("contradiction", ContradictionState::transitions()),
         table("notification", DeliveryState::transitions()),

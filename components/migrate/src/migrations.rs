@@ -51,6 +51,7 @@ pub const FILES: &[(&str, &str)] = files![
     "V34__gateway_terms",
     "V35__gateway_sign_and_pay",
     "V36__gateway_top_ups",
+    "V37__gateway_step_ups",
 ];
 
 /// Applies what is missing and says at which version the schema is. A schema

@@ -13,7 +13,8 @@ const ARE_CIDRS_MESSAGE: &str =
 #[serde(rename_all = "camelCase")]
 pub struct Network {
     /// Networks outside the cluster that the tenant may reach: payment networks,
-    /// an external database, and apps' notification addresses (on ports 443 and 8443),
+    /// an external database, apps' notification addresses and the sender of one-time codes
+    /// (on ports 443 and 8443),
     /// e.g. `203.0.113.0/24`. At most 32. The cluster's own ranges, loopback and
     /// link-local addresses stay closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -4,15 +4,25 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::step_up::{RiskOnError, RiskStepUp};
+
 /// Policies on payments. They reach the running gateway without a restart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.stepUp) || !has(self.policies) || !self.policies.exists(p, p.action == 'StepUp')")
+        .field_path(".stepUp")
+        .message("a policy with action StepUp needs stepUp: who sends the codes")
+)]
 pub struct Risk {
     /// Each is asked of every payment. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub policies: Vec<RiskPolicy>,
+    /// Who sends one-time codes to payers, where a policy asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_up: Option<RiskStepUp>,
 }
 
 /// One policy. It counts from when it is first there, by its name.
@@ -21,7 +31,10 @@ pub struct Risk {
 #[x_kube(
     validation = Rule::new("(self.type == 'Velocity') == has(self.velocity) && (self.type == 'Amount') == has(self.amount) && (self.type == 'TimeOfDay') == has(self.timeOfDay) && (self.type == 'List') == has(self.list) && (self.type == 'NewMerchant') == has(self.newMerchant) && (self.type == 'SplitOrder') == has(self.splitOrder)")
         .field_path(".type")
-        .message("the member named by type must be given, and no other")
+        .message("the member named by type must be given, and no other"),
+    validation = Rule::new("!has(self.onError) || self.action == 'StepUp'")
+        .field_path(".onError")
+        .message("onError goes only with action StepUp")
 )]
 pub struct RiskPolicy {
     /// What the journal and the metrics call it: 1 to 32 of a-z, 0-9 and `-`, starting with
@@ -37,6 +50,10 @@ pub struct RiskPolicy {
     /// Whether it acts. A policy is tried in Shadow first.
     #[serde(default)]
     pub mode: RiskMode,
+    /// What becomes of a payment whose payer cannot be sent a code, with action StepUp. Left out, Block.
+    /// Of several policies that ask for a code the strictest counts: Block, then Hold, then Allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_error: Option<RiskOnError>,
     /// How often, or how much, in the latest seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub velocity: Option<Velocity>,
@@ -80,6 +97,8 @@ pub enum RiskAction {
     /// It fails with `RiskBlocked`; no network is called.
     #[default]
     Block,
+    /// Its payer is sent a one-time code, and no network is called before it was brought.
+    StepUp,
 }
 
 /// Whether a policy acts.

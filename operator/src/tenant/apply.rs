@@ -16,7 +16,7 @@ use crate::tenant::delete::ANNOTATION_BOOKS_STATE;
 use crate::tenant::dereference::World;
 use crate::tenant::unreadable::Unreadable;
 use crate::tenant::validate::{Refused, Tenant};
-use crate::tenant::{credentials, database, epoch, gates, migration, stuck};
+use crate::tenant::{credentials, database, endpoint, epoch, gates, migration, stuck};
 
 #[derive(Debug, snafu::Snafu)]
 pub enum ApplyError {
@@ -166,7 +166,9 @@ async fn gateway_config(
     live: Option<&Value>,
     progress: &mut Progress,
 ) -> Result<(), ClusterError> {
-    if tenant.spec.paused {
+    let refused = endpoint::check_step_up(tenant, settings).err();
+    if tenant.spec.paused || refused.is_some() {
+        refused.into_iter().for_each(|refused| progress.block(refused));
         // What pods have is what is wanted of them.
         let live = live.and_then(live_config);
         progress.config = live.map(|(text, epoch)| (payplane_api::config::hash(text.as_bytes()), epoch));

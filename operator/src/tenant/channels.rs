@@ -92,36 +92,14 @@ pub fn check(tenant: &Tenant, channel: &Channel, settings: &Settings) -> Result<
     Ok(())
 }
 
-/// May the gateway call the real network of a channel? Where its name leads, the gateway
-/// looks at whenever it connects.
+/// May the gateway call the real network of a channel?
 fn reachable(tenant: &Tenant, channel: &Channel, settings: &Settings) -> Result<(), Refused> {
     if channel.spec.simulated().is_some() {
         return Ok(());
     }
-    let open = tenant.spec.network.as_ref().is_some_and(|network| !network.egress_cidrs.is_empty());
-    if !open {
-        let detail = "spec.network: the tenant's spec.network.egressCidrs let nothing through.";
-        return Err(Refused::new(Reason::EndpointRefused, detail));
-    }
     let endpoint = channel.spec.network.as_ref().and_then(|network| network.endpoint.as_deref());
-    let host = endpoint.and_then(|url| url.strip_prefix("https://")).unwrap_or_default();
-    let (host, port) = host.split_once(':').unwrap_or((host, "443"));
-    // The gateway would refuse its whole config for an address that it cannot read.
-    let odd = host.split('.').any(|label| label.starts_with("xn--"));
-    if odd || port.parse::<u16>().is_err() {
-        let detail = format!("spec.network.endpoint: {host}:{port} is no plain name and port.");
-        return Err(Refused::new(Reason::EndpointRefused, detail));
-    }
-    // The rule of the field has left addresses of four numbers, and names.
-    if !host.ends_with(|last: char| last.is_ascii_digit()) || !host.starts_with(|c: char| c.is_ascii_digit())
-    {
-        return Ok(());
-    }
-    let Ok(address) = host.parse() else {
-        let detail = format!("spec.network.endpoint: {host} is no address.");
-        return Err(Refused::new(Reason::EndpointRefused, detail));
-    };
-    endpoint::allowed(tenant, ("spec.network.endpoint", host), address, settings)
+    let place = ("spec.network", "spec.network.endpoint");
+    endpoint::called(tenant, place, endpoint.unwrap_or_default(), settings)
 }
 
 async fn build(

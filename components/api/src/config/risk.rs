@@ -10,6 +10,9 @@ pub struct RiskPolicyConfig {
     pub name: String,
     pub action: RiskAction,
     pub mode: RiskMode,
+    /// What becomes of a payment whose payer cannot be sent a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_error: Option<OnError>,
     #[serde(flatten)]
     pub rule: RiskRule,
 }
@@ -18,6 +21,29 @@ pub struct RiskPolicyConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RiskAction {
     Block,
+    /// Its payer brings a one-time code first.
+    StepUp,
+}
+
+/// What becomes of a payment where no code can be sent, from the mildest to the strictest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum OnError {
+    /// It goes on without.
+    Allow,
+    /// It waits, and a code is sent again.
+    Hold,
+    /// It fails.
+    Block,
+}
+
+/// Who sends one-time codes to payers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepUpConfig {
+    pub url: String,
+    /// The CAs that it is believed by; absent: the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
 }
 
 /// Does it act, or only say in the journal what it would have done?
@@ -133,7 +159,8 @@ macro_rules! names {
 }
 
 names! {
-    RiskAction { Block }
+    RiskAction { Block, StepUp }
+    OnError { Allow, Hold, Block }
     RiskMode { Enforce, Shadow }
     RiskSubject { Payer, Merchant, Device, Terminal }
 }

@@ -12,6 +12,7 @@ use super::path::Path;
 use super::problem::{Code, Problem};
 use super::wire::Payment;
 use crate::gateway::Gateway;
+use crate::step_up::StepUp;
 
 pub(super) fn router() -> Router<Arc<Gateway>> {
     Router::new().route("/admin/v1/payments/{order_id}", get(decisions))
@@ -27,6 +28,23 @@ async fn decisions(
     };
     let (order, attempts) = (gateway.store.order(id).await?, gateway.store.decided(id).await?);
     let risk = gateway.store.assessed(id).await?;
+    let step_up = gateway.store.step_up(id).await?.map(proof);
     let payment = Payment::from(order);
-    Ok(Json(json!({ "payment": payment, "routing": routing, "attempts": attempts, "risk": risk })))
+    Ok(Json(json!({
+        "payment": payment, "routing": routing, "attempts": attempts, "risk": risk, "stepUp": step_up,
+    })))
+}
+
+/// How its payer was asked for his proof.
+fn proof(row: StepUp) -> Value {
+    json!({
+        "status": row.status,
+        "onError": row.on_error,
+        "codesMade": row.sends,
+        "wrongCodes": row.tries,
+        "codeExpiresAt": row.code_expires_at,
+        "why": row.why,
+        "createdAt": row.created_at,
+        "endedAt": row.ended_at,
+    })
 }

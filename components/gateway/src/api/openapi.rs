@@ -94,7 +94,7 @@ fn paths(currency: &Value) -> Value {
                 &[merchant.as_slice(), &pages].concat(), None, &found("Statement")),
         },
         "/v1/payments/{orderDate}/{orderNumber}/confirm": {
-            "post": operation("confirm", "Bring the one-time code that the bank sent the payer (action OneTimeCode).",
+            "post": operation("confirm", "Bring the one-time code that the payer was sent (action OneTimeCode).",
                 &order, Some("OneTimeCode"), &found("Payment")),
         },
         "/v1/payouts": {

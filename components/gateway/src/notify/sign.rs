@@ -1,7 +1,8 @@
-//! Notifications are signed by RFC 9421 with a key of the tenant, whose public part is
+//! Notifications, and one-time codes for the bank's sender, are signed by RFC 9421 with a key of the tenant, whose public part is
 //! `notify.pub` in its trust bundle.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
@@ -63,6 +64,29 @@ impl NotifyKey {
         }
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Some(headers)
+    }
+}
+
+/// The key in use, for all who sign with it.
+#[derive(Clone)]
+pub struct FollowedKey(Arc<RwLock<Arc<NotifyKey>>>);
+
+impl FollowedKey {
+    #[must_use]
+    pub fn new(key: NotifyKey) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(key))))
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Arc<NotifyKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Signs with a newer key from now on, where there is one.
+    pub fn follow(&self) {
+        if let Some(newer) = self.now().newer() {
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use payplane_api::config::{RiskAction, RiskMode, RiskPolicyConfig, RiskSubject};
+use payplane_api::config::{OnError, RiskAction, RiskMode, RiskPolicyConfig, RiskSubject};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -25,11 +25,14 @@ pub struct Policy {
     pub name: String,
     pub mode: RiskMode,
     pub action: RiskAction,
+    /// What becomes of a payment whose payer cannot be asked.
+    pub on_error: OnError,
 }
 
 impl From<&RiskPolicyConfig> for Policy {
     fn from(config: &RiskPolicyConfig) -> Self {
-        Self { name: config.name.clone(), mode: config.mode, action: config.action }
+        let on_error = config.on_error.unwrap_or(OnError::Block);
+        Self { name: config.name.clone(), mode: config.mode, action: config.action, on_error }
     }
 }
 
@@ -40,13 +43,24 @@ pub struct Hit {
     pub facts: Value,
 }
 
-/// Does one of them keep the payment from being sent?
+/// What all that a payment matched comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    Pass,
+    /// Its payer is to prove himself first; where he cannot be asked, the strictest policy decides.
+    StepUp(OnError),
+    Block,
+}
+
+/// The strictest of what policies that act say.
 #[must_use]
-pub fn blocks(hits: &[Hit]) -> bool {
-    hits.iter().any(|Hit { policy, .. }| match (policy.mode, policy.action) {
-        (RiskMode::Enforce, RiskAction::Block) => true,
-        (RiskMode::Shadow, RiskAction::Block) => false,
-    })
+pub fn verdict(hits: &[Hit]) -> Verdict {
+    let acts = hits.iter().map(|hit| &hit.policy).filter(|policy| policy.mode == RiskMode::Enforce);
+    let says = acts.map(|policy| match policy.action {
+        RiskAction::Block => Verdict::Block,
+        RiskAction::StepUp => Verdict::StepUp(policy.on_error),
+    });
+    says.max().unwrap_or(Verdict::Pass)
 }
 
 /// Does somebody stand in a list?
@@ -88,6 +102,10 @@ pub struct Question {
 pub struct Known {
     /// Orders that were assessed before: an attempt of theirs has begun.
     pub begun: HashSet<Uuid>,
+    /// Orders whose payers have proven themselves.
+    pub proven: HashSet<Uuid>,
+    /// Orders that go on without a proof, where no stricter policy wants one.
+    pub allowed: HashSet<Uuid>,
     pub listed: HashSet<(String, String, Key)>,
     /// Since when merchants are there.
     pub approved: HashMap<String, Timestamp>,
@@ -152,11 +170,22 @@ impl Question {
         by_name.into_values().collect()
     }
 
+    /// May one of the policies that act want the payer's proof?
+    #[must_use]
+    pub fn may_step_up(&self) -> bool {
+        let hits = self.hits.iter().map(|hit| &hit.policy);
+        let lookups = self.lookups.iter().map(|lookup| &lookup.policy);
+        let mut all = hits.chain(lookups).chain(self.counts.iter().map(|count| &count.policy));
+        all.any(|policy| policy.mode == RiskMode::Enforce && policy.action == RiskAction::StepUp)
+    }
+
     /// Counts the payment in its windows. One that a policy in shadow would have blocked it does
-    /// not count, as it would not if it were enforced.
+    /// not count, as it would not if it were enforced; one that a proof lets through it does.
     pub fn count(&self, known: &mut Known, hits: &[Hit]) {
-        let is_hit = |count: &&Count| !hits.iter().any(|hit| hit.policy.name == count.policy.name);
-        let about = self.windows(known).filter(is_hit);
+        let blocks = |hit: &&Hit| hit.policy.action == RiskAction::Block;
+        let is_passed =
+            |count: &&Count| !hits.iter().filter(blocks).any(|hit| hit.policy.name == count.policy.name);
+        let about = self.windows(known).filter(is_passed);
         let about: Vec<_> = about.map(|count| (count.key, count.span, count.adds)).collect();
         for (key, span, adds) in about {
             known.windows.entry(key).or_default().count(span.at(known.now_seconds), adds);

@@ -2,12 +2,18 @@
 //! blocks what it does not say.
 
 use jiff::civil::date;
-use payplane_api::config::{AmountRule, RiskAction, RiskAmount, RiskMode};
+use payplane_api::config::{AmountRule, OnError, RiskAction, RiskAmount, RiskMode};
 use proptest::prelude::*;
 
-use super::question::{Known, blocks};
+use super::question::{Known, Verdict, verdict};
 use super::window::Slices;
 use super::*;
+
+mod proofs;
+
+fn blocks(hits: &[super::question::Hit]) -> bool {
+    verdict(hits) == Verdict::Block
+}
 
 fn keys() -> DataKeys {
     DataKeys::parse("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=").unwrap()
@@ -32,7 +38,7 @@ fn asked(minor: i64, payer: Option<&'static str>) -> Asked<'static> {
 }
 
 fn policy(name: &str, mode: RiskMode, rule: RiskRule) -> RiskPolicyConfig {
-    RiskPolicyConfig { name: name.to_owned(), action: RiskAction::Block, mode, rule }
+    RiskPolicyConfig { name: name.to_owned(), action: RiskAction::Block, mode, on_error: None, rule }
 }
 
 fn question(policies: &[RiskPolicyConfig], asked: &Asked<'_>) -> Option<Question> {

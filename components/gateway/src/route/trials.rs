@@ -87,6 +87,7 @@ fn settings(channels: Vec<ChannelSettings>) -> Settings {
         calendar: Calendar::new(&config.calendar).unwrap(),
         channels,
         denied: Arc::new(DeniedNetworks::parse(&[]).unwrap()),
+        code_sender: None,
         config,
     }
 }

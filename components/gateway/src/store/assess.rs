@@ -2,27 +2,60 @@
 //! windows that are counted in, from the verdict to the commit. So no two payments count
 //! the same place, by however many replicas, and no verdict is without its line in the journal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use deadpool_postgres::GenericClient;
 use futures_util::future::try_join_all;
+use payplane_api::config::{OnError, RiskAction};
+use serde_json::Value;
 use snafu::ResultExt;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::begin::Begin;
+use super::begin::{Begin, Begun};
 use super::orders::{COLUMNS, by_id, event};
 use super::outbox::publish;
 use super::{Params, ReadSnafu, StoreError, execute, rows};
 use crate::risk::question::{Hit, Key, Known};
 use crate::risk::window::Slices;
+use crate::step_up::FAILED;
 
 const WHAT: &str = "assess risk";
 /// The code of a payment that a policy blocked. Which one, the app is not told.
 pub const BLOCKED: &str = "RiskBlocked";
 
 /// Who matched what.
-pub(super) type Matched<'a> = Vec<(&'a Begin, Vec<Hit>)>;
+type Matched<'a> = (&'a Begin, Vec<Hit>);
+
+/// What became of those that were assessed.
+#[derive(Default)]
+pub(super) struct Judged<'a> {
+    pub passed: Vec<Matched<'a>>,
+    pub blocked: Vec<Matched<'a>>,
+    /// They go on without a proof, and a stricter policy wants one by now.
+    pub unproven: Vec<Matched<'a>>,
+    /// Their payers are to prove themselves first.
+    pub asked: Vec<(Matched<'a>, OnError)>,
+}
+
+impl Judged<'_> {
+    /// Adds it to what began. What a proven payment matched was told when its proof was asked for.
+    pub(super) fn tell(self, known: &Known, begun: &mut Vec<(Uuid, Begun)>) {
+        let is_new = |id| !known.proven.contains(id) && !known.allowed.contains(id);
+        let new = self.passed.into_iter().filter(|(begin, _)| is_new(&begin.order_id));
+        let mut seen: HashMap<_, _> = new.map(|(begin, hits)| (begin.attempt_id, hits)).collect();
+        for (attempt_id, begun) in begun.iter_mut() {
+            if let Begun::Attempt(hits) = begun {
+                *hits = seen.remove(attempt_id).unwrap_or_default();
+            }
+        }
+        let failed = self.blocked.into_iter().chain(self.unproven);
+        let blocked = failed.map(|(begin, hits)| (begin.attempt_id, Begun::Blocked(hits)));
+        begun.extend(blocked);
+        let asked = self.asked.into_iter();
+        begun.extend(asked.map(|((begin, hits), on)| (begin.attempt_id, Begun::StepUp(hits, on))));
+    }
+}
 
 /// Reads what is known of payments whose orders are held, and locks their windows.
 pub(super) async fn read<C: GenericClient>(client: &C, held: &[&Begin]) -> Result<Known, StoreError> {
@@ -42,8 +75,11 @@ pub(super) async fn read<C: GenericClient>(client: &C, held: &[&Begin]) -> Resul
         &entries().map(|(lookup, _)| lookup.kind.as_str()).collect::<Vec<_>>(),
         &entries().map(|(_, hash)| hash.as_slice()).collect::<Vec<_>>(),
     ];
+    let proofs = asking.iter().filter(|(_, question)| question.may_step_up());
+    let proofs: Vec<_> = proofs.map(|(order_id, _)| *order_id).collect();
     let (begun_of, approved_of): (Params<'_>, Params<'_>) = (&[&orders], &[&merchants]);
-    let (begun, listed, approved) = futures_util::try_join!(
+    let (proven, begun, listed, approved) = futures_util::try_join!(
+        proven(client, &proofs),
         rows(client, WHAT, "SELECT order_id FROM gateway.attempts WHERE order_id = ANY ($1)", begun_of),
         rows(
             client,
@@ -60,6 +96,10 @@ pub(super) async fn read<C: GenericClient>(client: &C, held: &[&Begin]) -> Resul
             approved_of
         ),
     )?;
+    for (order_id, is_proven) in proven {
+        let those = if is_proven { &mut known.proven } else { &mut known.allowed };
+        those.insert(order_id);
+    }
     for row in &begun {
         known.begun.insert(row.try_get(0).context(ReadSnafu)?);
     }
@@ -72,6 +112,18 @@ pub(super) async fn read<C: GenericClient>(client: &C, held: &[&Begin]) -> Resul
     }
     lock_windows(client, held, &mut known).await?;
     Ok(known)
+}
+
+/// Those that go on: whose payers have proven themselves, and those that need not.
+async fn proven<C: GenericClient>(client: &C, orders: &[Uuid]) -> Result<Vec<(Uuid, bool)>, StoreError> {
+    if orders.is_empty() {
+        return Ok(vec![]);
+    }
+    let sql = "SELECT order_id, status = 'Confirmed' FROM gateway.step_ups
+         WHERE order_id = ANY ($1) AND status IN ('Confirmed', 'Allowed')";
+    let found = rows(client, WHAT, sql, &[&orders]).await?;
+    let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    found.iter().map(read).collect::<Result<_, _>>().context(ReadSnafu)
 }
 
 /// Makes windows that are not there yet and locks all of them, in one order for everybody.
@@ -129,28 +181,65 @@ pub(super) fn count(begin: &Begin, hits: &[Hit], known: &mut Known) {
     }
 }
 
-/// Stores what was counted and matched, and fails the orders that are blocked. True: an app
-/// is to be told.
+/// Stores what was counted and matched, and whose proof is asked for, and fails the orders that are
+/// blocked. True: an app is to be told.
 pub(super) async fn write<C: GenericClient>(
     client: &C,
     known: &Known,
-    (passed, blocked): (&Matched<'_>, &Matched<'_>),
+    Judged { passed, blocked, unproven, asked }: &Judged<'_>,
 ) -> Result<bool, StoreError> {
     store_windows(client, known).await?;
-    journal(client, passed.iter().chain(blocked)).await?;
-    let orders: BTreeSet<Uuid> = blocked.iter().map(|(begin, _)| begin.order_id).collect();
+    let failed = blocked.iter().chain(unproven);
+    let matched = passed.iter().chain(failed).chain(asked.iter().map(|(matched, _)| matched));
+    journal(client, matched).await?;
+    ask_for_proof(client, asked).await?;
+    let unproven: Vec<_> = unproven.iter().map(|(begin, _)| begin.order_id).collect();
+    let orders = blocked.iter().map(|(begin, _)| begin.order_id).chain(unproven.iter().copied());
+    let orders: BTreeSet<Uuid> = orders.collect();
     if orders.is_empty() {
         return Ok(false);
     }
     let sql = format!(
-        "UPDATE gateway.orders SET status = 'Failed', failure_code = $2, completed_at = now(), next_check_at = NULL
+        "WITH unproven AS (UPDATE gateway.step_ups SET status = 'Failed', ended_at = now()
+            WHERE order_id = ANY ($1) AND status IN ('Asked', 'Sending', 'AwaitingCode'))
+         UPDATE gateway.orders SET status = 'Failed', completed_at = now(), next_check_at = NULL,
+            failure_code = CASE WHEN order_id = ANY ($3) THEN $4 ELSE $2 END
          WHERE order_id = ANY ($1) AND status = 'Processing' RETURNING {COLUMNS}"
     );
     let orders: Vec<_> = orders.into_iter().collect();
-    let failed = by_id(&rows(client, WHAT, &sql, &[&orders, &BLOCKED]).await?)?;
+    let failed = by_id(&rows(client, WHAT, &sql, &[&orders, &BLOCKED, &unproven, &FAILED]).await?)?;
     let events: Vec<_> = failed.iter().map(|(_, order)| event("payment.failed", order)).collect();
     let told = try_join_all(events.iter().map(|event| publish(client, event))).await?;
     Ok(told.contains(&true))
+}
+
+/// What comes again, as its answer was lost, is there.
+async fn ask_for_proof<C: GenericClient>(
+    client: &C,
+    asked: &[(Matched<'_>, OnError)],
+) -> Result<(), StoreError> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO gateway.step_ups (order_id, on_error, agreement_id)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[]) ON CONFLICT DO NOTHING";
+    let begins = || asked.iter().map(|((begin, _), _)| begin);
+    let params: Params<'_> = &[
+        &begins().map(|begin| begin.order_id).collect::<Vec<_>>(),
+        &asked.iter().map(|(_, on_error)| on_error.as_str()).collect::<Vec<_>>(),
+        &begins().map(|begin| begin.agreement_id).collect::<Vec<_>>(),
+    ];
+    execute(client, WHAT, sql, params).await?;
+    Ok(())
+}
+
+/// By what a payment that a policy wanted the proof of was proven, where no code of ours was asked for.
+fn facts((begin, hit): (&Begin, &Hit)) -> Value {
+    let mut facts = hit.facts.clone();
+    if begin.is_proven && hit.policy.action == RiskAction::StepUp {
+        facts["provenBy"] = Value::from("AgreementCode");
+    }
+    facts
 }
 
 async fn store_windows<C: GenericClient>(client: &C, known: &Known) -> Result<(), StoreError> {
@@ -170,27 +259,29 @@ async fn store_windows<C: GenericClient>(client: &C, known: &Known) -> Result<()
 
 async fn journal<'a, C: GenericClient>(
     client: &C,
-    matched: impl Iterator<Item = &'a (&'a Begin, Vec<Hit>)>,
+    matched: impl Iterator<Item = &'a Matched<'a>>,
 ) -> Result<(), StoreError> {
     let mut lines = vec![];
     for (begin, hits) in matched {
         let version = begin.risk.iter().map(|question| &question.version);
-        lines.extend(version.flat_map(|version| hits.iter().map(move |hit| (begin.order_id, version, hit))));
+        lines.extend(version.flat_map(|version| hits.iter().map(move |hit| (*begin, version, hit))));
     }
     if lines.is_empty() {
         return Ok(());
     }
+    // What is assessed again, once its payer has proven himself, has its lines.
     let sql = "INSERT INTO gateway.risk_journal
             (order_id, policy, config_epoch, config_hash, mode, verdict, facts)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::jsonb[])";
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
+         ON CONFLICT (order_id, policy) DO NOTHING";
     let params: Params<'_> = &[
-        &lines.iter().map(|(order_id, _, _)| *order_id).collect::<Vec<_>>(),
+        &lines.iter().map(|(begin, _, _)| begin.order_id).collect::<Vec<_>>(),
         &lines.iter().map(|(_, _, hit)| hit.policy.name.as_str()).collect::<Vec<_>>(),
         &lines.iter().map(|(_, version, _)| version.epoch).collect::<Vec<_>>(),
         &lines.iter().map(|(_, version, _)| version.hash.as_str()).collect::<Vec<_>>(),
         &lines.iter().map(|(_, _, hit)| hit.policy.mode.as_str()).collect::<Vec<_>>(),
         &lines.iter().map(|(_, _, hit)| hit.policy.action.as_str()).collect::<Vec<_>>(),
-        &lines.iter().map(|(_, _, hit)| &hit.facts).collect::<Vec<_>>(),
+        &lines.iter().map(|(begin, _, hit)| facts((begin, hit))).collect::<Vec<_>>(),
     ];
     execute(client, WHAT, sql, params).await?;
     Ok(())

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
+use payplane_api::config::OnError;
 use snafu::{OptionExt, ResultExt};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{LostSnafu, QuerySnafu, ReadSnafu, Store, StoreError, assess, rows};
 use crate::limits::{self, Limit, Reached, Used};
-use crate::risk::question::{self, Hit, Question};
+use crate::risk::question::{Hit, Question, Verdict, verdict};
 use crate::route::Decision;
 
 const WHAT: &str = "begin attempts";
@@ -36,6 +37,8 @@ pub struct Begin {
     pub limits: Vec<Limit>,
     /// What risk policies ask, before an order's first attempt.
     pub risk: Option<Arc<Question>>,
+    /// Its payer has just brought the code of the agreement that it is made by.
+    pub is_proven: bool,
 }
 
 /// What came of it.
@@ -46,6 +49,8 @@ pub enum Begun {
     LimitReached(Reached),
     /// By a risk policy: the order has failed.
     Blocked(Vec<Hit>),
+    /// By risk policies: nothing has begun, and the payer is to prove himself first.
+    StepUp(Vec<Hit>, OnError),
 }
 
 impl Store {
@@ -81,18 +86,36 @@ impl Store {
         let held: Vec<_> = all.iter().filter(|begin| held.contains(&begin.order_id)).filter(holds).collect();
         let mut used = counters(&transaction, &all).await?;
         let mut known = assess::read(&transaction, &held).await?;
-        let (mut fit, mut reached, mut passed, mut blocked) = (vec![], vec![], vec![], vec![]);
+        let (mut fit, mut reached, mut judged) = (vec![], vec![], assess::Judged::default());
         for begin in held {
             let hits = assess::verdicts(begin, &known);
-            if question::blocks(&hits) {
-                blocked.push((begin, hits));
-                continue;
+            match verdict(&hits) {
+                Verdict::Block => {
+                    judged.blocked.push((begin, hits));
+                    continue;
+                }
+                Verdict::StepUp(on_error) if !begin.is_proven && !known.proven.contains(&begin.order_id) => {
+                    let is_allowed = known.allowed.contains(&begin.order_id);
+                    match (is_allowed, on_error) {
+                        (true, OnError::Allow) => {}
+                        // Nobody asks a second time.
+                        (true, OnError::Hold | OnError::Block) => {
+                            judged.unproven.push((begin, hits));
+                            continue;
+                        }
+                        (false, _) => {
+                            judged.asked.push(((begin, hits), on_error));
+                            continue;
+                        }
+                    }
+                }
+                Verdict::StepUp(_) | Verdict::Pass => {}
             }
             let payment = (begin.decision.channel.as_str(), begin.amount_minor);
             match limits::take(&mut used, &begin.limits, payment) {
                 Ok(()) => {
                     assess::count(begin, &hits, &mut known);
-                    passed.push((begin, hits));
+                    judged.passed.push((begin, hits));
                     fit.push(begin);
                 }
                 Err(limit) => reached.push((begin.attempt_id, limit)),
@@ -101,17 +124,10 @@ impl Store {
         // They fit, as nobody else counts meanwhile.
         let mut begun = insert(&transaction, &fit, Fit::Known).await?.context(LostSnafu)?;
         begun.extend(refused(&transaction, reached).await?);
-        let told = assess::write(&transaction, &known, (&passed, &blocked)).await?;
+        let told = assess::write(&transaction, &known, &judged).await?;
         transaction.commit().await.context(QuerySnafu { what: WHAT })?;
         self.wake(told);
-        let mut seen: HashMap<_, _> =
-            passed.into_iter().map(|(begin, hits)| (begin.attempt_id, hits)).collect();
-        for (attempt_id, begun) in &mut begun {
-            if let Begun::Attempt(hits) = begun {
-                *hits = seen.remove(attempt_id).unwrap_or_default();
-            }
-        }
-        begun.extend(blocked.into_iter().map(|(begin, hits)| (begin.attempt_id, Begun::Blocked(hits))));
+        judged.tell(&known, &mut begun);
         Ok(begun)
     }
 }

@@ -317,7 +317,9 @@ impl Store {
             surpluses::insert(&transaction, paid, said, paid.paid_minor).await?;
         }
         let sql = format!(
-            "UPDATE gateway.orders SET status = 'Failed', failure_code = $2, completed_at = now(),
+            "WITH unproven AS (UPDATE gateway.step_ups SET status = 'Failed', ended_at = now()
+                WHERE order_id = $1 AND status IN ('Asked', 'Sending', 'AwaitingCode'))
+             UPDATE gateway.orders SET status = 'Failed', failure_code = $2, completed_at = now(),
                 next_check_at = NULL, routing = $3 WHERE order_id = $1 RETURNING {COLUMNS}"
         );
         let order = Order::read(&one(&transaction, what, &sql, &[&order_id, &code, &routing]).await?)?;
@@ -337,13 +339,17 @@ impl Store {
     ) -> Result<Vec<(Order, Option<String>)>, StoreError> {
         const OPEN: &str = "SELECT a.channel FROM gateway.attempts a
             WHERE a.order_id = o.order_id AND a.status IN ('Sending', 'Processing', 'Unknown')";
+        // Those that wait for a code have a share as those of a channel: its sender may say nothing.
+        const CODES: &str = "SELECT '~step-up' FROM gateway.step_ups s
+            WHERE s.order_id = o.order_id AND s.ended_at IS NULL";
         let sql = format!(
             "UPDATE gateway.orders o SET next_check_at = now() + $2 * interval '1 second', checks = checks + 1
              WHERE order_id IN (SELECT o.order_id FROM gateway.orders o
                 WHERE o.status = 'Processing' AND o.next_check_at <= now()
                   AND NOT EXISTS ({OPEN} AND a.channel = ANY ($3))
+                  AND NOT ('~step-up' = ANY ($3) AND EXISTS ({CODES}))
                 ORDER BY o.next_check_at LIMIT $1 FOR UPDATE SKIP LOCKED)
-             RETURNING {COLUMNS}, ({OPEN}) AS waits_for"
+             RETURNING {COLUMNS}, coalesce(({OPEN}), ({CODES})) AS waits_for"
         );
         let client = self.client().await?;
         let rows = rows(&client, "claim orders", &sql, &[&limit, &LEASE_SECONDS, &busy]).await?;

@@ -45,6 +45,14 @@ impl Store {
         needed(&self.client().await?, sql, ids).await
     }
 
+    /// Which of these orders wait for their payers' codes.
+    pub async fn payers_needed(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, Needed)>, StoreError> {
+        let sql = "SELECT order_id, o.status = 'Processing' AND s.status IN ('Sending', 'AwaitingCode'),
+                o.status = 'Processing' AND s.status = 'Asked'
+             FROM gateway.step_ups s JOIN gateway.orders o USING (order_id) WHERE order_id = ANY ($1)";
+        needed(&self.client().await?, sql, ids).await
+    }
+
     /// Is a gateway of a release before the vault logged in? It finds tokens in their column alone.
     pub async fn has_former_release(&self) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity

@@ -156,6 +156,7 @@ impl Keeper {
         let said = match kind {
             Secret::Payee => gateway.store.payees_needed(&owners).await?,
             Secret::Token => gateway.store.tokens_needed(&owners).await?,
+            Secret::Payer => gateway.store.payers_needed(&owners).await?,
         };
         let said: BTreeMap<_, _> = said.into_iter().collect();
         let is_over = |kept: &&Kept| match said.get(&kept.owner).copied().unwrap_or(Needed::NotYet) {

@@ -50,3 +50,40 @@ async fn orders_from_before_top_ups_are_sales() {
     let sql = order(", top_up_customer, fee_minor", ", repeat('u', 64), 0");
     owner.execute(&sql, &[&"filled", &never]).await.unwrap();
 }
+
+/// Whoever writes a step-up, it moves forward only.
+#[tokio::test]
+async fn a_step_up_never_goes_back() {
+    let postgres = Postgres::start().await.unwrap();
+    postgres.migrate().await.unwrap();
+    let owner = postgres.connect("payplane_owner").await.unwrap();
+    owner.execute(&order("", ""), &[&"waits", &Some("2026-12-01")]).await.unwrap();
+    owner
+        .batch_execute(
+            "INSERT INTO gateway.step_ups (order_id, on_error) SELECT order_id, 'Block' FROM gateway.orders",
+        )
+        .await
+        .unwrap();
+    let made = "sends = 1, code_digest = decode(repeat('00', 32), 'hex'), code_expires_at = now()";
+    for (set, goes) in [
+        ("status = 'AwaitingCode'", false),
+        ("status = 'Confirmed', ended_at = now()", false),
+        ("status = 'Allowed', ended_at = now()", false),
+        ("status = 'Sending'", true),
+        ("status = 'Asked'", false),
+        ("sends = 1", false),
+        (made, true),
+        ("status = 'AwaitingCode'", true),
+        ("tries = 5", true),
+        ("tries = 4", false),
+        ("tries = 6", false),
+        ("status = 'Sending'", false),
+        ("status = 'Confirmed'", false),
+        ("status = 'Confirmed', ended_at = now()", true),
+        ("status = 'AwaitingCode', ended_at = NULL", false),
+        ("status = 'Failed'", false),
+    ] {
+        let moved = owner.execute(&format!("UPDATE gateway.step_ups SET {set}"), &[]).await;
+        assert_eq!(moved.is_ok(), goes, "{set}: {moved:?}");
+    }
+}

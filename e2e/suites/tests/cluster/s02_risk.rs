@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::ToSpan as _;
 use payplane_e2e::{books, env, kubectl, merchant, merchant::App, tenant};
+use payplane_testkit::Pki;
 use serde_json::{Value, json};
 
 use crate::s02_calendar::local;
@@ -105,4 +106,45 @@ fn payments_are_held_against_the_policies_of_the_tenant() {
     kubectl::patch(&["ptn", &app.tenant], &json!({"spec": {"risk": null}})).expect("accepted");
     tenant::await_condition(&["ptn", &app.tenant], "Ready", "True", Duration::from_secs(60));
     assert_eq!(pays(&app, "without", &[600]), [true]);
+}
+
+/// The sender of codes lies where nobody answers: each policy says what becomes of the payment.
+#[test]
+fn a_payer_who_cannot_be_sent_a_code_is_held_to_the_policy() {
+    if !env::cluster() {
+        return;
+    }
+    let app = ready("alpha", 60);
+    let ca = std::fs::read_to_string(
+        Pki::create(tempfile::tempdir().expect("a folder").path()).expect("a CA").trust().join("ca.crt"),
+    )
+    .expect("its certificate");
+    let asks = |url: &str, on_error: &str| {
+        let amount = json!({"currency": "CNY", "amountMinorMax": 300});
+        let policy = json!({"name": named("proof"), "type": "Amount", "action": "StepUp", "onError": on_error,
+            "amount": amount});
+        json!({"spec": {
+            "network": {"egressCidrs": ["203.0.113.0/24"]},
+            "risk": {"stepUp": {"url": url, "caPem": ca}, "policies": [policy]},
+        }})
+    };
+    // TEST-NET-3: nobody is there.
+    let nobody = "https://203.0.113.7:8443/send";
+    for (on_error, status, code) in [
+        ("Block", "Failed", json!("StepUpFailed")),
+        ("Allow", "Succeeded", Value::Null),
+        ("Hold", "Processing", Value::Null),
+    ] {
+        kubectl::patch(&["ptn", &app.tenant], &asks(nobody, on_error)).expect("accepted");
+        tenant::await_condition(&["ptn", &app.tenant], "Ready", "True", Duration::from_secs(60));
+        let paid = app.pay_as(&named("payer"), &named(&format!("proof-{on_error}")), 301).expect("stored");
+        assert_eq!((&paid["status"], &paid["failureCode"]), (&json!(status), &code), "{on_error}: {paid}");
+        let little = app.pay_as(&named("payer"), &named(&format!("little-{on_error}")), 300).expect("stored");
+        assert_eq!(little["status"], "Succeeded", "{little}");
+    }
+    kubectl::patch(&["ptn", &app.tenant], &asks("https://127.0.0.1:8443", "Block")).expect("accepted");
+    tenant::await_condition(&["ptn", &app.tenant], "Ready", "False", Duration::from_secs(60));
+    kubectl::patch(&["ptn", &app.tenant], &json!({"spec": {"risk": null}})).expect("accepted");
+    tenant::await_condition(&["ptn", &app.tenant], "Ready", "True", Duration::from_secs(60));
+    let _ = ready("alpha", 60);
 }

@@ -29,6 +29,8 @@ pub(crate) struct Stack {
     pub(crate) environment: &'static str,
     /// The risk policies of the next config.
     pub(crate) risk: Value,
+    /// And who sends one-time codes, if anybody.
+    pub(crate) step_up: Value,
     pub(crate) simulator_port: u16,
     pub(crate) ledger_port: u16,
 }
@@ -100,6 +102,7 @@ impl Stack {
             epoch: 0,
             environment: "Test",
             risk: json!([]),
+            step_up: Value::Null,
             simulator_port,
             ledger_port,
         };
@@ -167,7 +170,7 @@ impl Stack {
             "tenant": "test", "environment": self.environment, "epoch": self.epoch, "currencies": ["CNY", "USD"],
             "calendar": calendar(), "database": self.postgres.config("gateway"),
             "ledger": format!("https://localhost:{}", self.ledger_port),
-            "channels": channels, "risk": self.risk,
+            "channels": channels, "risk": self.risk, "stepUp": self.step_up,
         });
         let path = folder.join("config.json");
         std::fs::write(folder.join("next"), serde_json::to_vec_pretty(&config)?)?;

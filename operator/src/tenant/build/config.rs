@@ -4,7 +4,7 @@ use payplane_api::config::{DatabaseConfig, GatewayConfig, LedgerConfig, MigrateC
 use payplane_api::names::{PORT_DATABASE, PORT_LEDGER, ROLE_GATEWAY, ROLE_LEDGER, ROLE_OWNER};
 use serde_json::json;
 
-use super::metadata;
+use super::{metadata, risk};
 use crate::framework::object::Object;
 use crate::quantity;
 use crate::settings::Settings;
@@ -91,6 +91,7 @@ pub fn gateway_config(tenant: &Tenant, settings: &Settings, channels: &[Usable],
         denied_cidrs: settings.closed().map(str::to_owned).collect(),
         channels: channels.iter().map(|channel| channel.config.clone()).collect(),
         risk: tenant.risk.clone(),
+        step_up: risk::step_up_config(tenant.spec.risk.as_ref()),
     };
     serde_json::to_string_pretty(&config).unwrap_or_default()
 }

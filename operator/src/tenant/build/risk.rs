@@ -1,8 +1,8 @@
 //! Risk policies as the gateway's config has them.
 
 use payplane_api::config::{
-    AmountRule, ListRule, NewMerchantRule, RiskAction, RiskAmount, RiskMode, RiskPolicyConfig, RiskRule,
-    RiskSubject, SplitOrderRule, TimeOfDayRule, VelocityRule,
+    AmountRule, ListRule, NewMerchantRule, OnError, RiskAction, RiskAmount, RiskMode, RiskPolicyConfig,
+    RiskRule, RiskSubject, SplitOrderRule, StepUpConfig, TimeOfDayRule, VelocityRule,
 };
 use payplane_api::currency::Currency;
 use payplane_crds::tenant::{self as raw, RiskPolicy};
@@ -25,13 +25,26 @@ pub fn policy_config(policy: &RiskPolicy) -> Option<RiskPolicyConfig> {
         name: policy.name.clone(),
         action: match policy.action {
             raw::RiskAction::Block => RiskAction::Block,
+            raw::RiskAction::StepUp => RiskAction::StepUp,
         },
         mode: match policy.mode {
             raw::RiskMode::Enforce => RiskMode::Enforce,
             raw::RiskMode::Shadow => RiskMode::Shadow,
         },
+        on_error: policy.on_error.map(|on_error| match on_error {
+            raw::RiskOnError::Allow => OnError::Allow,
+            raw::RiskOnError::Block => OnError::Block,
+            raw::RiskOnError::Hold => OnError::Hold,
+        }),
         rule: rule(policy)?,
     })
+}
+
+/// Who sends one-time codes, if any.
+#[must_use]
+pub fn step_up_config(risk: Option<&raw::Risk>) -> Option<StepUpConfig> {
+    let given = risk?.step_up.as_ref()?;
+    Some(StepUpConfig { url: given.url.clone(), ca_pem: given.ca_pem.clone() })
 }
 
 fn rule(policy: &RiskPolicy) -> Option<RiskRule> {
@@ -119,7 +132,7 @@ mod tests {
             {"name": "much", "type": "Amount", "mode": "Shadow", "amount": {"currency": "USD", "amountMinorMin": 1}},
             {"name": "night", "type": "TimeOfDay", "timeOfDay":
                 {"from": "22:30", "to": "06:05", "currency": "CNY", "amountMinorMax": 7}},
-            {"name": "listed", "type": "List", "list": {"name": "fraud"}},
+            {"name": "listed", "type": "List", "action": "StepUp", "onError": "Hold", "list": {"name": "fraud"}},
             {"name": "new", "type": "NewMerchant", "newMerchant": {"days": 30, "paymentsPerDayMax": 9,
                 "amountsPerDay": [{"currency": "USD", "amountMinorMax": 8}]}},
             {"name": "parts", "type": "SplitOrder", "splitOrder":
@@ -134,7 +147,8 @@ mod tests {
                 "amountMinorMin": 1},
             {"name": "night", "action": "Block", "mode": "Enforce", "type": "TimeOfDay", "fromMinute": 1350,
                 "toMinute": 365, "currency": "CNY", "amountMinorMax": 7},
-            {"name": "listed", "action": "Block", "mode": "Enforce", "type": "List", "list": "fraud"},
+            {"name": "listed", "action": "StepUp", "mode": "Enforce", "onError": "Hold", "type": "List",
+                "list": "fraud"},
             {"name": "new", "action": "Block", "mode": "Enforce", "type": "NewMerchant", "days": 30,
                 "paymentsPerDayMax": 9, "amountsPerDay": [{"currency": "USD", "amountMinorMax": 8}]},
             {"name": "parts", "action": "Block", "mode": "Enforce", "type": "SplitOrder", "windowSeconds": 600,
