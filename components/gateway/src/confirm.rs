@@ -92,12 +92,7 @@ impl Gateway {
     ) -> Result<Coded, SettleError> {
         let attempt = patience.keep(|| self.store.latest_attempt(order.order_id)).await?;
         let attempt = match attempt {
-            Some(attempt) if awaits_code(&attempt) => {
-                if self.is_code_again(order.order_id, code, patience).await? {
-                    return Ok(Coded::Taken);
-                }
-                attempt
-            }
+            Some(attempt) if awaits_code(&attempt) => attempt,
             // It came to its end meanwhile: the order is about to.
             Some(ended) if ended.status.is_final() => return Ok(Coded::Taken),
             None => {
@@ -129,6 +124,9 @@ impl Gateway {
                 _ if self.has_taken_a_code(&order, patience).await? => return Ok(Coded::Taken),
                 _ => return Ok(Coded::NotAwaited),
             }
+        }
+        if self.is_code_again(order.order_id, code, patience).await? {
+            return Ok(Coded::Taken);
         }
         let waits = self.shares.waits();
         let confirmed = self.keeping(about, channel.client.confirm(&sent, code, trace)).await;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::counts::Counts;
-use crate::pressure::{APP_MAX, Pressure};
+use crate::pressure::Pressure;
 
 /// Places beside those of one app, however few these are at that moment.
 const OTHERS_MIN: usize = 96;
@@ -119,7 +119,7 @@ impl Shares {
         let stood_still = held.done_at.is_some_and(|at| now.saturating_duration_since(at) >= LATELY);
         // So many of one app are enough: the next of it would be refused for what was no fault
         // of its own.
-        if stood_still && held.requests.all() > APP_MAX {
+        if stood_still && held.requests.all() > held.pressure.most() {
             held.worked_off_at = now.checked_add(WORKED_OFF);
         }
         held.done_at = Some(now);
@@ -173,6 +173,7 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pressure::APP_MAX;
 
     const BUSY_MAX: usize = APP_MAX + OTHERS_MIN;
     const CALM: usize = APP_MAX / 2;

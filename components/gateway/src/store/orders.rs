@@ -339,9 +339,9 @@ impl Store {
     ) -> Result<Vec<(Order, Option<String>)>, StoreError> {
         const OPEN: &str = "SELECT a.channel FROM gateway.attempts a
             WHERE a.order_id = o.order_id AND a.status IN ('Sending', 'Processing', 'Unknown')";
-        // Those that wait for a code have a share as those of a channel: its sender may say nothing.
+        // Those that a code is to be sent for have a share as those of a channel: its sender may say nothing.
         const CODES: &str = "SELECT '~step-up' FROM gateway.step_ups s
-            WHERE s.order_id = o.order_id AND s.ended_at IS NULL";
+            WHERE s.order_id = o.order_id AND s.status = 'Sending' AND o.expires_at > now()";
         let sql = format!(
             "UPDATE gateway.orders o SET next_check_at = now() + $2 * interval '1 second', checks = checks + 1
              WHERE order_id IN (SELECT o.order_id FROM gateway.orders o

@@ -186,7 +186,7 @@ impl Store {
     pub async fn look_at_expiry(&self, order_id: Uuid) -> Result<(), StoreError> {
         let sql = "UPDATE gateway.orders o SET next_check_at = interval '1 second' + greatest(now(),
                 CASE WHEN s.status = 'AwaitingCode' THEN s.code_expires_at ELSE o.expires_at END)
-             FROM gateway.step_ups s WHERE s.order_id = $1 AND o.order_id = $1 AND o.status = 'Processing'";
+             FROM gateway.step_ups s WHERE s.order_id = $1 AND o.order_id = $1 AND o.status = 'Processing' AND s.ended_at IS NULL";
         execute(&self.client().await?, WHAT, sql, &[&order_id]).await?;
         Ok(())
     }

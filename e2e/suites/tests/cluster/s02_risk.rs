@@ -144,7 +144,8 @@ fn a_payer_who_cannot_be_sent_a_code_is_held_to_the_policy() {
     }
     kubectl::patch(&["ptn", &app.tenant], &asks("https://127.0.0.1:8443", "Block")).expect("accepted");
     tenant::await_condition(&["ptn", &app.tenant], "Ready", "False", Duration::from_secs(60));
-    kubectl::patch(&["ptn", &app.tenant], &json!({"spec": {"risk": null}})).expect("accepted");
+    let before = json!({"spec": {"risk": null, "network": {"egressCidrs": null}}});
+    kubectl::patch(&["ptn", &app.tenant], &before).expect("accepted");
     tenant::await_condition(&["ptn", &app.tenant], "Ready", "True", Duration::from_secs(60));
     let _ = ready("alpha", 60);
 }
