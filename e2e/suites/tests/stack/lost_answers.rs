@@ -23,6 +23,14 @@ pub(crate) fn seen(lost: &Lost) -> MutexGuard<'_, BTreeMap<String, u32>> {
     lost.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Answers of enough commits were lost to tell something.
+pub(crate) fn lost_enough(lost: &Lost) -> Result<()> {
+    let commits =
+        seen(lost).iter().filter(|(query, _)| query.contains("COMMIT")).map(|(_, n)| *n).sum::<u32>();
+    ensure!(commits >= 20, "too few commits were lost: {lost:?}");
+    Ok(())
+}
+
 /// Statements that commit on their own, each of which must have been hit.
 const ALONE: [&str; 3] = ["SET status = 'Sending'", "SET status = 'Reversing'", "UPDATE gateway.attempts"];
 
@@ -87,9 +95,7 @@ async fn a_risk_policy_decides_once_though_its_answer_is_lost() -> Result<()> {
         } => done?,
     }
     standby(&postgres, "").await?;
-    let commits =
-        seen(&lost).iter().filter(|(query, _)| query.contains("COMMIT")).map(|(_, n)| *n).sum::<u32>();
-    ensure!(commits >= 20, "too few commits were lost: {lost:?}");
+    lost_enough(&lost)?;
     let payers = i64::try_from(PAYERS)?;
     let counted = "SELECT sum((slice ->> 1)::bigint)::bigint FROM gateway.risk_windows, jsonb_array_elements(slices) slice";
     assert_eq!(stack.count(counted).await?, 2 * payers, "by both policies");

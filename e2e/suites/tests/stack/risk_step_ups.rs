@@ -18,6 +18,7 @@ use crate::limits::configured;
 use crate::networks::SOON;
 use crate::risk::{in_force, passed, policy};
 use crate::secrets::nowhere;
+use crate::step_up::once_told;
 
 const PAYER: &str = "wx-QXZ-payer-7";
 
@@ -98,7 +99,7 @@ async fn a_payment_goes_on_once_its_payer_has_proven_himself() -> Result<()> {
     blocked_between(&mut stack, &sender, &app).await?;
     shadowed_and_counted(&mut stack, &sender, &app).await?;
     told_nowhere(&stack, &sender, &["one", "wrong", "many", "closed"]).await?;
-    once_told(&stack).await?;
+    ended_once(&stack).await?;
     assert_eq!(sender.forged.load(Ordering::SeqCst), 0);
     stack.check_agreement().await
 }
@@ -279,14 +280,9 @@ fn stands_in(text: &str, code: &str) -> bool {
     })
 }
 
-/// Booked once and told once, whatever was brought.
-async fn once_told(stack: &Stack) -> Result<()> {
-    let odd = "SELECT count(*) FROM gateway.orders o
-         LEFT JOIN LATERAL (SELECT count(*) AS told FROM gateway.outbox
-            WHERE subject_id = o.order_id AND kind = 'payment.' || lower(o.status)) e ON true
-         LEFT JOIN LATERAL (SELECT count(*) AS booked FROM ledger.transactions WHERE key = 'sale:' || o.order_id) b ON true
-         WHERE told <> 1 OR booked <> (o.status = 'Succeeded')::int";
-    ensure!(stack.count(odd).await? == 0, "an order is told or booked otherwise than once");
+/// And none of them has left a step-up open.
+async fn ended_once(stack: &Stack) -> Result<()> {
+    once_told(stack).await?;
     let left = "SELECT count(*) FROM gateway.step_ups s JOIN gateway.orders o USING (order_id)
          WHERE o.status <> 'Processing' AND s.status IN ('Asked', 'Sending', 'AwaitingCode')";
     ensure!(stack.count(left).await? == 0, "a step-up outlives its order");
@@ -334,6 +330,6 @@ async fn an_agreement_is_asked_for_and_its_own_code_is_a_proof() -> Result<()> {
     ensure!(paid.status == Succeeded && sender.asked("signed").is_empty(), "{paid:?}");
     let known = seen(&stack, &paid.order_id.to_string()).await?;
     assert_eq!(known["risk"][0]["facts"]["provenBy"], "AgreementCode", "{known}");
-    once_told(&stack).await?;
+    ended_once(&stack).await?;
     BANK.check(&stack).await
 }

@@ -99,7 +99,7 @@ async fn not_awaited(stack: &Stack, app: &App) -> Result<()> {
 }
 
 /// Booked once and told once, however often a code came.
-async fn once_told(stack: &Stack) -> Result<()> {
+pub(crate) async fn once_told(stack: &Stack) -> Result<()> {
     let odd = "SELECT count(*) FROM gateway.orders o
          LEFT JOIN LATERAL (SELECT count(*) AS told FROM gateway.outbox
             WHERE subject_id = o.order_id AND kind = 'payment.' || lower(o.status)) e ON true
